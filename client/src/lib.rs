@@ -1,0 +1,1 @@
+//! Thalweg's client: producer, consumer and admin.

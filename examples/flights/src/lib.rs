@@ -1,0 +1,1 @@
+//! SmartModules over the flights that left New York in 2013.

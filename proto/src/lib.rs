@@ -1,0 +1,1 @@
+//! The gRPC conversations (admin, control): generated code and its conversion to and from the vocabulary.

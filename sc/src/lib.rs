@@ -1,0 +1,1 @@
+//! The Streaming Controller: owns the topology and the life of the SPUs.

@@ -1,0 +1,1 @@
+//! The host of SmartModules: compiles, bounds and runs WebAssembly guests over record batches.

@@ -1,0 +1,1 @@
+//! The Streaming Processing Unit: keeps partitions, serves the data protocol, runs SmartModules.

@@ -1,0 +1,1 @@
+//! The immutable log of one partition: segments, indexes, recovery, retention. Synchronous.

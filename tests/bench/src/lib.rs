@@ -1,0 +1,1 @@
+//! Benchmarks of Thalweg beside its peers, turn by turn, in one run.

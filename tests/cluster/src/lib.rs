@@ -1,0 +1,1 @@
+//! Cluster tests: real processes, killed, restarted and cut.

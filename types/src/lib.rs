@@ -1,0 +1,28 @@
+//! Thalweg's vocabulary: the words that the wire, the log, the SC and the clients share.
+//!
+//! Entry rule: a type lives here when at least two crates use it and it does no I/O. Nothing here
+//! names a protocol, a runtime or a command line.
+#![forbid(unsafe_code)]
+
+mod epoch;
+mod error_code;
+mod ids;
+mod offset;
+mod producer;
+mod resource_name;
+mod text_units;
+mod topic_config;
+mod topic_name;
+
+pub use epoch::{ControllerEpoch, Incarnation, LeaderEpoch, PartitionEpoch};
+pub use error_code::ErrorCode;
+pub use ids::{ClusterId, PartitionId, PartitionIndex, SpuId, TopicId, TopicPartition};
+pub use offset::Offset;
+pub use producer::{NO_SEQUENCE, ProducerEpoch, ProducerId, next_sequence};
+pub use resource_name::{InvalidName, ResourceName};
+pub use text_units::{InvalidQuantity, format_bytes, parse_bytes, parse_duration};
+pub use topic_config::{
+    CleanupPolicy, CompressionPolicy, ConfigError, ConfigKey, Durability, TimestampType,
+    TopicConfig,
+};
+pub use topic_name::{InvalidTopicName, TopicName};

@@ -1,0 +1,1 @@
+//! The data protocol: Kafka framing and messages, and the stream extension.
