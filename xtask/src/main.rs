@@ -1,1 +1,2 @@
 //! Everything behind the README's commands.
+fn main() {}
