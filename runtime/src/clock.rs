@@ -22,7 +22,10 @@ pub struct SystemClock {
 impl SystemClock {
     /// The machine's clocks; monotonic time starts at zero.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the machine's clock"
+    )]
     pub fn new() -> Self {
         Self {
             started: Instant::now(),
@@ -43,7 +46,10 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the machine's clock"
+    )]
     fn now_ms(&self) -> i64 {
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)

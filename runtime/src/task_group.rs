@@ -85,7 +85,10 @@ impl TaskGroup {
             }
             debug!("task ended");
         };
-        let mut tasks = self.tasks.lock().expect("no task panics while it holds this lock");
+        let mut tasks = self
+            .tasks
+            .lock()
+            .expect("no task panics while it holds this lock");
         // Forget those that have ended, so that a group of short tasks doesn't grow.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(guarded.instrument(error_span!("task", name)));
@@ -106,7 +109,10 @@ impl TaskGroup {
         self.shutdown.cancel();
         loop {
             let mut ended = std::mem::take(
-                &mut *self.tasks.lock().expect("no task panics while it holds this lock"),
+                &mut *self
+                    .tasks
+                    .lock()
+                    .expect("no task panics while it holds this lock"),
             );
             if ended.is_empty() {
                 return;

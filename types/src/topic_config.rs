@@ -15,7 +15,10 @@ use crate::text_units::{parse_bytes, parse_duration};
 
 /// The settings of one topic: what the user set, over the defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+#[serde(
+    try_from = "BTreeMap<String, String>",
+    into = "BTreeMap<String, String>"
+)]
 pub struct TopicConfig {
     overrides: BTreeMap<ConfigKey, String>,
 }
@@ -438,6 +441,9 @@ mod tests {
         let stored = serde_json::to_string(&config).unwrap();
 
         assert_eq!(stored, r#"{"durability":"memory"}"#);
-        assert_eq!(serde_json::from_str::<TopicConfig>(&stored).unwrap(), config);
+        assert_eq!(
+            serde_json::from_str::<TopicConfig>(&stored).unwrap(),
+            config
+        );
     }
 }

@@ -26,7 +26,9 @@ pub enum InvalidTopicName {
         length: usize,
     },
     /// A character that is not allowed.
-    #[error("topic name `{name}` has the character `{character}`; letters, digits, `.`, `_` and `-` are allowed")]
+    #[error(
+        "topic name `{name}` has the character `{character}`; letters, digits, `.`, `_` and `-` are allowed"
+    )]
     Character {
         /// The name as given.
         name: String,

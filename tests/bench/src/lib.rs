@@ -1,1 +1,0 @@
-//! Benchmarks of Thalweg beside its peers, turn by turn, in one run.

@@ -1,0 +1,79 @@
+//! Benchmarks of Thalweg beside its peers on this machine, turn by turn, in one run.
+//!
+//! `floor` measures the machine without a broker. Method and measured tables are in
+//! `docs/benchmarks.md`.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+mod floor;
+mod stopwatch;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use floor::Sync;
+
+/// Benchmarks of Thalweg beside its peers.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What this machine does with no broker at all.
+    Floor {
+        /// Where the files are written; the disk under it is what is measured.
+        #[arg(long, default_value = "target")]
+        dir: PathBuf,
+        /// Megabytes (2^20 bytes) to move in each probe.
+        #[arg(long, default_value_t = 1024)]
+        mebibytes: u64,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().command {
+        Command::Floor { dir, mebibytes } => print_floor(&dir, mebibytes << 20),
+    }
+}
+
+fn print_floor(dir: &Path, bytes: u64) -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir_in(dir)?;
+    let dir = scratch.path();
+    let throughputs = [
+        (
+            "receive, crc32c, append",
+            floor::receive_check_append(dir, bytes, Sync::Memory)?,
+        ),
+        (
+            "receive, crc32c, append, fdatasync beside",
+            floor::receive_check_append(dir, bytes, Sync::Overlapped)?,
+        ),
+        ("sendfile", floor::send_file(dir, bytes)?),
+    ];
+    for (name, floor) in throughputs {
+        println!("{name:<44} {:>8.0} MB/s", floor.megabytes_per_second());
+    }
+    let latencies = [
+        ("1 KiB round trip", floor::ping_pong(1024, 5000)?),
+        (
+            "1 KiB append and fdatasync",
+            floor::append_and_sync(dir, 1024, 500)?,
+        ),
+    ];
+    for (name, samples) in latencies {
+        let (p50, p99) = percentiles(samples);
+        println!("{name:<44} p50 {p50:>8.1?}  p99 {p99:>8.1?}");
+    }
+    Ok(())
+}
+
+fn percentiles(mut samples: Vec<Duration>) -> (Duration, Duration) {
+    samples.sort_unstable();
+    let at = |share: f64| samples[((samples.len() - 1) as f64 * share) as usize];
+    (at(0.5), at(0.99))
+}
