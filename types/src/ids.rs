@@ -45,6 +45,12 @@ uuid_id! {
     TopicId
 }
 
+uuid_id! {
+    /// Names one SPU's data directory for ever, so that an empty disk is never taken for the one
+    /// that it replaced.
+    DirectoryId
+}
+
 /// The number of an SPU in its cluster; Kafka's node id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -9,6 +9,7 @@ mod error_code;
 mod ids;
 mod offset;
 mod producer;
+pub mod resource;
 mod resource_name;
 mod text_units;
 mod topic_config;
@@ -16,7 +17,7 @@ mod topic_name;
 
 pub use epoch::{ControllerEpoch, Incarnation, LeaderEpoch, PartitionEpoch};
 pub use error_code::ErrorCode;
-pub use ids::{ClusterId, PartitionId, PartitionIndex, SpuId, TopicId, TopicPartition};
+pub use ids::{ClusterId, DirectoryId, PartitionId, PartitionIndex, SpuId, TopicId, TopicPartition};
 pub use offset::Offset;
 pub use producer::{NO_SEQUENCE, ProducerEpoch, ProducerId, next_sequence};
 pub use resource_name::{InvalidName, ResourceName};

@@ -1,0 +1,77 @@
+//! The partition: one ordered log of a topic, and who holds it.
+
+use serde::{Deserialize, Serialize};
+
+use super::ResourceVersion;
+use crate::{LeaderEpoch, PartitionEpoch, PartitionId, SpuId, TopicName, TopicPartition};
+
+/// One ordered log of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Partition {
+    /// Its topic's name.
+    pub topic: TopicName,
+    /// Its topic's id, and its number.
+    pub id: PartitionId,
+    /// Who should hold it.
+    pub spec: PartitionSpec,
+    /// Who leads it, and who is in sync.
+    pub status: PartitionStatus,
+    /// The store's version of this row.
+    #[serde(default)]
+    pub version: ResourceVersion,
+}
+
+impl Partition {
+    /// Its name as users see it.
+    #[must_use]
+    pub fn topic_partition(&self) -> TopicPartition {
+        TopicPartition {
+            topic: self.topic.clone(),
+            partition: self.id.partition,
+        }
+    }
+}
+
+/// Who should hold a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionSpec {
+    /// The SPUs that should hold it; the first is the preferred leader.
+    pub replicas: Vec<SpuId>,
+}
+
+/// Whether a partition can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PartitionState {
+    /// It has a leader.
+    Online,
+    /// No in-sync replica may lead: each is on an SPU that is down, or has failed.
+    Offline,
+}
+
+/// Who leads a partition, and who is in sync.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionStatus {
+    /// The leader; `None` while no replica may lead.
+    pub leader: Option<SpuId>,
+    /// The number of this reign. Grows whenever the leader changes, is lost, or has restarted.
+    pub leader_epoch: LeaderEpoch,
+    /// The replicas that count for commit and may be elected. Never empty.
+    pub isr: Vec<SpuId>,
+    /// Grows with every change of leader or ISR.
+    pub partition_epoch: PartitionEpoch,
+}
+
+impl PartitionStatus {
+    /// Whether the partition can be used.
+    #[must_use]
+    pub fn state(&self) -> PartitionState {
+        match self.leader {
+            Some(_) => PartitionState::Online,
+            None => PartitionState::Offline,
+        }
+    }
+}

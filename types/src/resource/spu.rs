@@ -1,0 +1,64 @@
+//! The SPU: a process that holds replicas and serves them.
+
+use serde::{Deserialize, Serialize};
+
+use super::ResourceVersion;
+use crate::{DirectoryId, Incarnation, SpuId};
+
+/// A Streaming Processing Unit, as it registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spu {
+    /// Its number in the cluster.
+    pub id: SpuId,
+    /// What it was set up with.
+    pub spec: SpuSpec,
+    /// What is so.
+    pub status: SpuStatus,
+    /// The store's version of this row.
+    #[serde(default)]
+    pub version: ResourceVersion,
+}
+
+impl Spu {
+    /// Whether the SC hears from it.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        self.status.state == SpuState::Online
+    }
+}
+
+/// What an SPU was set up with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpuSpec {
+    /// Where it stands, for keeping replicas apart; `None` where unknown.
+    #[serde(default)]
+    pub rack: Option<String>,
+}
+
+/// Whether the SC hears from an SPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SpuState {
+    /// It registered, and its heartbeats come in.
+    Online,
+    /// It said goodbye, or went silent.
+    Offline,
+}
+
+/// What is so of an SPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpuStatus {
+    /// Whether the SC hears from it.
+    pub state: SpuState,
+    /// `host:port` of its data port, as clients reach it.
+    pub data_address: String,
+    /// The life of its process that registered last.
+    pub incarnation: Incarnation,
+    /// Its data directory.
+    pub directory_id: DirectoryId,
+    /// The version of its program.
+    pub software_version: String,
+}
