@@ -1,0 +1,13 @@
+//! From messages to the vocabulary and back.
+//!
+//! Into the vocabulary by `TryFrom`, which checks; out of it by `From`, which can't fail. Each
+//! takes its value apart field by field, so that a new field fails to compile until it is carried.
+
+mod any;
+mod field;
+mod partition;
+mod smart_module;
+mod spu;
+mod topic;
+
+pub use field::InvalidField;
