@@ -1,1 +1,28 @@
 //! Thalweg's client: producer, consumer and admin.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod admin;
+mod client;
+mod codec;
+mod consumer;
+mod data;
+mod producer;
+mod smartmodule;
+
+pub use admin::{
+    Admin, AdminError, Cluster, NewTopic, TopicDescription, TopicUpdate, Watch, WatchEvent,
+};
+pub use client::{Client, ClientOptions, ConnectError};
+pub use codec::Codec;
+pub use consumer::{
+    ConsumeError, Consumer, ConsumerBatch, ConsumerOptions, ConsumerRecord, EndOffset, Isolation,
+    OnOutOfRange, PartitionSelection, RecordView, StartOffset,
+};
+pub use data::RequestError;
+pub use producer::{
+    Acks, Delivery, DeliveryFuture, InvalidAcks, Partitioner, ProduceError, Producer,
+    ProducerOptions, ProducerRecord, RecordHeader, partition_for_key,
+};
+pub use smartmodule::{SmartModuleInvocation, SmartModuleSource};
+pub use thalweg_types::resource;

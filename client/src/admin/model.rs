@@ -1,0 +1,90 @@
+//! What admin calls take and answer, beside the resources themselves.
+
+use std::collections::BTreeMap;
+
+use thalweg_types::resource::{
+    Partition, ReplicaPlacement, Resource, ResourceKey, ResourceVersion, Spu, Topic,
+};
+use thalweg_types::{ClusterId, ControllerEpoch, SpuId, TopicConfig, TopicName};
+
+/// Who the cluster is and what is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cluster {
+    /// Its id, for ever.
+    pub id: ClusterId,
+    /// The reign of its SC.
+    pub controller_epoch: ControllerEpoch,
+    /// The version of the SC's program.
+    pub software_version: String,
+    /// Its SPUs.
+    pub spus: Vec<Spu>,
+}
+
+/// A topic to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions, and where they live.
+    pub placement: ReplicaPlacement,
+    /// Settings that differ from the defaults.
+    pub config: TopicConfig,
+    /// Check everything and store nothing.
+    pub validate_only: bool,
+}
+
+impl NewTopic {
+    /// A topic with that many partitions, one replica each, and the default settings.
+    #[must_use]
+    pub fn new(name: TopicName, partitions: i32) -> Self {
+        Self {
+            name,
+            placement: ReplicaPlacement::Computed {
+                partitions,
+                replication_factor: 1,
+            },
+            config: TopicConfig::default(),
+            validate_only: false,
+        }
+    }
+}
+
+/// What to change about a topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicUpdate {
+    /// Settings to change, by name. The SC checks them.
+    pub set_config: BTreeMap<String, String>,
+    /// Settings to return to their defaults.
+    pub unset_config: Vec<String>,
+    /// The new number of partitions. It can only grow.
+    pub partitions: Option<i32>,
+    /// Where the added partitions live; empty to let the SC choose.
+    pub added_assignments: Vec<Vec<SpuId>>,
+    /// Only when the topic still has this version.
+    pub expected_version: Option<ResourceVersion>,
+    /// Check everything and store nothing.
+    pub validate_only: bool,
+}
+
+/// A topic with its partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicDescription {
+    /// The topic.
+    pub topic: Topic,
+    /// Its partitions, in order.
+    pub partitions: Vec<Partition>,
+}
+
+/// What a [`Watch`](crate::Watch) tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WatchEvent {
+    /// A resource as it is: part of the snapshot, or changed since.
+    Upserted(Resource),
+    /// A resource is gone.
+    Deleted(ResourceKey),
+    /// The snapshot is complete; what follows are changes.
+    SnapshotEnd,
+}

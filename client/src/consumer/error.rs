@@ -1,0 +1,92 @@
+//! Why a consumer ended.
+
+use thalweg_types::{ErrorCode, Offset, PartitionIndex, TopicName, TopicPartition};
+
+use crate::data::RequestError;
+
+/// Every way that consuming can fail. A consumer that has failed answers nothing more; a new one
+/// can start where it stopped.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumeError {
+    /// There is no such topic.
+    #[error("topic `{topic}` does not exist, see `thalweg topic list`")]
+    UnknownTopic {
+        /// Its name.
+        topic: TopicName,
+    },
+    /// The topic has no such partition.
+    #[error(
+        "topic `{topic}` has no partition {partition}, it has {partition_count}, counted from 0"
+    )]
+    UnknownPartition {
+        /// The topic's name.
+        topic: TopicName,
+        /// The partition as given.
+        partition: PartitionIndex,
+        /// How many there are.
+        partition_count: usize,
+    },
+    /// The next record is not in the log.
+    #[error(
+        "offset {offset} of partition `{partition}` is out of range: the log holds {log_start} up to (not including) {log_end}"
+    )]
+    OffsetOutOfRange {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset that was asked for.
+        offset: Offset,
+        /// The first offset that is kept.
+        log_start: Offset,
+        /// The offset that the next record gets.
+        log_end: Offset,
+    },
+    /// What arrived is damaged. Nothing of it was handed out.
+    #[error("batch at offset {offset} of partition `{partition}` is damaged: {reason}")]
+    Corrupt {
+        /// The partition.
+        partition: TopicPartition,
+        /// Where reading stopped.
+        offset: Offset,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A SmartModule failed on a record, or could not be set up.
+    #[error("SmartModule failed on partition `{partition}`: {message}")]
+    SmartModule {
+        /// The partition.
+        partition: TopicPartition,
+        /// The module's own words, with the record's place and key.
+        message: String,
+    },
+    /// The leader refused the request, and would again.
+    #[error("partition `{partition}` can't be read: {message} ({name})")]
+    Refused {
+        /// The partition.
+        partition: TopicPartition,
+        /// Kafka's number for the error.
+        kafka_code: i16,
+        /// Kafka's name for it.
+        name: String,
+        /// What the leader said.
+        message: String,
+    },
+    /// The cluster could not be asked.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+impl ConsumeError {
+    /// What the caller should do.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownTopic { .. } | Self::UnknownPartition { .. } => ErrorCode::NotFound,
+            Self::OffsetOutOfRange { .. } | Self::SmartModule { .. } | Self::Refused { .. } => {
+                ErrorCode::InvalidRequest
+            }
+            Self::Corrupt { .. } => ErrorCode::Corrupt,
+            Self::Request(error) => error.code(),
+        }
+    }
+}
