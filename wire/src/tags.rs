@@ -1,0 +1,185 @@
+//! The tagged fields that a stream adds to Kafka's Produce (from version 9) and Fetch (version
+//! 12).
+//!
+//! They ride in `unknown_tagged_fields` of `kafka-protocol`'s messages: Kafka says that a reader
+//! skips tags that it doesn't know, so a frame with them is still a frame of Kafka's. All of them
+//! belong to a partition, in requests and in responses.
+
+use std::collections::BTreeMap;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use thalweg_types::Offset;
+
+use crate::primitives::{Cursor, put_compact_bytes, put_compact_text, shared};
+use crate::stream::StreamId;
+
+/// In a request's partition: the stream to apply. An `i32`.
+pub const STREAM_ID_TAG: i32 = 20000;
+/// In a Fetch response's partition: the offset to fetch from next, also when no record passed.
+/// An `i64`.
+pub const RESUME_OFFSET_TAG: i32 = 20001;
+/// In a Fetch response's partition: an aggregate's accumulator at the resume offset. In a Fetch
+/// request's partition: the accumulator to go on with, where the stream does not stand at the
+/// offset that is asked for. The plain bytes.
+pub const ACCUMULATOR_TAG: i32 = 20002;
+/// In a response's partition: how a SmartModule failed, beside [`STREAM_FAILED`](crate::STREAM_FAILED).
+/// A [`StreamFailure`].
+pub const STREAM_ERROR_TAG: i32 = 20003;
+
+/// The tagged fields of one struct, as `kafka-protocol` keeps them.
+pub type TaggedFields = BTreeMap<i32, Bytes>;
+
+/// How a SmartModule failed, and on which record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamFailure {
+    /// The step of the chain that failed; empty where no step is to blame.
+    pub step: String,
+    /// The record's offset, where one record is to blame.
+    pub offset: Option<Offset>,
+    /// The record's key, where one record is to blame and it has one.
+    pub key: Option<Bytes>,
+    /// What the SmartModule, or the engine, has to say.
+    pub message: String,
+}
+
+impl StreamFailure {
+    /// Writes the failure as the value of its tag.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        put_compact_text(&mut out, Some(&self.step));
+        out.put_i64(self.offset.map_or(-1, |offset| offset.0));
+        put_compact_bytes(&mut out, self.key.as_deref());
+        put_compact_text(&mut out, Some(&self.message));
+        out.freeze()
+    }
+
+    /// Reads the value of its tag; `None` when it is malformed.
+    #[must_use]
+    pub fn decode(value: &Bytes) -> Option<Self> {
+        let mut cursor = Cursor::new(value);
+        let step = cursor.compact_text_present().ok()?;
+        let offset = cursor.i64().ok()?;
+        let key = cursor.compact_bytes().ok()?.map(|key| shared(value, key));
+        let message = cursor.compact_text_present().ok()?;
+        Some(Self {
+            step,
+            offset: (offset >= 0).then_some(Offset(offset)),
+            key,
+            message,
+        })
+    }
+}
+
+impl std::fmt::Display for StreamFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SmartModule")?;
+        if !self.step.is_empty() {
+            write!(f, " `{}`", self.step)?;
+        }
+        f.write_str(" failed")?;
+        if let Some(offset) = self.offset {
+            write!(f, " on the record at offset {offset}")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, " with key `{}`", String::from_utf8_lossy(key))?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// Names the stream to apply to a request's partition.
+pub fn set_stream_id(fields: &mut TaggedFields, id: StreamId) {
+    fields.insert(STREAM_ID_TAG, Bytes::copy_from_slice(&id.0.to_be_bytes()));
+}
+
+/// The stream to apply to a request's partition.
+#[must_use]
+pub fn stream_id(fields: &TaggedFields) -> Option<StreamId> {
+    let value = fields.get(&STREAM_ID_TAG)?;
+    let bytes = value.as_ref().try_into().ok()?;
+    Some(StreamId(i32::from_be_bytes(bytes)))
+}
+
+/// Says where to fetch from next.
+pub fn set_resume_offset(fields: &mut TaggedFields, offset: Offset) {
+    let value = Bytes::copy_from_slice(&offset.0.to_be_bytes());
+    fields.insert(RESUME_OFFSET_TAG, value);
+}
+
+/// Where to fetch from next.
+#[must_use]
+pub fn resume_offset(fields: &TaggedFields) -> Option<Offset> {
+    let value = fields.get(&RESUME_OFFSET_TAG)?;
+    let bytes = value.as_ref().try_into().ok()?;
+    Some(Offset(i64::from_be_bytes(bytes)))
+}
+
+/// Passes an accumulator on.
+pub fn set_accumulator(fields: &mut TaggedFields, accumulator: Bytes) {
+    fields.insert(ACCUMULATOR_TAG, accumulator);
+}
+
+/// The accumulator that was passed on.
+#[must_use]
+pub fn accumulator(fields: &TaggedFields) -> Option<Bytes> {
+    fields.get(&ACCUMULATOR_TAG).cloned()
+}
+
+/// Says how a SmartModule failed.
+pub fn set_stream_failure(fields: &mut TaggedFields, failure: &StreamFailure) {
+    fields.insert(STREAM_ERROR_TAG, failure.encode());
+}
+
+/// How a SmartModule failed.
+#[must_use]
+pub fn stream_failure(fields: &TaggedFields) -> Option<StreamFailure> {
+    StreamFailure::decode(fields.get(&STREAM_ERROR_TAG)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn failures_survive_the_round_trip(
+            step: String,
+            offset in prop::option::of(0..i64::MAX),
+            key: Option<Vec<u8>>,
+            message: String,
+        ) {
+            let failure = StreamFailure {
+                step,
+                offset: offset.map(Offset),
+                key: key.map(Bytes::from),
+                message,
+            };
+            let mut fields = TaggedFields::new();
+            set_stream_failure(&mut fields, &failure);
+            prop_assert_eq!(stream_failure(&fields), Some(failure));
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes: Vec<u8>) {
+            let fields: TaggedFields = (20000..20004).map(|tag| (tag, Bytes::from(bytes.clone()))).collect();
+            let _ = (stream_id(&fields), resume_offset(&fields), stream_failure(&fields));
+        }
+    }
+
+    #[test]
+    fn a_failure_reads_as_a_sentence() {
+        let failure = StreamFailure {
+            step: "late".to_owned(),
+            offset: Some(Offset(7)),
+            key: Some(Bytes::from_static(b"UA")),
+            message: "no such column".to_owned(),
+        };
+        assert_eq!(
+            failure.to_string(),
+            "SmartModule `late` failed on the record at offset 7 with key `UA`: no such column"
+        );
+    }
+}
