@@ -1,0 +1,53 @@
+//! What reads and scrubs give back.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thalweg_types::Offset;
+
+/// Whole batches in a segment's file, all of them verified: what a fetch sends.
+#[derive(Debug, Clone)]
+pub struct LogSlice {
+    /// The segment's file, for `sendfile`. Stays readable when the segment is deleted.
+    pub file: Arc<File>,
+    /// Where the first batch begins, in bytes.
+    pub position: u64,
+    /// How long the batches are together, in bytes. 0 when there is nothing to read yet.
+    pub len_bytes: u32,
+    /// The base offset of the first batch, which may lie before the offset asked for.
+    pub base_offset: Offset,
+    /// The offset after the last batch.
+    pub next_offset: Offset,
+}
+
+impl LogSlice {
+    /// Reads the batches into memory.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn read_bytes(&self) -> io::Result<Bytes> {
+        let mut buffer = vec![0; self.len_bytes as usize];
+        self.file.read_exact_at(&mut buffer, self.position)?;
+        Ok(Bytes::from(buffer))
+    }
+
+    /// Whether there is nothing to read yet.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len_bytes == 0
+    }
+}
+
+/// How far a scrub has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScrubProgress {
+    /// How many bytes this call has checked.
+    pub checked_bytes: u64,
+    /// Whether it reached the end of the log, so that the next call begins again at its start.
+    pub finished: bool,
+    /// The offset of a damaged batch, if it found one. The log is quarantined then.
+    pub damaged_at: Option<Offset>,
+}
