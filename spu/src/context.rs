@@ -1,0 +1,34 @@
+//! What the data protocol's handlers work with. Made by `Spu::start`, cloned for each connection.
+
+use std::sync::Arc;
+
+use thalweg_runtime::Clock;
+use thalweg_smartengine::SmartEngine;
+use thalweg_types::SpuId;
+
+use crate::admin::AdminForward;
+use crate::cluster_view::ClusterView;
+use crate::options::SpuOptions;
+use crate::producer_ids::ProducerIds;
+use crate::replica::ReplicaSet;
+
+/// The parts of this SPU that answer a client's request. Cheap to clone.
+#[derive(Clone)]
+pub struct SpuContext {
+    /// This SPU.
+    pub spu_id: SpuId,
+    /// The partitions that it holds.
+    pub replicas: Arc<ReplicaSet>,
+    /// The cluster as the SC last told it.
+    pub view: Arc<ClusterView>,
+    /// Where idempotent producers get their identity.
+    pub producer_ids: Arc<ProducerIds>,
+    /// The way to the SC for topic administration.
+    pub admin: Arc<AdminForward>,
+    /// The host of SmartModules.
+    pub engine: SmartEngine,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Settings and limits.
+    pub options: Arc<SpuOptions>,
+}

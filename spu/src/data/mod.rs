@@ -1,0 +1,1 @@
+//! The data protocol: what clients and other SPUs say to this one.

@@ -1,0 +1,141 @@
+//! The SPU's settings: a flag each, or an environment variable `THALWEG_SPU_*`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thalweg_types::{SpuId, parse_bytes, parse_duration};
+
+/// The settings of one SPU. The flag wins over the environment, which wins over the default.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(
+    name = "thalweg-spu",
+    version,
+    about = "Thalweg's Streaming Processing Unit: keeps partitions and serves produce and consume"
+)]
+pub struct SpuOptions {
+    /// This SPU's number in the cluster.
+    #[arg(long, env = "THALWEG_SPU_ID", value_name = "N", value_parser = parse_spu_id)]
+    pub id: SpuId,
+
+    /// Where the SC listens.
+    #[arg(long, env = "THALWEG_SPU_SC", value_name = "HOST:PORT")]
+    pub sc: String,
+
+    /// Where clients connect; port 0 takes a free one.
+    #[arg(long, env = "THALWEG_SPU_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9092")]
+    pub listen: SocketAddr,
+
+    /// How clients reach this SPU; the address it listens on where not given.
+    #[arg(long, env = "THALWEG_SPU_ADVERTISE", value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+
+    /// Where partitions are kept. It belongs to this SPU alone.
+    #[arg(long, env = "THALWEG_SPU_DATA_DIR", value_name = "DIR")]
+    pub data_dir: PathBuf,
+
+    /// Where this SPU stands, for keeping replicas apart.
+    #[arg(long, env = "THALWEG_SPU_RACK", default_value = "")]
+    pub rack: String,
+
+    /// Which log lines go to stderr.
+    #[arg(long, env = "THALWEG_SPU_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+
+    /// Create a topic when a client asks for the metadata of one that does not exist.
+    #[arg(long, env = "THALWEG_SPU_AUTO_CREATE_TOPICS")]
+    pub auto_create_topics: bool,
+
+    /// Partitions of a topic whose creator leaves the number open.
+    #[arg(long, env = "THALWEG_SPU_DEFAULT_PARTITIONS", default_value_t = 1)]
+    pub default_partitions: i32,
+
+    /// Replicas of a topic whose creator leaves the number open.
+    #[arg(long, env = "THALWEG_SPU_DEFAULT_REPLICATION", default_value_t = 1)]
+    pub default_replication: i32,
+
+    /// Client connections at a time; more are refused.
+    #[arg(long, env = "THALWEG_SPU_CONNECTIONS_MAX", default_value_t = 4096)]
+    pub connections_max: usize,
+
+    /// The largest request that is accepted.
+    #[arg(long, env = "THALWEG_SPU_REQUEST_BYTES_MAX", value_parser = parse_bytes, default_value = "100MiB")]
+    pub request_bytes_max: u64,
+
+    /// Memory for the requests and answers of all connections together; more wait their turn.
+    #[arg(long, env = "THALWEG_SPU_REQUEST_MEMORY_BYTES", value_parser = parse_bytes, default_value = "128MiB")]
+    pub request_memory_bytes: u64,
+
+    /// The most bytes of records in one fetch answer.
+    #[arg(long, env = "THALWEG_SPU_FETCH_BYTES_MAX", value_parser = parse_bytes, default_value = "55MiB")]
+    pub fetch_bytes_max: u64,
+
+    /// How long a connection may be silent before it is closed.
+    #[arg(long, env = "THALWEG_SPU_IDLE_TIMEOUT", value_parser = parse_duration, default_value = "10m")]
+    pub idle_timeout: Duration,
+
+    /// Threads that run SmartModules; 0 for one per core.
+    #[arg(long, env = "THALWEG_SPU_GUEST_THREADS", default_value_t = 0)]
+    pub guest_threads: usize,
+
+    /// How long one call of a SmartModule may take.
+    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_DEADLINE", value_parser = parse_duration, default_value = "5s")]
+    pub smartmodule_deadline: Duration,
+
+    /// Memory of one SmartModule's instance.
+    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_MEMORY_BYTES", value_parser = parse_bytes, default_value = "128MiB")]
+    pub smartmodule_memory_bytes: u64,
+
+    /// The most that one call of a SmartModule may answer.
+    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_OUTPUT_BYTES", value_parser = parse_bytes, default_value = "64MiB")]
+    pub smartmodule_output_bytes: u64,
+
+    /// The largest SmartModule that is accepted.
+    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_BYTES_MAX", value_parser = parse_bytes, default_value = "32MiB")]
+    pub smartmodule_bytes_max: u64,
+
+    /// How often old segments are looked for.
+    #[arg(long, env = "THALWEG_SPU_RETENTION_INTERVAL", value_parser = parse_duration, default_value = "30s")]
+    pub retention_interval: Duration,
+
+    /// How many bytes a second are read back to find damage on the disk; 0 for none.
+    #[arg(long, env = "THALWEG_SPU_SCRUB_BYTES_PER_SECOND", value_parser = parse_bytes, default_value = "4MiB")]
+    pub scrub_bytes_per_second: u64,
+}
+
+fn parse_spu_id(text: &str) -> Result<SpuId, String> {
+    match text.parse() {
+        Ok(SpuId(id)) if id >= 0 => Ok(SpuId(id)),
+        _ => Err("it must be 0 or a positive number".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[test]
+    fn the_flags_fit_together() {
+        SpuOptions::command().debug_assert();
+    }
+
+    #[test]
+    fn only_id_sc_and_data_dir_must_be_given() {
+        let options =
+            SpuOptions::parse_from(["thalweg-spu", "--id=3", "--sc=sc:9003", "--data-dir=d"]);
+
+        assert_eq!(options.id, SpuId(3));
+        assert_eq!(options.request_bytes_max, 100 << 20);
+        assert_eq!(options.smartmodule_deadline, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_negative_id_is_refused() {
+        let result =
+            SpuOptions::try_parse_from(["thalweg-spu", "--id=-1", "--sc=a:1", "--data-dir=d"]);
+
+        assert!(result.is_err());
+    }
+}

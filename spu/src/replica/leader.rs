@@ -1,0 +1,386 @@
+//! One reign of this SPU as the leader of one partition.
+//!
+//! The data protocol appends and reads through it; the log calls back from its writer and sync
+//! threads as it progresses. A new leader epoch gives a new [`Replica`] around the same log, and
+//! whoever waits on the old one is told that its reign is over.
+//!
+//! Invariants:
+//! - An append is acknowledged only once its mark is passed, also when the log calls back late.
+//! - Once the reign has ended nothing is acknowledged: who waits gets an error that it may retry.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use thalweg_runtime::Clock;
+use thalweg_storage::{
+    Append, Appended, Log, LogHealth, LogListener, LogProgress, ProducerSequences,
+};
+use thalweg_types::{LeaderEpoch, Offset, PartitionId, SpuId, TopicConfig, TopicPartition};
+use tokio::sync::{oneshot, watch};
+
+use super::commit::{Acks, Commit};
+use super::error::ProduceError;
+use super::high_watermark::HighWatermark;
+use super::reports::{ReplicaHealth, ReplicaReports};
+
+/// One reign of this SPU as the leader of one partition.
+pub struct Replica {
+    spu_id: SpuId,
+    topic_partition: TopicPartition,
+    id: PartitionId,
+    leader_epoch: LeaderEpoch,
+    log: Arc<Log>,
+    clock: Arc<dyn Clock>,
+    reports: Arc<ReplicaReports>,
+    settings: RwLock<Settings>,
+    commit: Mutex<Commit<Acknowledge>>,
+    committed: watch::Sender<Committed>,
+}
+
+/// What the SC may change during a reign.
+#[derive(Debug, Clone)]
+struct Settings {
+    config: Arc<TopicConfig>,
+    in_sync: usize,
+}
+
+/// What consumers wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Committed {
+    high_watermark: Offset,
+    /// Why the reign is over; absent while it lasts.
+    ended: Option<Arc<str>>,
+}
+
+/// An append that is written and waits for its mark.
+struct Acknowledge {
+    appended: Appended,
+    produced: oneshot::Sender<Result<Appended, ProduceError>>,
+}
+
+/// What a reign begins with.
+pub(super) struct Reign {
+    pub(super) spu_id: SpuId,
+    pub(super) topic_partition: TopicPartition,
+    pub(super) id: PartitionId,
+    pub(super) leader_epoch: LeaderEpoch,
+    pub(super) isr: Vec<SpuId>,
+    pub(super) config: Arc<TopicConfig>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) reports: Arc<ReplicaReports>,
+}
+
+impl Replica {
+    /// Begins a reign over `log`, whose epoch has been begun.
+    pub(super) fn begin(log: Arc<Log>, reign: Reign) -> Arc<Self> {
+        let known = log.high_watermark();
+        let mark = HighWatermark::new(known, reign.isr.iter().copied());
+        let replica = Arc::new(Self {
+            spu_id: reign.spu_id,
+            topic_partition: reign.topic_partition,
+            id: reign.id,
+            leader_epoch: reign.leader_epoch,
+            commit: Mutex::new(Commit::new(known, mark)),
+            committed: watch::Sender::new(Committed {
+                high_watermark: known,
+                ended: None,
+            }),
+            settings: RwLock::new(Settings {
+                config: reign.config,
+                in_sync: reign.isr.len(),
+            }),
+            log,
+            clock: reign.clock,
+            reports: reign.reports,
+        });
+        // The listener first: what the log does in between is then seen twice and never missed.
+        replica.log.set_listener(Arc::new(Listener {
+            replica: Arc::downgrade(&replica),
+        }));
+        replica.progressed(replica.log.stable_end());
+        replica.health_changed(&replica.log.health());
+        replica
+    }
+
+    /// The partition by its topic's name.
+    #[must_use]
+    pub fn topic_partition(&self) -> &TopicPartition {
+        &self.topic_partition
+    }
+
+    /// The partition by its topic's id.
+    #[must_use]
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// The number of this reign.
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    /// The topic's settings in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.settings().config)
+    }
+
+    /// Whether enough replicas are in sync for `acks=all`.
+    #[must_use]
+    pub fn min_isr_met(&self) -> bool {
+        let settings = self.settings();
+        settings.in_sync >= usize::from(settings.config.min_isr())
+    }
+
+    /// The offset below which everything is committed.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        self.committed.borrow().high_watermark
+    }
+
+    /// Whether this reign is over: another SPU leads, the topic is gone, or the log has failed.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.committed.borrow().ended.is_some()
+    }
+
+    /// Why this reign is over; absent while it lasts.
+    #[must_use]
+    pub fn ended(&self) -> Option<Arc<str>> {
+        self.committed.borrow().ended.clone()
+    }
+
+    /// Appends whole batches that the caller has checked, and waits as `acks` says.
+    ///
+    /// The batches are queued before this returns, so calls made one after the other are appended
+    /// in that order, however their futures are polled. Dropping the future gives up the answer
+    /// and not the append.
+    ///
+    /// # Errors
+    /// When nothing was appended (too few replicas, refused by the log), or it is not known
+    /// whether it will be kept (time-out, end of the reign).
+    pub fn append(
+        self: &Arc<Self>,
+        batches: Bytes,
+        sequences: Option<ProducerSequences>,
+        acks: Acks,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Appended, ProduceError>> + Send + use<> {
+        let (produced, answer) = oneshot::channel();
+        match self.check_before_append(acks) {
+            Ok(()) => self.submit(batches, sequences, acks, produced),
+            // The receiver is at hand, so this can't fail.
+            Err(refused) => drop(produced.send(Err(refused))),
+        }
+        let replica = Arc::clone(self);
+        async move {
+            match tokio::time::timeout(timeout, answer).await {
+                Ok(Ok(produced)) => produced,
+                Ok(Err(_dropped)) => Err(replica.ended_error("its log was closed")),
+                Err(_elapsed) => Err(ProduceError::TimedOut {
+                    partition: replica.topic_partition.clone(),
+                    timeout,
+                }),
+            }
+        }
+    }
+
+    /// Waits until the high watermark is past `beyond`, or the reign is over. Cancel-safe.
+    pub async fn wait_for_data(&self, beyond: Offset) {
+        let mut committed = self.committed.subscribe();
+        // The sender lives in `self`, so the only outcome is that the condition holds.
+        let _ = committed
+            .wait_for(|now| now.high_watermark > beyond || now.ended.is_some())
+            .await;
+    }
+
+    /// Takes over what the SC changed without a new reign.
+    pub(super) fn update(&self, config: Arc<TopicConfig>, isr: &[SpuId]) {
+        {
+            let mut settings = self
+                .settings
+                .write()
+                .expect("nobody panics while holding the settings");
+            settings.config = config;
+            settings.in_sync = isr.len();
+        }
+        self.commit()
+            .high_watermark_mut()
+            .set_isr(isr.iter().copied());
+        self.progressed(self.log.stable_end());
+    }
+
+    /// Ends the reign. Who waits gets an error with `reason`; the first reason stays.
+    pub(super) fn end(&self, reason: &str) {
+        let waiting = {
+            // Under the lock, so that an append that is being written now either is among the
+            // waiters or sees the end.
+            let mut commit = self.commit();
+            self.committed.send_if_modified(|committed| {
+                let first = committed.ended.is_none();
+                committed.ended.get_or_insert_with(|| reason.into());
+                first
+            });
+            commit.take_all()
+        };
+        for waiter in waiting {
+            // Whoever gave up waiting needs no answer.
+            let _ = waiter.produced.send(Err(self.ended_error(reason)));
+        }
+    }
+
+    fn check_before_append(&self, acks: Acks) -> Result<(), ProduceError> {
+        if let Some(reason) = &self.committed.borrow().ended {
+            return Err(self.ended_error(reason));
+        }
+        if acks == Acks::All && !self.min_isr_met() {
+            let settings = self.settings();
+            return Err(ProduceError::NotEnoughReplicas {
+                partition: self.topic_partition.clone(),
+                in_sync: settings.in_sync,
+                wanted: settings.config.min_isr(),
+            });
+        }
+        Ok(())
+    }
+
+    fn submit(
+        self: &Arc<Self>,
+        batches: Bytes,
+        sequences: Option<ProducerSequences>,
+        acks: Acks,
+        produced: oneshot::Sender<Result<Appended, ProduceError>>,
+    ) {
+        let replica = Arc::clone(self);
+        self.log.submit(Append {
+            batches,
+            leader_epoch: self.leader_epoch,
+            now_ms: self.clock.now_ms(),
+            sequences,
+            done: Box::new(move |outcome| match outcome {
+                Ok(appended) => replica.acknowledge(acks, Acknowledge { appended, produced }),
+                Err(source) => {
+                    let partition = replica.topic_partition.clone();
+                    // Whoever gave up waiting needs no answer.
+                    let _ = produced.send(Err(ProduceError::Append { partition, source }));
+                }
+            }),
+        });
+    }
+
+    /// Answers now if the mark is passed, or when it is.
+    fn acknowledge(&self, acks: Acks, acknowledge: Acknowledge) {
+        let end = acknowledge.appended.next_offset;
+        let mut commit = self.commit();
+        if let Some(reason) = self.committed.borrow().ended.clone() {
+            let _ = acknowledge.produced.send(Err(self.ended_error(&reason)));
+            return;
+        }
+        let ready = commit.wait(acks, end, acknowledge);
+        drop(commit);
+        if let Some(ready) = ready {
+            ready.send();
+        }
+    }
+
+    fn progressed(&self, stable_end: Offset) {
+        let mut done = Vec::new();
+        {
+            let mut commit = self.commit();
+            commit.observe_stable_end(stable_end);
+            let high_watermark = commit
+                .high_watermark_mut()
+                .observe(self.spu_id, stable_end);
+            commit.take_done(&mut done);
+            // Under the lock, so that two threads that report progress can't publish out of order.
+            self.publish(high_watermark);
+        }
+        for waiter in done {
+            waiter.send();
+        }
+    }
+
+    fn publish(&self, high_watermark: Offset) {
+        let advanced = self.committed.send_if_modified(|committed| {
+            let advanced = committed.high_watermark < high_watermark;
+            committed.high_watermark = committed.high_watermark.max(high_watermark);
+            advanced
+        });
+        if advanced {
+            self.log.set_high_watermark(high_watermark);
+        }
+    }
+
+    fn health_changed(&self, health: &LogHealth) {
+        let health = ReplicaHealth::from(health);
+        if let ReplicaHealth::Failed { reason } = &health {
+            self.end(reason);
+        }
+        self.reports.report(self.id, self.leader_epoch, health);
+    }
+
+    fn ended_error(&self, reason: &str) -> ProduceError {
+        ProduceError::LeadershipEnded {
+            partition: self.topic_partition.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn commit(&self) -> MutexGuard<'_, Commit<Acknowledge>> {
+        self.commit
+            .lock()
+            .expect("nobody panics while holding the marks")
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings
+            .read()
+            .expect("nobody panics while holding the settings")
+            .clone()
+    }
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica")
+            .field("partition", &self.topic_partition)
+            .field("leader_epoch", &self.leader_epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Acknowledge {
+    fn send(self) {
+        // Whoever gave up waiting needs no answer.
+        let _ = self.produced.send(Ok(self.appended));
+    }
+}
+
+/// Passes on what the log says, for as long as the reign lasts. The log holds this and the replica
+/// holds the log, so this holds the replica weakly.
+struct Listener {
+    replica: Weak<Replica>,
+}
+
+impl LogListener for Listener {
+    fn progressed(&self, progress: LogProgress) {
+        if let Some(replica) = self.replica.upgrade() {
+            replica.progressed(progress.stable_end);
+        }
+    }
+
+    fn failed(&self, health: LogHealth) {
+        if let Some(replica) = self.replica.upgrade() {
+            replica.health_changed(&health);
+        }
+    }
+}

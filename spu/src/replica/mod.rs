@@ -1,0 +1,22 @@
+//! The partitions that this SPU holds.
+//!
+//! [`ReplicaSet`] follows the SC's assignment and opens, leads and removes logs; a [`Replica`] is
+//! one reign of this SPU as the leader of one partition. The data protocol asks the set for the
+//! leader and works with the replica that it gets.
+
+mod commit;
+mod error;
+mod high_watermark;
+mod leader;
+mod plan;
+mod reports;
+mod set;
+mod slot;
+
+pub use commit::Acks;
+pub use error::{ProduceError, ReplicaError};
+pub use high_watermark::HighWatermark;
+pub use leader::Replica;
+pub use reports::{ReplicaHealth, ReplicaReport, ReplicaReports};
+pub use set::{LogStore, ReplicaSet};
+pub(crate) use set::AssignedBy;

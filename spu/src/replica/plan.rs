@@ -1,0 +1,171 @@
+//! What must change so that this SPU holds what the SC assigned to it. Pure: the replica set
+//! carries it out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thalweg_types::{LeaderEpoch, PartitionId, SpuId, TopicConfig, TopicPartition};
+
+use crate::cluster_view::View;
+
+/// What this SPU should do with one partition.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Assignment {
+    pub(super) id: PartitionId,
+    pub(super) topic_partition: TopicPartition,
+    pub(super) config: Arc<TopicConfig>,
+    pub(super) role: Role,
+}
+
+/// Whether it leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Role {
+    Leader { epoch: LeaderEpoch, isr: Vec<SpuId> },
+    Follower { leader: Option<SpuId> },
+}
+
+/// What must change.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Plan {
+    /// Partitions to open.
+    pub(super) open: Vec<Assignment>,
+    /// Partitions that are held and whose role or settings changed.
+    pub(super) change: Vec<Assignment>,
+    /// Partitions to close, whose topic no longer exists: their data goes.
+    pub(super) delete: Vec<PartitionId>,
+    /// Partitions to close that live elsewhere now: their data stays.
+    pub(super) release: Vec<PartitionId>,
+}
+
+impl Plan {
+    /// Compares what `spu` holds with what `view` assigns to it.
+    pub(super) fn compute(
+        view: &View,
+        spu: SpuId,
+        held: &BTreeMap<PartitionId, Assignment>,
+    ) -> Self {
+        let assigned = assigned_to(view, spu);
+        let mut plan = Self::default();
+        for id in held.keys().filter(|id| !assigned.contains_key(id)) {
+            if view.topic_by_id(id.topic).is_some() {
+                plan.release.push(*id);
+            } else {
+                plan.delete.push(*id);
+            }
+        }
+        for (id, assignment) in assigned {
+            match held.get(&id) {
+                None => plan.open.push(assignment),
+                Some(now) if *now != assignment => plan.change.push(assignment),
+                Some(_) => {}
+            }
+        }
+        plan
+    }
+}
+
+fn assigned_to(view: &View, spu: SpuId) -> BTreeMap<PartitionId, Assignment> {
+    let mut assigned = BTreeMap::new();
+    for topic in view.topics.values() {
+        let config = Arc::new(topic.config.clone());
+        for (index, partition) in &topic.partitions {
+            if !partition.replicas.contains(&spu) {
+                continue;
+            }
+            let id = PartitionId {
+                topic: topic.id,
+                partition: *index,
+            };
+            let role = if partition.leader == Some(spu) {
+                Role::Leader {
+                    epoch: partition.leader_epoch,
+                    isr: partition.isr.clone(),
+                }
+            } else {
+                Role::Follower {
+                    leader: partition.leader,
+                }
+            };
+            let topic_partition = TopicPartition {
+                topic: topic.name.clone(),
+                partition: *index,
+            };
+            assigned.insert(
+                id,
+                Assignment {
+                    id,
+                    topic_partition,
+                    config: Arc::clone(&config),
+                    role,
+                },
+            );
+        }
+    }
+    assigned
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_types::{PartitionEpoch, PartitionIndex, TopicId, TopicName};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::cluster_view::PartitionView;
+
+    const HERE: SpuId = SpuId(0);
+    const ELSEWHERE: SpuId = SpuId(1);
+
+    fn topic_id() -> TopicId {
+        TopicId(Uuid::from_u128(1))
+    }
+
+    fn view(leader: SpuId, epoch: i32, config: TopicConfig) -> View {
+        let mut view = View::default();
+        view.upsert_topic(TopicName::new("orders").unwrap(), topic_id(), config);
+        let partition = PartitionView {
+            leader: Some(leader),
+            leader_epoch: LeaderEpoch(epoch),
+            partition_epoch: PartitionEpoch(epoch),
+            replicas: vec![leader],
+            isr: vec![leader],
+        };
+        view.upsert_partition(topic_id(), PartitionIndex(0), partition);
+        view
+    }
+
+    fn held(view: &View) -> BTreeMap<PartitionId, Assignment> {
+        assigned_to(view, HERE)
+    }
+
+    #[test]
+    fn a_new_partition_is_opened_and_one_that_is_as_it_should_be_left_alone() {
+        let view = view(HERE, 1, TopicConfig::default());
+
+        assert_eq!(Plan::compute(&view, HERE, &BTreeMap::new()).open.len(), 1);
+        assert_eq!(Plan::compute(&view, HERE, &held(&view)), Plan::default());
+    }
+
+    #[test]
+    fn a_new_epoch_or_other_settings_are_a_change() {
+        let before = held(&view(HERE, 1, TopicConfig::default()));
+        let mut config = TopicConfig::default();
+        config.set("retention.bytes", "1GiB").unwrap();
+
+        for after in [
+            view(HERE, 2, TopicConfig::default()),
+            view(HERE, 1, config),
+        ] {
+            assert_eq!(Plan::compute(&after, HERE, &before).change.len(), 1);
+        }
+    }
+
+    #[test]
+    fn data_goes_only_with_its_topic() {
+        let before = held(&view(HERE, 1, TopicConfig::default()));
+
+        let moved = Plan::compute(&view(ELSEWHERE, 2, TopicConfig::default()), HERE, &before);
+        assert_eq!((moved.release.len(), moved.delete.len()), (1, 0));
+        let deleted = Plan::compute(&View::default(), HERE, &before);
+        assert_eq!((deleted.release.len(), deleted.delete.len()), (0, 1));
+    }
+}

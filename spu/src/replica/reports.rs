@@ -1,0 +1,168 @@
+//! What became of the replicas, for the SC: kept until the control client has told it.
+//!
+//! Bounded by the number of partitions: a newer report about a partition replaces the older one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard};
+
+use thalweg_storage::LogHealth;
+use thalweg_types::{LeaderEpoch, PartitionId};
+use tokio::sync::Notify;
+
+/// How a replica fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplicaHealth {
+    /// It serves as assigned.
+    Serving,
+    /// It can't be written for now, and heals by itself.
+    ReadOnly {
+        /// For people.
+        reason: String,
+    },
+    /// It can't be trusted, and must not lead.
+    Failed {
+        /// For people.
+        reason: String,
+    },
+}
+
+impl From<&LogHealth> for ReplicaHealth {
+    fn from(health: &LogHealth) -> Self {
+        match health {
+            LogHealth::Ok => Self::Serving,
+            LogHealth::ReadOnly { reason } => Self::ReadOnly {
+                reason: reason.clone(),
+            },
+            LogHealth::Failed { reason } | LogHealth::Quarantined { reason } => Self::Failed {
+                reason: reason.clone(),
+            },
+        }
+    }
+}
+
+/// One replica's report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaReport {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The reign that it is about.
+    pub leader_epoch: LeaderEpoch,
+    /// How it fares.
+    pub health: ReplicaHealth,
+}
+
+/// What the SC should know about the replicas.
+#[derive(Debug, Default)]
+pub struct ReplicaReports {
+    state: Mutex<ReportsState>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct ReportsState {
+    /// The newest about each partition.
+    newest: BTreeMap<PartitionId, (LeaderEpoch, ReplicaHealth)>,
+    /// Those that the SC has not been told.
+    untold: BTreeSet<PartitionId>,
+}
+
+impl ReplicaReports {
+    /// Notes how a replica fares; what is known already is not told again.
+    pub fn report(&self, partition: PartitionId, epoch: LeaderEpoch, health: ReplicaHealth) {
+        {
+            let mut state = self.state();
+            let report = (epoch, health);
+            if state.newest.get(&partition) == Some(&report) {
+                return;
+            }
+            state.newest.insert(partition, report);
+            state.untold.insert(partition);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Forgets a partition that is no longer held.
+    pub fn forget(&self, partition: PartitionId) {
+        let mut state = self.state();
+        state.newest.remove(&partition);
+        state.untold.remove(&partition);
+    }
+
+    /// A new stream to the SC has begun: everything is to be told again.
+    pub fn tell_all_again(&self) {
+        let mut state = self.state();
+        state.untold = state.newest.keys().copied().collect();
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Waits until there is something to tell. Cancel-safe; one caller at a time.
+    pub async fn changed(&self) {
+        while self.state().untold.is_empty() {
+            self.changed.notified().await;
+        }
+    }
+
+    /// Takes what is to be told.
+    #[must_use]
+    pub fn take(&self) -> Vec<ReplicaReport> {
+        let mut state = self.state();
+        let untold = std::mem::take(&mut state.untold);
+        untold
+            .into_iter()
+            .filter_map(|partition| {
+                let (leader_epoch, health) = state.newest.get(&partition)?.clone();
+                Some(ReplicaReport {
+                    partition,
+                    leader_epoch,
+                    health,
+                })
+            })
+            .collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, ReportsState> {
+        self.state
+            .lock()
+            .expect("nobody panics while holding the reports")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_types::{PartitionIndex, TopicId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn partition(number: i32) -> PartitionId {
+        PartitionId {
+            topic: TopicId(Uuid::from_u128(1)),
+            partition: PartitionIndex(number),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_report_is_told_once_for_each_change_and_again_on_a_new_stream() {
+        let reports = ReplicaReports::default();
+        reports.report(partition(0), LeaderEpoch(1), ReplicaHealth::Serving);
+        reports.changed().await;
+        assert_eq!(reports.take().len(), 1);
+
+        reports.report(partition(0), LeaderEpoch(1), ReplicaHealth::Serving);
+        assert!(reports.take().is_empty());
+
+        reports.tell_all_again();
+        assert_eq!(reports.take().len(), 1);
+    }
+
+    #[test]
+    fn a_partition_that_is_gone_is_not_reported() {
+        let reports = ReplicaReports::default();
+        reports.report(partition(0), LeaderEpoch(1), ReplicaHealth::Serving);
+
+        reports.forget(partition(0));
+
+        assert!(reports.take().is_empty());
+    }
+}

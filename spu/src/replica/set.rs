@@ -1,0 +1,306 @@
+//! The partitions that this SPU holds: follows the SC's assignment, and finds the leader of a
+//! partition for the data protocol.
+//!
+//! [`ReplicaSet::apply`] compares (by `plan`, purely) and returns at once; logs open, change and
+//! close behind it, several at a time, each in its [`Slot`]. So a log that takes long to recover
+//! holds up nobody else.
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::sync::{Arc, RwLock};
+
+use thalweg_runtime::{Clock, TaskGroup};
+use thalweg_storage::{DataDir, Log, LogFiles, StorageThreads};
+use thalweg_types::{LeaderEpoch, PartitionId, PartitionIndex, SpuId, TopicName, TopicPartition};
+use tokio::sync::{Semaphore, watch};
+use tracing::warn;
+
+use super::error::ReplicaError;
+use super::leader::Replica;
+use super::plan::{Assignment, Plan};
+use super::reports::ReplicaReports;
+use super::slot::{Slot, SlotContext, SlotState};
+use crate::cluster_view::{ClusterView, View};
+
+/// How many logs open or close at a time: enough to keep a disk busy, few enough to leave threads
+/// for reads.
+const SETTLING_MAX: usize = 8;
+
+/// Where logs live.
+#[derive(Clone)]
+pub struct LogStore {
+    /// The data directory.
+    pub data_dir: Arc<DataDir>,
+    /// The threads that write and sync.
+    pub threads: Arc<StorageThreads>,
+    /// How files are opened; tests put faults in.
+    pub files: Arc<dyn LogFiles>,
+}
+
+/// Who says what this SPU should hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AssignedBy {
+    /// An SC, on a live stream: data of topics that are gone may go.
+    Controller,
+    /// What was kept from the last run: nothing is removed on its word.
+    LastRun,
+}
+
+/// The partitions that this SPU holds.
+pub struct ReplicaSet {
+    view: Arc<ClusterView>,
+    context: Arc<SlotContext>,
+    slots: RwLock<HashMap<PartitionId, Arc<Slot>>>,
+    /// What was wanted last; its lock also makes [`Self::apply`] take turns.
+    wanted: tokio::sync::Mutex<BTreeMap<PartitionId, Assignment>>,
+    permits: Arc<Semaphore>,
+    unsettled: watch::Sender<usize>,
+    tasks: TaskGroup,
+}
+
+impl ReplicaSet {
+    /// Holds nothing yet. `tasks` owns the work of opening and closing.
+    #[must_use]
+    pub fn new(
+        spu_id: SpuId,
+        store: LogStore,
+        view: Arc<ClusterView>,
+        clock: Arc<dyn Clock>,
+        tasks: TaskGroup,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            view,
+            context: Arc::new(SlotContext {
+                spu_id,
+                store,
+                clock,
+                reports: Arc::default(),
+            }),
+            slots: RwLock::default(),
+            wanted: tokio::sync::Mutex::default(),
+            permits: Arc::new(Semaphore::new(SETTLING_MAX)),
+            unsettled: watch::Sender::new(0),
+            tasks,
+        })
+    }
+
+    /// The leader of a partition, when that is this SPU and it can serve.
+    ///
+    /// # Errors
+    /// When it is unknown, led elsewhere, not open yet or failed, or when the client's leader
+    /// epoch is not the one in force.
+    pub fn leader(
+        &self,
+        topic: &TopicName,
+        partition: PartitionIndex,
+        current_leader_epoch: Option<LeaderEpoch>,
+    ) -> Result<Arc<Replica>, ReplicaError> {
+        let asked = || TopicPartition {
+            topic: topic.clone(),
+            partition,
+        };
+        let view = self.view.current();
+        let (Some(topic_view), Some(known)) = (view.topic(topic), view.partition(topic, partition))
+        else {
+            return Err(ReplicaError::UnknownTopicOrPartition { partition: asked() });
+        };
+        let id = PartitionId {
+            topic: topic_view.id,
+            partition,
+        };
+        let leads = known.leader == Some(self.context.spu_id);
+        let replica = match self.slot(id).map(|slot| slot.state()) {
+            Some(SlotState::Leader(replica)) if leads => replica,
+            Some(SlotState::Failed(reason)) if leads => {
+                return Err(ReplicaError::Failed {
+                    partition: asked(),
+                    reason,
+                });
+            }
+            // The assignment is known, and the log not open yet or just changing its role.
+            None
+            | Some(SlotState::Opening | SlotState::Follower(_) | SlotState::Closed)
+                if leads =>
+            {
+                return Err(ReplicaError::Opening { partition: asked() });
+            }
+            _ => {
+                return Err(ReplicaError::NotLeader {
+                    partition: asked(),
+                    leader: known.leader,
+                });
+            }
+        };
+        check_epoch(&replica, current_leader_epoch)?;
+        match replica.ended() {
+            None => Ok(replica),
+            Some(reason) => Err(ReplicaError::Failed {
+                partition: asked(),
+                reason: reason.to_string(),
+            }),
+        }
+    }
+
+    /// The logs that are open now.
+    #[must_use]
+    pub fn logs(&self) -> Vec<(PartitionId, Arc<Log>)> {
+        self.slots()
+            .iter()
+            .filter_map(|slot| Some((slot.id, slot.log()?)))
+            .collect()
+    }
+
+    /// What the SC should know about the replicas.
+    #[must_use]
+    pub fn reports(&self) -> &Arc<ReplicaReports> {
+        &self.context.reports
+    }
+
+    /// Waits until every log is open, changed or closed as was wanted. Cancel-safe.
+    pub async fn settled(&self) {
+        // The sender lives in `self`, so the only outcome is that the condition holds.
+        let _ = self.unsettled.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// Starts to hold what `view` assigns to this SPU, and to let go of the rest.
+    pub(crate) async fn apply(self: &Arc<Self>, view: &View, by: AssignedBy) {
+        let mut wanted = self.wanted.lock().await;
+        let plan = Plan::compute(view, self.context.spu_id, &wanted);
+        for assignment in plan.open {
+            let slot = Arc::new(Slot::new(assignment.clone()));
+            wanted.insert(assignment.id, assignment);
+            self.write_slots().insert(slot.id, Arc::clone(&slot));
+            self.settle(slot);
+        }
+        for assignment in plan.change {
+            if let Some(slot) = self.slot(assignment.id) {
+                wanted.insert(assignment.id, assignment.clone());
+                slot.want(assignment);
+                self.settle(slot);
+            }
+        }
+        let delete = by == AssignedBy::Controller;
+        let gone = plan.delete.into_iter().map(|id| (id, delete));
+        let moved = plan.release.into_iter().map(|id| (id, false));
+        for (id, delete) in gone.chain(moved) {
+            wanted.remove(&id);
+            let removed = self.write_slots().remove(&id);
+            if let Some(slot) = removed {
+                slot.want_closed(delete, "it is no longer assigned to this SPU");
+                self.settle(slot);
+            }
+        }
+    }
+
+    /// Removes the data of partitions whose topics `view`, an SC's whole and live word, does not
+    /// know: they were deleted while this SPU was away.
+    pub(crate) async fn remove_leftovers(self: &Arc<Self>, view: &View) {
+        let wanted = self.wanted.lock().await;
+        let data_dir = Arc::clone(&self.context.store.data_dir);
+        let kept = tokio::task::spawn_blocking(move || data_dir.partitions()).await;
+        let kept = match kept {
+            Ok(Ok(kept)) => kept,
+            Ok(Err(error)) => {
+                warn!(%error, "failed to look for data of deleted topics");
+                return;
+            }
+            Err(_stopped) => return,
+        };
+        for id in kept {
+            if wanted.contains_key(&id) {
+                continue;
+            }
+            if view.topic_by_id(id.topic).is_some() {
+                warn!(partition = %id, "keeping data of a partition that is not assigned here");
+                continue;
+            }
+            self.settle(Arc::new(Slot::leftover(id)));
+        }
+    }
+
+    /// Tries again to open the logs that could not be opened, for example because the disk was
+    /// full.
+    pub(crate) fn retry_failed(self: &Arc<Self>) {
+        for slot in self.slots() {
+            if matches!(slot.state(), SlotState::Failed(_)) {
+                self.settle(slot);
+            }
+        }
+    }
+
+    /// Stops leading and closes every log, so that the next start need not recover them.
+    pub async fn close(self: &Arc<Self>) {
+        self.wanted.lock().await.clear();
+        let slots: Vec<_> = self.write_slots().drain().map(|(_, slot)| slot).collect();
+        for slot in slots {
+            slot.want_closed(false, "this SPU is shutting down");
+            self.settle(slot);
+        }
+        self.settled().await;
+    }
+
+    /// Lets a blocking thread bring the slot to what is wanted of it.
+    fn settle(self: &Arc<Self>, slot: Arc<Slot>) {
+        self.unsettled.send_modify(|count| *count += 1);
+        let set = Arc::clone(self);
+        // Not stopped by the shutdown: closing logs is part of it.
+        self.tasks.spawn("settle-replica", |_shutdown| async move {
+            let _settled = Settling(&set.unsettled);
+            let _permit = set.permits.acquire().await;
+            let context = Arc::clone(&set.context);
+            // It fails only when the runtime is going away.
+            let _ = tokio::task::spawn_blocking(move || slot.settle(&context)).await;
+            Ok::<_, Infallible>(())
+        });
+    }
+
+    fn slot(&self, id: PartitionId) -> Option<Arc<Slot>> {
+        self.slots
+            .read()
+            .expect("nobody panics while holding the slots")
+            .get(&id)
+            .cloned()
+    }
+
+    fn slots(&self) -> Vec<Arc<Slot>> {
+        self.slots
+            .read()
+            .expect("nobody panics while holding the slots")
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    fn write_slots(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<PartitionId, Arc<Slot>>> {
+        self.slots
+            .write()
+            .expect("nobody panics while holding the slots")
+    }
+}
+
+fn check_epoch(replica: &Replica, asked: Option<LeaderEpoch>) -> Result<(), ReplicaError> {
+    let current = replica.leader_epoch();
+    let partition = || replica.topic_partition().clone();
+    match asked {
+        Some(asked) if asked < current => Err(ReplicaError::FencedLeaderEpoch {
+            partition: partition(),
+            asked,
+            current,
+        }),
+        Some(asked) if asked > current => Err(ReplicaError::UnknownLeaderEpoch {
+            partition: partition(),
+            asked,
+            current,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Counts one slot as settled when dropped, also when its task is.
+struct Settling<'a>(&'a watch::Sender<usize>);
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}

@@ -1,0 +1,235 @@
+//! One partition that this SPU holds or is about to: what the SC wants of it, and what it is.
+//!
+//! The replica set writes what is wanted and then calls [`Slot::settle`] on a blocking thread,
+//! once for each change. Settling takes turns and always looks at the newest wish, so wishes may
+//! come faster than a log opens.
+
+use std::sync::{Arc, Mutex, RwLock};
+
+use thalweg_runtime::Clock;
+use thalweg_storage::{Log, LogOptions};
+use thalweg_types::{PartitionId, SpuId};
+use tracing::{debug, info, warn};
+
+use super::leader::{Reign, Replica};
+use super::plan::{Assignment, Role};
+use super::reports::{ReplicaHealth, ReplicaReports};
+use super::set::LogStore;
+
+/// One partition.
+pub(super) struct Slot {
+    pub(super) id: PartitionId,
+    wanted: RwLock<Wanted>,
+    state: RwLock<SlotState>,
+    turn: Mutex<()>,
+}
+
+/// What the SC wants.
+#[derive(Debug, Clone)]
+enum Wanted {
+    Held(Assignment),
+    Closed { delete: bool },
+}
+
+/// What there is.
+#[derive(Clone)]
+pub(super) enum SlotState {
+    Opening,
+    Leader(Arc<Replica>),
+    Follower(Arc<Log>),
+    /// The log could not be opened.
+    Failed(String),
+    Closed,
+}
+
+/// What settling works with.
+pub(super) struct SlotContext {
+    pub(super) spu_id: SpuId,
+    pub(super) store: LogStore,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) reports: Arc<ReplicaReports>,
+}
+
+impl Slot {
+    pub(super) fn new(assignment: Assignment) -> Self {
+        Self {
+            id: assignment.id,
+            wanted: RwLock::new(Wanted::Held(assignment)),
+            state: RwLock::new(SlotState::Opening),
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// Data of a deleted topic that is still there, to be removed.
+    pub(super) fn leftover(id: PartitionId) -> Self {
+        Self {
+            id,
+            wanted: RwLock::new(Wanted::Closed { delete: true }),
+            state: RwLock::new(SlotState::Closed),
+            turn: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn state(&self) -> SlotState {
+        self.state
+            .read()
+            .expect("nobody panics while holding the state")
+            .clone()
+    }
+
+    /// The log, while it is open.
+    pub(super) fn log(&self) -> Option<Arc<Log>> {
+        match self.state() {
+            SlotState::Leader(replica) => Some(Arc::clone(replica.log())),
+            SlotState::Follower(log) => Some(log),
+            SlotState::Opening | SlotState::Failed(_) | SlotState::Closed => None,
+        }
+    }
+
+    /// Notes what the SC wants, and stops leading at once where that is no longer wanted.
+    pub(super) fn want(&self, assignment: Assignment) {
+        if let SlotState::Leader(replica) = self.state() {
+            match &assignment.role {
+                Role::Leader { epoch, .. } if *epoch == replica.leader_epoch() => {}
+                Role::Leader { .. } => replica.end("it begins a new leader epoch"),
+                Role::Follower { .. } => replica.end("another SPU leads"),
+            }
+        }
+        self.set_wanted(Wanted::Held(assignment));
+    }
+
+    /// Notes that this SPU should no longer hold the partition, and stops leading at once.
+    pub(super) fn want_closed(&self, delete: bool, reason: &str) {
+        if let SlotState::Leader(replica) = self.state() {
+            replica.end(reason);
+        }
+        self.set_wanted(Wanted::Closed { delete });
+    }
+
+    /// Brings the partition to what is wanted. Blocks on the disk.
+    pub(super) fn settle(&self, context: &SlotContext) {
+        let _turn = self.turn.lock().expect("settling does not panic");
+        let wanted = self
+            .wanted
+            .read()
+            .expect("nobody panics while holding the wish")
+            .clone();
+        match wanted {
+            Wanted::Held(assignment) => self.hold(assignment, context),
+            Wanted::Closed { delete } => self.close(delete, context),
+        }
+    }
+
+    fn hold(&self, assignment: Assignment, context: &SlotContext) {
+        let options = LogOptions::from(&*assignment.config);
+        let log = match self.log() {
+            Some(log) => {
+                log.update_options(options);
+                log
+            }
+            None => match self.open(options, context) {
+                Some(log) => log,
+                None => return,
+            },
+        };
+        let state = match assignment.role {
+            Role::Leader { epoch, ref isr } => {
+                if let SlotState::Leader(replica) = self.state()
+                    && replica.leader_epoch() == epoch
+                    && !replica.has_ended()
+                {
+                    replica.update(Arc::clone(&assignment.config), isr);
+                    return;
+                }
+                if let Err(error) = log.begin_epoch(epoch) {
+                    let reason = format!("leader epoch {epoch} could not begin: {error}");
+                    self.fail(reason, &assignment, context);
+                    return;
+                }
+                let isr = isr.clone();
+                info!(partition = %assignment.topic_partition, %epoch, "leading");
+                SlotState::Leader(Replica::begin(
+                    log,
+                    Reign {
+                        spu_id: context.spu_id,
+                        topic_partition: assignment.topic_partition,
+                        id: self.id,
+                        leader_epoch: epoch,
+                        isr,
+                        config: assignment.config,
+                        clock: Arc::clone(&context.clock),
+                        reports: Arc::clone(&context.reports),
+                    },
+                ))
+            }
+            Role::Follower { leader } => {
+                debug!(partition = %assignment.topic_partition, ?leader, "following");
+                SlotState::Follower(log)
+            }
+        };
+        self.set_state(state);
+    }
+
+    fn open(&self, options: LogOptions, context: &SlotContext) -> Option<Arc<Log>> {
+        let store = &context.store;
+        let opened = Log::open(
+            store.data_dir.partition_path(self.id),
+            options,
+            Arc::clone(&store.threads),
+            Arc::clone(&store.files),
+            context.clock.now_ms(),
+        );
+        match opened {
+            Ok(log) => Some(log),
+            Err(error) => {
+                if let Wanted::Held(assignment) = &*self
+                    .wanted
+                    .read()
+                    .expect("nobody panics while holding the wish")
+                {
+                    self.fail(error.to_string(), assignment, context);
+                }
+                None
+            }
+        }
+    }
+
+    fn fail(&self, reason: String, assignment: &Assignment, context: &SlotContext) {
+        warn!(partition = %assignment.topic_partition, reason, "can't serve this partition");
+        if let Role::Leader { epoch, .. } = assignment.role {
+            let health = ReplicaHealth::Failed {
+                reason: reason.clone(),
+            };
+            context.reports.report(self.id, epoch, health);
+        }
+        self.set_state(SlotState::Failed(reason));
+    }
+
+    fn close(&self, delete: bool, context: &SlotContext) {
+        if let Some(log) = self.log() {
+            log.close();
+        }
+        self.set_state(SlotState::Closed);
+        context.reports.forget(self.id);
+        if delete {
+            match context.store.data_dir.remove_partition(self.id) {
+                Ok(()) => info!(partition = %self.id, "removed the data of a deleted topic"),
+                Err(error) => warn!(partition = %self.id, %error, "failed to remove data"),
+            }
+        }
+    }
+
+    fn set_wanted(&self, wanted: Wanted) {
+        *self
+            .wanted
+            .write()
+            .expect("nobody panics while holding the wish") = wanted;
+    }
+
+    fn set_state(&self, state: SlotState) {
+        *self
+            .state
+            .write()
+            .expect("nobody panics while holding the state") = state;
+    }
+}
