@@ -1,0 +1,407 @@
+//! What any [`MetadataStore`] has to pass, one rule per function. A panic names the broken rule.
+//!
+//! A store's tests implement [`StoreUnderTest`] and call [`every_rule`] with a way to make a fresh
+//! one.
+#![expect(clippy::unwrap_used, reason = "a panic is how a broken rule is told")]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::future::join_all;
+use thalweg_types::resource::{
+    Partition, PartitionSpec, PartitionStatus, ReplicaPlacement, Resource, ResourceKey,
+    ResourceKind, ResourceVersion, Spu, SpuSpec, SpuState, SpuStatus, Topic, TopicSpec, TopicState,
+    TopicStatus,
+};
+use thalweg_types::{
+    DirectoryId, Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId,
+    TopicConfig, TopicId,
+};
+use uuid::Uuid;
+
+use crate::{Counter, MetadataStore, Refused, Watch, WatchEvent, Write};
+
+/// An empty store, and a way to kill and reopen it.
+#[async_trait]
+pub trait StoreUnderTest: Send {
+    /// The store as it is.
+    fn store(&self) -> Arc<dyn MetadataStore>;
+
+    /// Closes the store as abruptly as it can and opens it again over what it had acknowledged.
+    async fn reopen(&mut self);
+}
+
+/// Checks every rule, each on a fresh store from `fresh`.
+///
+/// # Panics
+/// When the store breaks a rule.
+pub async fn every_rule<S, F>(mut fresh: impl FnMut() -> F)
+where
+    S: StoreUnderTest,
+    F: Future<Output = S>,
+{
+    what_is_created_can_be_read(&fresh().await).await;
+    kinds_are_listed_apart_and_in_order(&fresh().await).await;
+    what_exists_is_not_created_again(&fresh().await).await;
+    an_update_against_an_old_version_is_refused(&fresh().await).await;
+    a_deletion_against_an_old_version_is_refused(&fresh().await).await;
+    what_does_not_exist_is_neither_updated_nor_deleted(&fresh().await).await;
+    a_version_is_never_used_twice(&mut fresh().await).await;
+    a_refused_write_does_not_stop_the_others(&fresh().await).await;
+    writes_of_one_call_are_judged_in_their_order(&fresh().await).await;
+    of_racing_updates_one_wins(&fresh().await).await;
+    what_was_acknowledged_survives(&mut fresh().await).await;
+    numbers_are_given_out_once(&mut fresh().await).await;
+    a_watch_begins_with_all_there_is(&fresh().await).await;
+    a_watch_tells_every_change_in_order(&fresh().await).await;
+    a_watch_that_starts_amid_writes_misses_nothing(&fresh().await).await;
+    a_watcher_that_falls_behind_ends_with_the_truth(&fresh().await).await;
+}
+
+async fn what_is_created_can_be_read(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+
+    for resource in [topic("t").into(), partition("t", 0).into(), spu(3).into()] {
+        let stored = create(&store, resource).await;
+
+        assert_ne!(stored.version(), ResourceVersion(0), "a row has a version");
+        assert_eq!(store.get(&stored.key()).await.unwrap(), Some(stored));
+    }
+    assert_eq!(store.get(&topic_key("other")).await.unwrap(), None);
+}
+
+async fn kinds_are_listed_apart_and_in_order(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+    for number in [10, 2, 0] {
+        create(&store, partition("t", number).into()).await;
+    }
+    create(&store, topic("t").into()).await;
+
+    let partitions = store.list(ResourceKind::Partition).await.unwrap();
+
+    let keys: Vec<_> = partitions.iter().map(Resource::key).collect();
+    let expected = [0, 2, 10].map(|number| Resource::from(partition("t", number)).key());
+    assert_eq!(
+        keys, expected,
+        "partitions come in the order of their numbers"
+    );
+    assert_eq!(store.list(ResourceKind::Topic).await.unwrap().len(), 1);
+    assert_eq!(store.list(ResourceKind::Spu).await.unwrap(), []);
+}
+
+async fn what_exists_is_not_created_again(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+    let first = create(&store, topic("t").into()).await;
+
+    let second = one(&store, Write::Create(topic("t").into())).await;
+
+    assert_eq!(second, Err(Refused::AlreadyExists(topic_key("t"))));
+    assert_eq!(store.get(&topic_key("t")).await.unwrap(), Some(first));
+}
+
+async fn an_update_against_an_old_version_is_refused(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+    let first = create(&store, topic("t").into()).await;
+    let second = one(&store, Write::Update(first.clone())).await.unwrap();
+
+    let refused = one(&store, Write::Update(first.clone())).await;
+
+    assert!(second.version() > first.version(), "versions grow");
+    let expected = Refused::Conflict {
+        key: topic_key("t"),
+        expected: first.version(),
+        found: second.version(),
+    };
+    assert_eq!(refused, Err(expected));
+    assert_eq!(store.get(&topic_key("t")).await.unwrap(), Some(second));
+}
+
+async fn a_deletion_against_an_old_version_is_refused(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+    let first = create(&store, topic("t").into()).await;
+    let second = one(&store, Write::Update(first.clone())).await.unwrap();
+
+    assert!(matches!(
+        one(&store, delete(&first)).await,
+        Err(Refused::Conflict { .. })
+    ));
+    assert_eq!(one(&store, delete(&second)).await, Ok(second));
+    assert_eq!(store.get(&topic_key("t")).await.unwrap(), None);
+}
+
+async fn what_does_not_exist_is_neither_updated_nor_deleted(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+    let absent = Resource::from(topic("t"));
+
+    let not_found = Err(Refused::NotFound(topic_key("t")));
+    assert_eq!(one(&store, Write::Update(absent.clone())).await, not_found);
+    assert_eq!(one(&store, delete(&absent)).await, not_found);
+    assert_eq!(store.get(&topic_key("t")).await.unwrap(), None);
+}
+
+async fn a_version_is_never_used_twice(under_test: &mut impl StoreUnderTest) {
+    let first = create(&under_test.store(), topic("t").into()).await;
+    one(&under_test.store(), delete(&first)).await.unwrap();
+    under_test.reopen().await;
+
+    let second = create(&under_test.store(), topic("t").into()).await;
+
+    assert!(
+        second.version() > first.version(),
+        "a row that was deleted and created again has a newer version"
+    );
+}
+
+async fn a_refused_write_does_not_stop_the_others(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+    create(&store, topic("b").into()).await;
+
+    let answers = store
+        .write(
+            ["a", "b", "c"]
+                .map(|name| Write::Create(topic(name).into()))
+                .into(),
+        )
+        .await
+        .unwrap();
+
+    let made: Vec<_> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(made, [true, false, true]);
+    assert_eq!(store.list(ResourceKind::Topic).await.unwrap().len(), 3);
+}
+
+async fn writes_of_one_call_are_judged_in_their_order(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+    let first = create(&store, topic("t").into()).await;
+
+    let answers = store
+        .write(vec![
+            delete(&first),
+            Write::Create(topic("t").into()),
+            delete(&first),
+        ])
+        .await
+        .unwrap();
+
+    let made: Vec<_> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(made, [true, true, false], "the deletion's version is gone");
+}
+
+async fn of_racing_updates_one_wins(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+    let first = create(&store, spu(0).into()).await;
+
+    let racing = (0..20).map(|_| one(&store, Write::Update(first.clone())));
+    let answers = join_all(racing).await;
+
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+}
+
+async fn what_was_acknowledged_survives(under_test: &mut impl StoreUnderTest) {
+    let cluster_id = under_test.store().cluster_id();
+    let kept = create(&under_test.store(), topic("kept").into()).await;
+    let gone = create(&under_test.store(), topic("gone").into()).await;
+    one(&under_test.store(), delete(&gone)).await.unwrap();
+    let changed = one(&under_test.store(), Write::Update(kept)).await.unwrap();
+
+    under_test.reopen().await;
+
+    let store = under_test.store();
+    assert_eq!(store.cluster_id(), cluster_id);
+    assert_eq!(store.list(ResourceKind::Topic).await.unwrap(), [changed]);
+}
+
+async fn numbers_are_given_out_once(under_test: &mut impl StoreUnderTest) {
+    let store = under_test.store();
+    assert_eq!(store.take(Counter::ProducerId, 10).await.unwrap(), 1);
+    assert_eq!(
+        store.take(Counter::ControllerEpoch, 1).await.unwrap(),
+        1,
+        "counters are apart"
+    );
+    let racing = join_all((0..8).map(|_| store.take(Counter::ProducerId, 5))).await;
+    let mut firsts: Vec<_> = racing.into_iter().map(Result::unwrap).collect();
+    firsts.sort_unstable();
+    assert!(firsts[0] >= 11, "the first block is taken");
+    assert!(firsts.windows(2).all(|pair| pair[1] - pair[0] >= 5));
+    drop(store);
+
+    under_test.reopen().await;
+
+    let next = under_test.store().take(Counter::ProducerId, 1).await;
+    assert!(next.unwrap() >= firsts[7] + 5, "also not after a restart");
+}
+
+async fn a_watch_begins_with_all_there_is(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+    let stored = create(&store, topic("t").into()).await;
+
+    let mut watch = store.watch().await.unwrap();
+
+    assert_eq!(next(&mut watch).await, WatchEvent::Snapshot(vec![stored]));
+}
+
+async fn a_watch_tells_every_change_in_order(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+    let mut watch = store.watch().await.unwrap();
+    assert_eq!(next(&mut watch).await, WatchEvent::Snapshot(Vec::new()));
+
+    let a = create(&store, topic("a").into()).await;
+    let b = create(&store, topic("b").into()).await;
+    let a2 = one(&store, Write::Update(a.clone())).await.unwrap();
+    one(&store, Write::Update(a.clone())).await.unwrap_err();
+    one(&store, delete(&b)).await.unwrap();
+
+    for expected in [
+        WatchEvent::Upserted(a),
+        WatchEvent::Upserted(b.clone()),
+        WatchEvent::Upserted(a2),
+        WatchEvent::Deleted(b.key()),
+    ] {
+        assert_eq!(next(&mut watch).await, expected);
+    }
+}
+
+async fn a_watch_that_starts_amid_writes_misses_nothing(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+    let writes = (0..40).map(|number| create(&store, spu(number).into()));
+    let watches = (0..40).map(|_| async {
+        let mut watch = store.watch().await.unwrap();
+        let mut known = 0;
+        let mut newest = ResourceVersion(0);
+        while known < 40 {
+            match next(&mut watch).await {
+                WatchEvent::Snapshot(all) => {
+                    known = all.len();
+                    newest = all.iter().map(Resource::version).max().unwrap_or_default();
+                }
+                WatchEvent::Upserted(resource) => {
+                    assert!(resource.version() > newest, "told twice or out of order");
+                    newest = resource.version();
+                    known += 1;
+                }
+                WatchEvent::Deleted(key) => panic!("nobody deleted {key}"),
+            }
+        }
+    });
+
+    futures::join!(join_all(writes), join_all(watches));
+}
+
+async fn a_watcher_that_falls_behind_ends_with_the_truth(under_test: &impl StoreUnderTest) {
+    let store = under_test.store();
+    let mut watch = store.watch().await.unwrap();
+    next(&mut watch).await;
+
+    // More changes than a store would hold for one watcher.
+    let mut latest = create(&store, topic("t").into()).await;
+    let gone = create(&store, topic("gone").into()).await;
+    for _ in 0..10 {
+        let many = (0..1_000).map(|number| Write::Create(spu(number).into()));
+        let made = store.write(many.collect()).await.unwrap();
+        let undo = made.into_iter().map(|row| delete(&row.unwrap()));
+        store.write(undo.collect()).await.unwrap();
+    }
+    one(&store, delete(&gone)).await.unwrap();
+    latest = one(&store, Write::Update(latest)).await.unwrap();
+
+    let mut known = std::collections::BTreeMap::new();
+    while known.values().ne([&latest]) {
+        match next(&mut watch).await {
+            WatchEvent::Snapshot(all) => {
+                known = all.into_iter().map(|row| (row.key(), row)).collect();
+            }
+            WatchEvent::Upserted(row) => {
+                known.insert(row.key(), row);
+            }
+            WatchEvent::Deleted(key) => {
+                known.remove(&key);
+            }
+        }
+    }
+}
+
+async fn next(watch: &mut Watch) -> WatchEvent {
+    tokio::time::timeout(Duration::from_secs(20), watch.next())
+        .await
+        .expect("the watch tells of the change within 20 seconds")
+        .expect("the store is open")
+}
+
+async fn one(store: &Arc<dyn MetadataStore>, write: Write) -> Result<Resource, Refused> {
+    let mut answers = store.write(vec![write]).await.unwrap();
+    assert_eq!(answers.len(), 1, "one answer for one write");
+    answers.remove(0)
+}
+
+async fn create(store: &Arc<dyn MetadataStore>, resource: Resource) -> Resource {
+    one(store, Write::Create(resource)).await.unwrap()
+}
+
+fn delete(resource: &Resource) -> Write {
+    Write::Delete {
+        key: resource.key(),
+        version: resource.version(),
+    }
+}
+
+fn topic_key(name: &str) -> ResourceKey {
+    ResourceKey::Topic(name.parse().unwrap())
+}
+
+fn topic(name: &str) -> Topic {
+    Topic {
+        name: name.parse().unwrap(),
+        id: TopicId(Uuid::from_u128(7)),
+        spec: TopicSpec {
+            placement: ReplicaPlacement::Computed {
+                partitions: 1,
+                replication_factor: 1,
+            },
+            config: TopicConfig::default(),
+        },
+        status: TopicStatus {
+            state: TopicState::Pending,
+            reason: String::new(),
+        },
+        version: ResourceVersion(0),
+    }
+}
+
+fn partition(topic: &str, number: i32) -> Partition {
+    Partition {
+        topic: topic.parse().unwrap(),
+        id: PartitionId {
+            topic: TopicId(Uuid::from_u128(7)),
+            partition: PartitionIndex(number),
+        },
+        spec: PartitionSpec {
+            replicas: vec![SpuId(0)],
+        },
+        status: PartitionStatus {
+            leader: None,
+            leader_epoch: LeaderEpoch(0),
+            isr: vec![SpuId(0)],
+            partition_epoch: PartitionEpoch(0),
+        },
+        version: ResourceVersion(0),
+    }
+}
+
+fn spu(id: i32) -> Spu {
+    Spu {
+        id: SpuId(id),
+        spec: SpuSpec::default(),
+        status: SpuStatus {
+            state: SpuState::Online,
+            data_address: "127.0.0.1:9092".to_owned(),
+            incarnation: Incarnation(1),
+            directory_id: DirectoryId(Uuid::from_u128(9)),
+            software_version: "0.1.0".to_owned(),
+        },
+        version: ResourceVersion(0),
+    }
+}
