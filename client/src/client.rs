@@ -1,12 +1,14 @@
 //! The way in: one client for one cluster.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use thalweg_runtime::{Clock, SystemClock, TaskGroup};
 use thalweg_types::TopicName;
 
-use crate::admin::{Admin, AdminError};
+use crate::admin::{Admin, AdminError, ScClient};
 use crate::consumer::{ConsumeError, Consumer, ConsumerOptions};
-use crate::data::RequestError;
+use crate::data::{ConnectionOptions, Connections, Metadata};
 use crate::producer::{ProduceError, Producer, ProducerOptions};
 
 /// Where the cluster is.
@@ -32,18 +34,9 @@ pub enum ConnectError {
     /// No address was given.
     #[error("no address of the cluster is given; set `cluster` or `bootstrap`")]
     NoAddress,
-    /// The cluster has no SPU that is up.
-    #[error("the cluster at `{cluster}` has no SPU online; see `thalweg spu list`")]
-    NoSpuOnline {
-        /// The SC's address.
-        cluster: String,
-    },
     /// The SC could not be asked for the SPUs.
     #[error(transparent)]
     Admin(#[from] AdminError),
-    /// No SPU could be reached.
-    #[error(transparent)]
-    Request(#[from] RequestError),
 }
 
 /// One client of one cluster. Cheap to clone.
@@ -60,7 +53,21 @@ pub enum ConnectError {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Client {}
+pub struct Client {
+    core: Arc<ClientCore>,
+}
+
+/// What a client's producers, consumers and admin share.
+#[derive(Debug)]
+pub(crate) struct ClientCore {
+    pub(crate) options: ClientOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tasks: TaskGroup,
+    pub(crate) sc: ScClient,
+    /// For everything but fetches, see [`Connections`].
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) metadata: Metadata,
+}
 
 impl ClientOptions {
     /// A cluster by the address of its SC.
@@ -68,6 +75,16 @@ impl ClientOptions {
         Self {
             cluster: cluster.into(),
             ..Self::default()
+        }
+    }
+}
+
+impl ClientOptions {
+    pub(crate) fn connection_options(&self, request_timeout: Duration) -> ConnectionOptions {
+        ConnectionOptions {
+            client_id: self.client_id.clone(),
+            connect_timeout: self.connect_timeout,
+            request_timeout,
         }
     }
 }
@@ -85,26 +102,53 @@ impl Default for ClientOptions {
 }
 
 impl Client {
-    /// Makes a client. Nothing is asked of the cluster yet: connections are made when they are
-    /// needed, so that a client can start before the cluster.
+    /// Makes a client, and finds the cluster: asks the SC for its SPUs where no `bootstrap` is
+    /// given. A cluster whose SPUs have yet to start is fine.
     ///
     /// # Errors
-    /// When no address is given.
-    #[expect(
-        clippy::unused_async,
-        reason = "the first connections will be made here"
-    )]
+    /// When no address is given, or the SC is needed and can't be reached.
     pub async fn connect(options: ClientOptions) -> Result<Self, ConnectError> {
         if options.cluster.is_empty() && options.bootstrap.is_empty() {
             return Err(ConnectError::NoAddress);
         }
-        Ok(Self {})
+        let sc = ScClient::new(
+            &options.cluster,
+            options.connect_timeout,
+            options.request_timeout,
+        )?;
+        let bootstrap = if options.bootstrap.is_empty() {
+            sc.online_spu_addresses().await?
+        } else {
+            options.bootstrap.clone()
+        };
+        let tasks = TaskGroup::new();
+        let connections = Arc::new(Connections::new(
+            options.connection_options(options.request_timeout),
+            tasks.clone(),
+        ));
+        let metadata = Metadata::new(
+            Arc::clone(&connections),
+            sc.clone(),
+            bootstrap,
+            options.request_timeout,
+        );
+        let core = ClientCore {
+            options,
+            clock: SystemClock::shared(),
+            tasks,
+            sc,
+            connections,
+            metadata,
+        };
+        Ok(Self {
+            core: Arc::new(core),
+        })
     }
 
     /// The cluster's administration.
     #[must_use]
     pub fn admin(&self) -> Admin {
-        Admin {}
+        Admin::new(Arc::clone(&self.core))
     }
 
     /// A producer for one topic.
@@ -116,8 +160,7 @@ impl Client {
         topic: &TopicName,
         options: ProducerOptions,
     ) -> Result<Producer, ProduceError> {
-        let _ = (topic, options);
-        Ok(Producer {})
+        Producer::open(Arc::clone(&self.core), topic.clone(), options).await
     }
 
     /// A consumer of one topic.
@@ -129,7 +172,12 @@ impl Client {
         topic: &TopicName,
         options: ConsumerOptions,
     ) -> Result<Consumer, ConsumeError> {
-        let _ = (topic, options);
-        Ok(Consumer {})
+        Consumer::open(Arc::clone(&self.core), topic.clone(), options).await
+    }
+}
+
+impl ClientCore {
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.options.request_timeout
     }
 }

@@ -2,12 +2,24 @@
 
 mod error;
 mod model;
+mod records;
+mod sc;
+mod watch;
 
 pub use error::AdminError;
 pub use model::{Cluster, NewTopic, TopicDescription, TopicUpdate, WatchEvent};
+pub(crate) use sc::ScClient;
+pub use watch::Watch;
 
-use thalweg_types::resource::{Partition, SmartModule, Spu, Topic};
-use thalweg_types::{Offset, TopicId, TopicName, TopicPartition};
+use std::ops::Range;
+use std::sync::Arc;
+
+use thalweg_proto::v1;
+use thalweg_types::resource::{Partition, SmartModule, Spu, Topic, TopicSpec};
+use thalweg_types::{ControllerEpoch, Offset, TopicId, TopicName, TopicPartition};
+
+use crate::client::ClientCore;
+use sc::{all, parsed, required};
 
 /// The cluster's administration. Cheap to clone.
 ///
@@ -25,82 +37,187 @@ use thalweg_types::{Offset, TopicId, TopicName, TopicPartition};
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Admin {}
-
-/// The changes of the cluster's resources, as they happen.
-#[derive(Debug)]
-pub struct Watch {}
-
-macro_rules! call {
-    ($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),*) -> $out:ty) => {
-        $(#[$doc])*
-        ///
-        /// # Errors
-        /// When the SC can't be reached or refuses.
-        pub async fn $name(&self, $($arg: $ty),*) -> Result<$out, AdminError> {
-            $(let _ = $arg;)*
-            Err(AdminError::NoAddress)
-        }
-    };
+pub struct Admin {
+    core: Arc<ClientCore>,
 }
 
 impl Admin {
-    call! {
-        /// Who the cluster is and what is up.
-        describe_cluster() -> Cluster
+    pub(crate) fn new(core: Arc<ClientCore>) -> Self {
+        Self { core }
     }
-    call! {
-        /// Creates a topic.
-        create_topic(topic: NewTopic) -> Topic
-    }
-    call! {
-        /// Deletes a topic and its data.
-        delete_topic(name: &TopicName) -> TopicId
-    }
-    call! {
-        /// Changes a topic.
-        update_topic(name: &TopicName, update: TopicUpdate) -> Topic
-    }
-    call! {
-        /// One topic with its partitions.
-        describe_topic(name: &TopicName) -> TopicDescription
-    }
-    call! {
-        /// Every topic.
-        list_topics() -> Vec<Topic>
-    }
-    call! {
-        /// The partitions of one topic, or of all.
-        list_partitions(topic: Option<&TopicName>) -> Vec<Partition>
-    }
-    call! {
-        /// Every SPU.
-        list_spus() -> Vec<Spu>
-    }
-    call! {
-        /// Every registered SmartModule.
-        list_smart_modules() -> Vec<SmartModule>
-    }
-    call! {
-        /// Every resource, then every change.
-        watch() -> Watch
-    }
-    call! {
-        /// Deletes the records before `before`; answers the first offset that is kept.
-        delete_records(partition: &TopicPartition, before: Offset) -> Offset
-    }
-    call! {
-        /// Where a partition's log begins and ends.
-        partition_offsets(partition: &TopicPartition) -> std::ops::Range<Offset>
-    }
-}
 
-impl Watch {
-    /// The next event; `None` once the SC has gone. Cancel-safe.
+    /// Who the cluster is and what is up.
     ///
     /// # Errors
-    /// When the connection breaks.
-    pub async fn next(&mut self) -> Result<Option<WatchEvent>, AdminError> {
-        Ok(None)
+    /// When the SC can't be reached.
+    pub async fn describe_cluster(&self) -> Result<Cluster, AdminError> {
+        let mut sc = self.sc().client()?;
+        let reply = sc.describe_cluster(v1::DescribeClusterRequest {}).await;
+        let reply = self.sc().answered(reply)?;
+        Ok(Cluster {
+            id: parsed("cluster_id", &reply.cluster_id)?,
+            controller_epoch: ControllerEpoch(reply.controller_epoch),
+            software_version: reply.software_version,
+            spus: all("spus", reply.spus)?,
+        })
+    }
+
+    /// Creates a topic. Returns once the SC has stored it; its partitions come online after.
+    ///
+    /// # Errors
+    /// When the SC can't be reached, or refuses: the topic exists, or a field is not allowed.
+    pub async fn create_topic(&self, topic: NewTopic) -> Result<Topic, AdminError> {
+        let NewTopic {
+            name,
+            placement,
+            config,
+            validate_only,
+        } = topic;
+        let request = v1::CreateTopicRequest {
+            name: name.to_string(),
+            spec: Some(TopicSpec { placement, config }.into()),
+            validate_only,
+        };
+        let reply = self.sc().client()?.create_topic(request).await;
+        required("topic", self.sc().answered(reply)?.topic)
+    }
+
+    /// Deletes a topic and its data.
+    ///
+    /// # Errors
+    /// When the SC can't be reached, or there is no such topic.
+    pub async fn delete_topic(&self, name: &TopicName) -> Result<TopicId, AdminError> {
+        let request = v1::DeleteTopicRequest {
+            name: name.to_string(),
+        };
+        let reply = self.sc().client()?.delete_topic(request).await;
+        parsed("topic_id", &self.sc().answered(reply)?.topic_id)
+    }
+
+    /// Changes a topic's settings, or adds partitions.
+    ///
+    /// # Errors
+    /// When the SC can't be reached, or refuses: no such topic, a setting that is not allowed,
+    /// or a topic that has changed since `expected_version`.
+    pub async fn update_topic(
+        &self,
+        name: &TopicName,
+        update: TopicUpdate,
+    ) -> Result<Topic, AdminError> {
+        let TopicUpdate {
+            set_config,
+            unset_config,
+            partitions,
+            added_assignments,
+            expected_version,
+            validate_only,
+        } = update;
+        let request = v1::UpdateTopicRequest {
+            name: name.to_string(),
+            set_config: set_config.into_iter().collect(),
+            unset_config,
+            partitions,
+            added_assignments: added_assignments.into_iter().map(Into::into).collect(),
+            expected_version: expected_version.map(|version| version.0),
+            validate_only,
+        };
+        let reply = self.sc().client()?.update_topic(request).await;
+        required("topic", self.sc().answered(reply)?.topic)
+    }
+
+    /// One topic with its partitions.
+    ///
+    /// # Errors
+    /// When the SC can't be reached, or there is no such topic.
+    pub async fn describe_topic(&self, name: &TopicName) -> Result<TopicDescription, AdminError> {
+        let request = v1::GetTopicRequest {
+            name: name.to_string(),
+        };
+        let reply = self.sc().client()?.get_topic(request).await;
+        let reply = self.sc().answered(reply)?;
+        Ok(TopicDescription {
+            topic: required("topic", reply.topic)?,
+            partitions: all("partitions", reply.partitions)?,
+        })
+    }
+
+    /// Every topic.
+    ///
+    /// # Errors
+    /// When the SC can't be reached.
+    pub async fn list_topics(&self) -> Result<Vec<Topic>, AdminError> {
+        let reply = self.sc().client()?.list_topics(v1::ListTopicsRequest {}).await;
+        all("topics", self.sc().answered(reply)?.topics)
+    }
+
+    /// The partitions of one topic, or of all.
+    ///
+    /// # Errors
+    /// When the SC can't be reached, or there is no such topic.
+    pub async fn list_partitions(
+        &self,
+        topic: Option<&TopicName>,
+    ) -> Result<Vec<Partition>, AdminError> {
+        let request = v1::ListPartitionsRequest {
+            topic: topic.map(ToString::to_string).unwrap_or_default(),
+        };
+        let reply = self.sc().client()?.list_partitions(request).await;
+        all("partitions", self.sc().answered(reply)?.partitions)
+    }
+
+    /// Every SPU.
+    ///
+    /// # Errors
+    /// When the SC can't be reached.
+    pub async fn list_spus(&self) -> Result<Vec<Spu>, AdminError> {
+        self.sc().list_spus().await
+    }
+
+    /// Every registered SmartModule.
+    ///
+    /// # Errors
+    /// When the SC can't be reached.
+    pub async fn list_smart_modules(&self) -> Result<Vec<SmartModule>, AdminError> {
+        let request = v1::ListSmartModulesRequest {};
+        let reply = self.sc().client()?.list_smart_modules(request).await;
+        all("smart_modules", self.sc().answered(reply)?.smart_modules)
+    }
+
+    /// Every resource as it is, then every change.
+    ///
+    /// # Errors
+    /// When the SC can't be reached.
+    pub async fn watch(&self) -> Result<Watch, AdminError> {
+        let reply = self.sc().client()?.watch(v1::WatchRequest {}).await;
+        Ok(Watch::new(self.sc().clone(), self.sc().answered(reply)?))
+    }
+
+    /// Deletes the records of a partition before `before`; answers the first offset that is kept.
+    /// This asks the partition's leader, not the SC.
+    ///
+    /// # Errors
+    /// When the leader can't be reached, or refuses: `before` is beyond the high watermark.
+    pub async fn delete_records(
+        &self,
+        partition: &TopicPartition,
+        before: Offset,
+    ) -> Result<Offset, AdminError> {
+        records::delete_records(&self.core, partition, before).await
+    }
+
+    /// Where a partition's log begins and ends, as consumers see it. This asks the partition's
+    /// leader, not the SC.
+    ///
+    /// # Errors
+    /// When the leader can't be reached, or there is no such partition.
+    pub async fn partition_offsets(
+        &self,
+        partition: &TopicPartition,
+    ) -> Result<Range<Offset>, AdminError> {
+        records::partition_offsets(&self.core, partition).await
+    }
+
+    fn sc(&self) -> &ScClient {
+        &self.core.sc
     }
 }

@@ -1,5 +1,19 @@
 //! The data protocol, from the client's side: connections, requests, who leads what.
 
+mod connection;
+mod connections;
 mod error;
+mod list_offset;
+mod metadata;
 
+pub(crate) use connection::{Connection, ConnectionOptions, Reply};
+pub(crate) use connections::Connections;
 pub use error::RequestError;
+pub(crate) use list_offset::{LogPosition, list_offset};
+pub(crate) use metadata::{Leader, Metadata, TopicMetadata};
+use thalweg_wire::kafka_error;
+
+/// Kafka's name of an error code.
+pub(crate) fn kafka_name(code: i16) -> String {
+    kafka_error(code).map_or_else(|| "NONE".to_owned(), |error| error.to_string())
+}

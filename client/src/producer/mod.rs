@@ -45,6 +45,7 @@ impl Future for DeliveryFuture {
 }
 
 impl Producer {
+    pub(crate) async fn open(_: std::sync::Arc<crate::client::ClientCore>, _: thalweg_types::TopicName, _: ProducerOptions) -> Result<Self, ProduceError> { Ok(Self {}) }
     /// Puts a record into a batch, waiting while the producer's memory is full.
     ///
     /// # Errors
