@@ -16,6 +16,7 @@
 mod api;
 mod call;
 mod error;
+mod fetch_frame;
 mod frame;
 mod header;
 mod primitives;
@@ -36,6 +37,7 @@ pub use error::{
     DecodeError, EncodeError, KafkaError, MODULE_REFUSED, STREAM_FAILED, STREAM_LIMIT,
     UNKNOWN_STREAM, error_code_of, kafka_error,
 };
+pub use fetch_frame::{FetchPart, encode_fetch_response};
 pub use frame::{FRAME_BYTES_MAX, FrameError, FrameReader};
 pub use header::{RequestHeader, decode_request_header};
 pub use kafka_protocol::messages;
