@@ -184,21 +184,17 @@ impl ClusterView {
     /// Waits until a view fits `condition`, and returns it; the current one counts. Cancel-safe.
     pub async fn wait_for(&self, mut condition: impl FnMut(&View) -> bool) -> Arc<View> {
         let mut newest = self.newest.subscribe();
-        match newest.wait_for(|view| condition(view)).await {
-            Ok(view) => view.clone(),
-            // Unreachable while `self` holds the sender, and harmless if it were.
-            Err(_) => std::future::pending().await,
-        }
+        let found = newest.wait_for(|view| condition(view)).await;
+        // An error would mean that the sender is gone, and `self` holds it.
+        found.map_or_else(|_| self.current(), |view| Arc::clone(&view))
     }
 
     /// Waits until the view is another than `seen`, and returns it. Cancel-safe.
     pub async fn changed_from(&self, seen: &Arc<View>) -> Arc<View> {
         let mut newest = self.newest.subscribe();
-        match newest.wait_for(|view| !Arc::ptr_eq(view, seen)).await {
-            Ok(view) => view.clone(),
-            // As above.
-            Err(_) => std::future::pending().await,
-        }
+        let found = newest.wait_for(|view| !Arc::ptr_eq(view, seen)).await;
+        // As above.
+        found.map_or_else(|_| self.current(), |view| Arc::clone(&view))
     }
 
     /// Makes `view` the newest.

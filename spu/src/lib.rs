@@ -1,17 +1,35 @@
 //! The Streaming Processing Unit: keeps partitions, serves the data protocol, runs SmartModules.
+//!
+//! [`Spu::start`] puts the parts together; `main.rs` calls it, and so do the component tests.
+//!
+//! ```text
+//! SC ──control──▶ ControlClient ──▶ ClusterView ──▶ ReplicaSet ──▶ Replica ──▶ storage::Log
+//!                                       │                             ▲
+//! clients ──data──▶ data::DataServer ───┴─────────────────────────────┘
+//! ```
 #![forbid(unsafe_code)]
 
 mod admin;
 mod atomic_file;
+mod cluster_file;
 mod cluster_view;
 mod context;
+mod control;
 pub mod data;
+mod incarnation;
+mod limits;
 mod options;
 mod producer_ids;
 pub mod replica;
+mod spu;
+mod upkeep;
 
 pub use admin::{AdminError, AdminForward, NewTopic, TopicUpdate};
+pub use cluster_file::ClusterFileError;
 pub use cluster_view::{ClusterView, PartitionView, SpuView, TopicView, View};
 pub use context::SpuContext;
+pub use control::ControlError;
+pub use limits::raise_open_files_limit;
 pub use options::SpuOptions;
 pub use producer_ids::{ProducerIds, ProducerIdsError};
+pub use spu::{Spu, StartError};

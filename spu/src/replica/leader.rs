@@ -100,7 +100,7 @@ impl Replica {
             replica: Arc::downgrade(&replica),
         }));
         replica.progressed(replica.log.stable_end());
-        replica.health_changed(&replica.log.health());
+        replica.check_health();
         replica
     }
 
@@ -217,6 +217,11 @@ impl Replica {
             .high_watermark_mut()
             .set_isr(isr.iter().copied());
         self.progressed(self.log.stable_end());
+    }
+
+    /// Looks how the log fares, and reports it.
+    pub(super) fn check_health(&self) {
+        self.health_changed(&self.log.health());
     }
 
     /// Ends the reign. Who waits gets an error with `reason`; the first reason stays.

@@ -5,7 +5,7 @@
 //! close behind it, several at a time, each in its [`Slot`]. So a log that takes long to recover
 //! holds up nobody else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, RwLock};
 
@@ -52,10 +52,18 @@ pub struct ReplicaSet {
     context: Arc<SlotContext>,
     slots: RwLock<HashMap<PartitionId, Arc<Slot>>>,
     /// What was wanted last; its lock also makes [`Self::apply`] take turns.
-    wanted: tokio::sync::Mutex<BTreeMap<PartitionId, Assignment>>,
+    wanted: tokio::sync::Mutex<Wanted>,
     permits: Arc<Semaphore>,
     unsettled: watch::Sender<usize>,
     tasks: TaskGroup,
+}
+
+/// What the SC wanted last.
+#[derive(Default)]
+struct Wanted {
+    held: BTreeMap<PartitionId, Assignment>,
+    /// Closed because they live elsewhere; their data is still here, and goes with their topic.
+    released: BTreeSet<PartitionId>,
 }
 
 impl ReplicaSet {
@@ -165,29 +173,36 @@ impl ReplicaSet {
     /// Starts to hold what `view` assigns to this SPU, and to let go of the rest.
     pub(crate) async fn apply(self: &Arc<Self>, view: &View, by: AssignedBy) {
         let mut wanted = self.wanted.lock().await;
-        let plan = Plan::compute(view, self.context.spu_id, &wanted);
+        let plan = Plan::compute(view, self.context.spu_id, &wanted.held);
         for assignment in plan.open {
             let slot = Arc::new(Slot::new(assignment.clone()));
-            wanted.insert(assignment.id, assignment);
+            wanted.released.remove(&assignment.id);
+            wanted.held.insert(assignment.id, assignment);
             self.write_slots().insert(slot.id, Arc::clone(&slot));
             self.settle(slot);
         }
         for assignment in plan.change {
             if let Some(slot) = self.slot(assignment.id) {
-                wanted.insert(assignment.id, assignment.clone());
+                wanted.held.insert(assignment.id, assignment.clone());
                 slot.want(assignment);
                 self.settle(slot);
             }
         }
-        let delete = by == AssignedBy::Controller;
-        let gone = plan.delete.into_iter().map(|id| (id, delete));
-        let moved = plan.release.into_iter().map(|id| (id, false));
-        for (id, delete) in gone.chain(moved) {
-            wanted.remove(&id);
-            let removed = self.write_slots().remove(&id);
-            if let Some(slot) = removed {
-                slot.want_closed(delete, "it is no longer assigned to this SPU");
-                self.settle(slot);
+        for id in plan.release {
+            wanted.held.remove(&id);
+            wanted.released.insert(id);
+            self.let_go(id, false);
+        }
+        for id in plan.delete {
+            wanted.held.remove(&id);
+            self.let_go(id, by == AssignedBy::Controller);
+        }
+        if by == AssignedBy::Controller {
+            let topic_gone = |id: &PartitionId| view.topic_by_id(id.topic).is_none();
+            let gone: Vec<_> = wanted.released.iter().copied().filter(topic_gone).collect();
+            for id in gone {
+                wanted.released.remove(&id);
+                self.settle(Arc::new(Slot::leftover(id)));
             }
         }
     }
@@ -207,7 +222,7 @@ impl ReplicaSet {
             Err(_stopped) => return,
         };
         for id in kept {
-            if wanted.contains_key(&id) {
+            if wanted.held.contains_key(&id) {
                 continue;
             }
             if view.topic_by_id(id.topic).is_some() {
@@ -228,15 +243,32 @@ impl ReplicaSet {
         }
     }
 
+    /// Notes how every leader fares: a disk that is full, or has room again, says nothing itself.
+    pub(crate) fn report_health(&self) {
+        for slot in self.slots() {
+            if let SlotState::Leader(replica) = slot.state() {
+                replica.check_health();
+            }
+        }
+    }
+
     /// Stops leading and closes every log, so that the next start need not recover them.
     pub async fn close(self: &Arc<Self>) {
-        self.wanted.lock().await.clear();
+        self.wanted.lock().await.held.clear();
         let slots: Vec<_> = self.write_slots().drain().map(|(_, slot)| slot).collect();
         for slot in slots {
             slot.want_closed(false, "this SPU is shutting down");
             self.settle(slot);
         }
         self.settled().await;
+    }
+
+    fn let_go(self: &Arc<Self>, id: PartitionId, delete: bool) {
+        let removed = self.write_slots().remove(&id);
+        if let Some(slot) = removed {
+            slot.want_closed(delete, "it is no longer assigned to this SPU");
+            self.settle(slot);
+        }
     }
 
     /// Lets a blocking thread bring the slot to what is wanted of it.

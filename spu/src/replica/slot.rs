@@ -206,8 +206,10 @@ impl Slot {
     }
 
     fn close(&self, delete: bool, context: &SlotContext) {
-        if let Some(log) = self.log() {
-            log.close();
+        if let Some(log) = self.log()
+            && let Err(error) = log.close()
+        {
+            warn!(partition = %self.id, %error, "failed to close a log, it is recovered when opened");
         }
         self.set_state(SlotState::Closed);
         context.reports.forget(self.id);

@@ -1,0 +1,137 @@
+use thalweg_types::resource::{
+    PartitionSpec, PartitionStatus, ReplicaPlacement, ResourceVersion, TopicSpec, TopicStatus,
+};
+use thalweg_types::{
+    LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId, TopicConfig, TopicId,
+    TopicName,
+};
+use uuid::Uuid;
+
+use super::*;
+
+const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(9));
+
+fn topic(id: u128, state: TopicState) -> Topic {
+    Topic {
+        name: TopicName::new("orders").unwrap(),
+        id: TopicId(Uuid::from_u128(id)),
+        spec: TopicSpec {
+            placement: ReplicaPlacement::Computed {
+                partitions: 1,
+                replication_factor: 1,
+            },
+            config: TopicConfig::default(),
+        },
+        status: TopicStatus {
+            state,
+            reason: String::new(),
+        },
+        version: ResourceVersion(1),
+    }
+}
+
+fn partition(topic: u128) -> Partition {
+    Partition {
+        topic: TopicName::new("orders").unwrap(),
+        id: PartitionId {
+            topic: TopicId(Uuid::from_u128(topic)),
+            partition: PartitionIndex(0),
+        },
+        spec: PartitionSpec {
+            replicas: vec![SpuId(0)],
+        },
+        status: PartitionStatus {
+            leader: Some(SpuId(0)),
+            leader_epoch: LeaderEpoch(1),
+            isr: vec![SpuId(0)],
+            partition_epoch: PartitionEpoch(1),
+        },
+        version: ResourceVersion(1),
+    }
+}
+
+fn upserts(epoch: u64, resources: Vec<Resource>) -> v1::ClusterDelta {
+    v1::ClusterDelta {
+        controller_epoch: epoch,
+        upserted: resources.into_iter().map(Into::into).collect(),
+        deleted: Vec::new(),
+    }
+}
+
+fn with_topic() -> View {
+    let resources = vec![partition(1).into(), topic(1, TopicState::Provisioned).into()];
+    delta(View::default(), upserts(1, resources)).unwrap()
+}
+
+#[test]
+fn a_partition_may_come_before_its_topic_in_one_message() {
+    let view = with_topic();
+
+    let name = TopicName::new("orders").unwrap();
+    assert!(view.partition(&name, PartitionIndex(0)).is_some());
+}
+
+#[test]
+fn a_topic_that_is_deleted_and_created_again_in_one_message_is_the_new_one() {
+    let mut message = upserts(
+        1,
+        vec![topic(2, TopicState::Provisioned).into(), partition(2).into()],
+    );
+    let name = TopicName::new("orders").unwrap();
+    message.deleted = vec![ResourceKey::Topic(name.clone()).into()];
+
+    let view = delta(with_topic(), message).unwrap();
+
+    assert_eq!(
+        view.topic(&name).unwrap().id,
+        TopicId(Uuid::from_u128(2))
+    );
+    assert_eq!(view.topic_names.len(), 1);
+}
+
+#[test]
+fn a_topic_that_is_being_deleted_is_gone() {
+    let deleting = topic(1, TopicState::Deleting).into();
+
+    let view = delta(with_topic(), upserts(1, vec![deleting, partition(1).into()])).unwrap();
+
+    assert!(view.topics.is_empty());
+}
+
+#[test]
+fn an_older_controller_is_not_followed() {
+    let mut view = with_topic();
+    view.controller_epoch = ControllerEpoch(5);
+
+    let error = delta(view, upserts(4, Vec::new())).unwrap_err();
+    assert!(matches!(error, DirectiveError::OlderController { .. }));
+    let message = v1::ClusterSnapshot {
+        controller_epoch: 4,
+        ..v1::ClusterSnapshot::default()
+    };
+    assert!(snapshot(CLUSTER, ControllerEpoch(5), message).is_err());
+}
+
+#[test]
+fn a_snapshot_is_all_there_is() {
+    let message = v1::ClusterSnapshot {
+        controller_epoch: 1,
+        topics: vec![topic(1, TopicState::Provisioned).into()],
+        partitions: vec![partition(1).into()],
+        spus: Vec::new(),
+    };
+
+    let view = snapshot(CLUSTER, ControllerEpoch(1), message).unwrap();
+
+    assert_eq!(view.cluster_id, Some(CLUSTER));
+    assert_eq!(view.topics, with_topic().topics);
+}
+
+#[test]
+fn addresses_are_split_at_the_port() {
+    assert_eq!(split_address("host:9092"), Some(("host", 9092)));
+    assert_eq!(split_address("[::1]:9092"), Some(("::1", 9092)));
+    for wrong in ["host", ":9092", "host:", "host:x", "host:99999"] {
+        assert_eq!(split_address(wrong), None, "{wrong}");
+    }
+}

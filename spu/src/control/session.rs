@@ -1,0 +1,226 @@
+//! One stream to the SC, from its beginning to its end.
+
+use std::time::Duration;
+
+use thalweg_proto::v1::sc_message::Message as FromSc;
+use thalweg_proto::v1::spu_message::Message as ToSc;
+use thalweg_proto::{ERROR_CODE_ENTRY, error_code, v1};
+use thalweg_runtime::CancellationToken;
+use thalweg_types::ClusterId;
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use tracing::debug;
+
+use super::directive::{self, not_older};
+use super::{ControlClient, ControlError};
+use crate::admin::innermost_reason;
+use crate::cluster_view::View;
+use crate::replica::{AssignedBy, ReplicaHealth, ReplicaReport};
+
+/// Messages that wait to be sent. An SC that reads so slowly that it fills up is as good as gone.
+const OUTGOING_MAX: usize = 64;
+
+/// How a stream ended.
+pub(super) enum SessionEnd {
+    Shutdown,
+    /// Worth another attempt.
+    Lost(String),
+    /// The SC does not want this SPU.
+    Refused(ControlError),
+}
+
+/// One stream to the SC.
+pub(super) struct Session<'a> {
+    client: &'a ControlClient,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(client: &'a ControlClient) -> Self {
+        Self { client }
+    }
+
+    /// Talks to the SC until the stream or the process ends. `told` becomes true once the SC has
+    /// sent all there is.
+    pub(super) async fn run(self, told: &mut bool, shutdown: &CancellationToken) -> SessionEnd {
+        // Dropping the conversation half-way loses nothing: the next one begins with all there is.
+        tokio::select! {
+            () = shutdown.cancelled() => SessionEnd::Shutdown,
+            ended = self.talk(told) => match ended {
+                Ok(never) => match never {},
+                Err(ended) => ended,
+            },
+        }
+    }
+
+    async fn talk(&self, told: &mut bool) -> Result<std::convert::Infallible, SessionEnd> {
+        let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
+        send(&outgoing, ToSc::Register(self.register()))?;
+        let mut incoming = self
+            .client
+            .admin
+            .control()
+            .connect(ReceiverStream::new(queue))
+            .await
+            .map_err(|status| self.ended(&status))?
+            .into_inner();
+
+        let (cluster_id, mut heartbeat) = match self.next(&mut incoming).await? {
+            FromSc::Registered(registered) => self.registered(&registered)?,
+            _ => return Err(SessionEnd::Lost("it did not begin with `registered`".into())),
+        };
+        match self.next(&mut incoming).await? {
+            FromSc::Snapshot(snapshot) => self.follow_snapshot(cluster_id, snapshot).await?,
+            _ => return Err(SessionEnd::Lost("it did not send a snapshot".into())),
+        }
+        *told = true;
+        self.client.log_told();
+        let reports = self.client.replicas.reports();
+        reports.tell_all_again();
+        self.fill_producer_ids().await;
+
+        loop {
+            tokio::select! {
+                message = self.next(&mut incoming) => match message? {
+                    FromSc::Delta(delta) => self.follow_delta(delta).await?,
+                    FromSc::Snapshot(snapshot) => self.follow_snapshot(cluster_id, snapshot).await?,
+                    FromSc::Registered(_) => {
+                        return Err(SessionEnd::Lost("it said `registered` twice".into()));
+                    }
+                },
+                _now = heartbeat.tick() => send(&outgoing, ToSc::Heartbeat(v1::Heartbeat {}))?,
+                () = reports.changed() => {
+                    let reports = reports.take().into_iter().map(message_of).collect();
+                    send(&outgoing, ToSc::Replicas(v1::ReplicaReports { reports }))?;
+                }
+            }
+        }
+    }
+
+    fn register(&self) -> v1::Register {
+        let ControlClient {
+            identity, data_dir, ..
+        } = self.client;
+        v1::Register {
+            spu_id: identity.spu_id.0,
+            incarnation: identity.incarnation.0,
+            cluster_id: data_dir
+                .cluster_id()
+                .map(|id| id.to_string())
+                .unwrap_or_default(),
+            directory_id: data_dir.directory_id().to_string(),
+            data_address: identity.data_address.clone(),
+            rack: identity.rack.clone(),
+            software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// The SC took this SPU in: its cluster becomes the data directory's for ever.
+    fn registered(&self, message: &v1::Registered) -> Result<(ClusterId, Interval), SessionEnd> {
+        let known = self.client.view.current().controller_epoch;
+        not_older(message.controller_epoch, known).map_err(lost)?;
+        let cluster_id: ClusterId = message
+            .cluster_id
+            .parse()
+            .map_err(|_| SessionEnd::Lost("its cluster id is no UUID".into()))?;
+        self.client.data_dir.claim(cluster_id).map_err(|source| {
+            SessionEnd::Refused(ControlError::OtherCluster {
+                sc: self.client.identity.sc.clone(),
+                source,
+            })
+        })?;
+        let every = Duration::from_millis(u64::from(message.heartbeat_interval_ms.max(10)));
+        let mut heartbeat = tokio::time::interval(every);
+        // After a stall one heartbeat says as much as many.
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok((cluster_id, heartbeat))
+    }
+
+    async fn follow_snapshot(
+        &self,
+        cluster_id: ClusterId,
+        message: v1::ClusterSnapshot,
+    ) -> Result<(), SessionEnd> {
+        let known = self.client.view.current().controller_epoch;
+        let view = directive::snapshot(cluster_id, known, message).map_err(lost)?;
+        let view = self.follow(view).await;
+        self.client.replicas.remove_leftovers(&view).await;
+        Ok(())
+    }
+
+    async fn follow_delta(&self, message: v1::ClusterDelta) -> Result<(), SessionEnd> {
+        let view = View::clone(&self.client.view.current());
+        self.follow(directive::delta(view, message).map_err(lost)?)
+            .await;
+        Ok(())
+    }
+
+    async fn follow(&self, view: View) -> std::sync::Arc<View> {
+        let view = self.client.view.publish(view);
+        self.client
+            .replicas
+            .apply(&view, AssignedBy::Controller)
+            .await;
+        view
+    }
+
+    async fn fill_producer_ids(&self) {
+        if let Err(error) = self.client.producer_ids.fill_reserve().await {
+            // The next producer asks again.
+            debug!(%error, "no reserve of producer ids yet");
+        }
+    }
+
+    /// The SC's next message. Cancel-safe: a stream keeps what it has not handed out.
+    async fn next(&self, incoming: &mut Streaming<v1::ScMessage>) -> Result<FromSc, SessionEnd> {
+        match incoming.message().await {
+            Ok(Some(v1::ScMessage {
+                message: Some(message),
+            })) => Ok(message),
+            Ok(Some(_)) => Err(SessionEnd::Lost("it sent an empty message".into())),
+            Ok(None) => Err(SessionEnd::Lost("it ended the stream".into())),
+            Err(status) => Err(self.ended(&status)),
+        }
+    }
+
+    /// Whether a status is a refusal or only a broken connection.
+    fn ended(&self, status: &Status) -> SessionEnd {
+        let from_the_sc = status.metadata().get(ERROR_CODE_ENTRY).is_some();
+        if from_the_sc && !error_code(status).is_retryable() {
+            return SessionEnd::Refused(ControlError::Refused {
+                sc: self.client.identity.sc.clone(),
+                reason: status.message().to_owned(),
+            });
+        }
+        SessionEnd::Lost(innermost_reason(status))
+    }
+}
+
+fn send(outgoing: &mpsc::Sender<v1::SpuMessage>, message: ToSc) -> Result<(), SessionEnd> {
+    let message = v1::SpuMessage {
+        message: Some(message),
+    };
+    outgoing
+        .try_send(message)
+        .map_err(|_| SessionEnd::Lost("it does not read what this SPU sends".into()))
+}
+
+fn message_of(report: ReplicaReport) -> v1::ReplicaReport {
+    let (state, reason) = match report.health {
+        ReplicaHealth::Serving => (v1::ReplicaState::Serving, String::new()),
+        ReplicaHealth::ReadOnly { reason } => (v1::ReplicaState::ReadOnly, reason),
+        ReplicaHealth::Failed { reason } => (v1::ReplicaState::Failed, reason),
+    };
+    v1::ReplicaReport {
+        topic_id: report.partition.topic.to_string(),
+        partition: report.partition.partition.0,
+        state: state.into(),
+        reason,
+        leader_epoch: report.leader_epoch.0,
+    }
+}
+
+fn lost(error: directive::DirectiveError) -> SessionEnd {
+    SessionEnd::Lost(super::WithCauses(&error).to_string())
+}

@@ -1,0 +1,301 @@
+//! One SPU: puts its parts together, and takes them apart in the right order.
+//!
+//! Start: lock the data directory, listen, serve at once from what the last run kept, or wait for
+//! the SC's first word where there is nothing yet. Stop: accept nothing new, finish what is in
+//! flight, then close the logs, so that the next start need not recover them.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thalweg_runtime::{Clock, TaskFailed, TaskGroup};
+use thalweg_smartengine::{CallLimits, EngineError, EngineOptions, SmartEngine};
+use thalweg_storage::{
+    DataDir, DataDirError, LogFiles, OpenDataDir, StdFiles, StorageThreads, ThreadOptions,
+};
+use thalweg_types::SpuId;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::admin::AdminForward;
+use crate::cluster_file::{self, ClusterFileError};
+use crate::cluster_view::ClusterView;
+use crate::context::SpuContext;
+use crate::control::{ControlClient, Identity};
+use crate::data::DataServer;
+use crate::options::SpuOptions;
+use crate::producer_ids::{ProducerIds, ProducerIdsError};
+use crate::replica::{AssignedBy, LogStore, ReplicaSet};
+use crate::{incarnation, upkeep};
+
+/// How long the start waits for logs to open. What takes longer, because it has to be recovered,
+/// opens behind the serving.
+const OPEN_WAIT: Duration = Duration::from_millis(200);
+/// How long a shutdown waits for requests in flight.
+const STOP_WAIT: Duration = Duration::from_secs(10);
+
+/// Why an SPU can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory can't be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// What the last run kept can't be used.
+    #[error(transparent)]
+    ClusterFile(#[from] ClusterFileError),
+    /// The producer ids that the last run kept can't be used.
+    #[error(transparent)]
+    ProducerIds(#[from] ProducerIdsError),
+    /// Nobody can connect.
+    #[error("failed to listen on `{address}`: choose another address with `--listen`")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Clients can't be told where to connect.
+    #[error(
+        "`--listen {address}` means every address of this machine: say with `--advertise HOST:PORT` how clients reach it"
+    )]
+    Advertise {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The SC's address is none.
+    #[error("`--sc {sc}` is no address, write HOST:PORT")]
+    ScAddress {
+        /// The address as given.
+        sc: String,
+        /// Why.
+        source: tonic::transport::Error,
+    },
+    /// The host of SmartModules can't start.
+    #[error("failed to start the SmartModule engine")]
+    Engine(#[from] EngineError),
+    /// The operating system refused something.
+    #[error("failed to {action}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A part stopped while the others waited for the SC.
+    #[error("{0}")]
+    Stopped(TaskFailed),
+}
+
+/// One running SPU.
+pub struct Spu {
+    id: SpuId,
+    data_address: SocketAddr,
+    context: SpuContext,
+    serving: TaskGroup,
+    background: TaskGroup,
+    settling: TaskGroup,
+}
+
+impl Spu {
+    /// Starts an SPU on the real file system, and returns once it serves.
+    ///
+    /// # Errors
+    /// When something that it needs can't be had; the message says what and what to do.
+    pub async fn start(options: SpuOptions, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        Self::start_with(options, clock, Arc::new(StdFiles)).await
+    }
+
+    /// As [`Self::start`], with files of the caller's choice for the logs.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(
+        options: SpuOptions,
+        clock: Arc<dyn Clock>,
+        files: Arc<dyn LogFiles>,
+    ) -> Result<Self, StartError> {
+        let spu_id = options.id;
+        let data_dir = Arc::new(DataDir::open(&options.data_dir, OpenDataDir { spu_id })?);
+        let last_view = cluster_file::load(data_dir.path())?;
+        let incarnation =
+            incarnation::begin(data_dir.path(), &*clock).map_err(|source| StartError::System {
+                action: "note this start in the data directory",
+                source,
+            })?;
+        let listener = listen(options.listen).await?;
+        let data_address = listener.local_addr().map_err(|source| StartError::Listen {
+            address: options.listen,
+            source,
+        })?;
+        let advertised = advertised(&options, data_address)?;
+        let threads = StorageThreads::start(ThreadOptions::default()).map_err(|source| {
+            StartError::System {
+                action: "start the threads that write to the disk",
+                source,
+            }
+        })?;
+        let engine = SmartEngine::new(engine_options(&options, &data_dir))?;
+        let admin = AdminForward::new(&options.sc, spu_id).map_err(|source| {
+            StartError::ScAddress {
+                sc: options.sc.clone(),
+                source,
+            }
+        })?;
+        let admin = Arc::new(admin);
+        let producer_ids = Arc::new(ProducerIds::open(data_dir.path(), Arc::clone(&admin))?);
+
+        let (serving, background, settling) =
+            (TaskGroup::new(), TaskGroup::new(), TaskGroup::new());
+        let has_state = last_view.is_some();
+        let view = Arc::new(ClusterView::new(last_view.unwrap_or_default()));
+        let store = LogStore {
+            data_dir: Arc::clone(&data_dir),
+            threads,
+            files,
+        };
+        let replicas = ReplicaSet::new(
+            spu_id,
+            store,
+            Arc::clone(&view),
+            Arc::clone(&clock),
+            settling.clone(),
+        );
+        replicas.apply(&view.current(), AssignedBy::LastRun).await;
+
+        let told = watch::Sender::new(false);
+        let mut first_word = told.subscribe();
+        let control = ControlClient {
+            identity: Identity {
+                sc: options.sc.clone(),
+                spu_id,
+                incarnation,
+                data_address: advertised,
+                rack: options.rack.clone(),
+            },
+            admin: Arc::clone(&admin),
+            data_dir: Arc::clone(&data_dir),
+            view: Arc::clone(&view),
+            replicas: Arc::clone(&replicas),
+            producer_ids: Arc::clone(&producer_ids),
+            told,
+        };
+        background.spawn("control", |shutdown| control.run(shutdown));
+        let kept_view = Arc::clone(&view);
+        let path = data_dir.path().to_owned();
+        background.spawn("cluster-file", |shutdown| async move {
+            cluster_file::keep(path, kept_view, shutdown).await;
+            Ok::<_, Infallible>(())
+        });
+        upkeep::spawn(&replicas, &clock, &options, &background);
+
+        if !has_state {
+            info!(sc = options.sc, "nothing is known of the cluster yet, waiting for the SC");
+            tokio::select! {
+                // An error would mean that the control task is gone, and that is seen beside it.
+                Ok(_) = first_word.wait_for(|told| *told) => {}
+                failed = background.failed() => return Err(StartError::Stopped(failed)),
+            }
+        }
+        if tokio::time::timeout(OPEN_WAIT, replicas.settled()).await.is_err() {
+            info!("some partitions are still being opened");
+        }
+        let context = SpuContext {
+            spu_id,
+            replicas,
+            view,
+            producer_ids,
+            admin,
+            engine,
+            clock,
+            options: Arc::new(options),
+        };
+        DataServer::serve(listener, context.clone(), &serving);
+        info!(spu = %spu_id, address = %data_address, "serving");
+        Ok(Self {
+            id: spu_id,
+            data_address,
+            context,
+            serving,
+            background,
+            settling,
+        })
+    }
+
+    /// Where it serves the data protocol.
+    #[must_use]
+    pub fn data_address(&self) -> SocketAddr {
+        self.data_address
+    }
+
+    /// Its parts.
+    #[must_use]
+    pub fn context(&self) -> &SpuContext {
+        &self.context
+    }
+
+    /// What programs that start an SPU read: one line of JSON that says where it serves.
+    #[must_use]
+    pub fn ready_line(&self) -> String {
+        serde_json::json!({
+            "id": self.id.0,
+            "data": self.data_address.to_string(),
+            "pid": std::process::id(),
+        })
+        .to_string()
+    }
+
+    /// Waits until a part that the SPU can't do without has failed. Cancel-safe.
+    pub async fn failed(&self) -> TaskFailed {
+        tokio::select! {
+            failed = self.serving.failed() => failed,
+            failed = self.background.failed() => failed,
+        }
+    }
+
+    /// Stops: accepts nothing new, finishes what is in flight, closes the logs.
+    pub async fn stop(self) {
+        info!("shutting down");
+        if tokio::time::timeout(STOP_WAIT, self.serving.stop()).await.is_err() {
+            warn!("some connections did not end in time");
+        }
+        self.background.stop().await;
+        self.context.replicas.close().await;
+        self.settling.stop().await;
+        info!("every log is closed");
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, source })
+}
+
+/// Where clients connect.
+fn advertised(options: &SpuOptions, bound: SocketAddr) -> Result<String, StartError> {
+    match &options.advertise {
+        Some(address) => Ok(address.clone()),
+        None if bound.ip().is_unspecified() => Err(StartError::Advertise { address: bound }),
+        None => Ok(bound.to_string()),
+    }
+}
+
+fn engine_options(options: &SpuOptions, data_dir: &DataDir) -> EngineOptions {
+    let guest_threads = match options.guest_threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    };
+    let as_size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    EngineOptions {
+        cache_dir: Some(data_dir.path().join("smartmodules")),
+        guest_threads,
+        limits: CallLimits {
+            deadline: options.smartmodule_deadline,
+            memory_bytes: options.smartmodule_memory_bytes,
+            output_bytes: as_size(options.smartmodule_output_bytes),
+        },
+        module_bytes_max: as_size(options.smartmodule_bytes_max),
+    }
+}
