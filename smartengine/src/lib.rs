@@ -1,1 +1,47 @@
 //! The host of SmartModules: compiles, bounds and runs WebAssembly guests over record batches.
+//!
+//! Called by the SPU, for streams with SmartModules, and by the CLI's local runs. Synchronous: a
+//! caller on a network runtime hands its calls to the engine's own guest threads
+//! ([`Lane::run`]).
+//!
+//! ```text
+//! bytes ──load──▶ SmartModule ──open_chain──▶ Chain ──process(batch)──▶ ChainOutput
+//!                 (one per hash, shared)      (one per stream)
+//! ```
+//!
+//! Invariants: only this crate names wasmer; a guest reaches nothing but its own memory and the
+//! imports of [`docs/formats/smartmodule-abi.md`](thalweg_smartmodule_abi); every address, length
+//! and count that a guest gives is checked before it is used; after a trap or a missed deadline an
+//! instance is dropped and never entered again.
+#![warn(missing_docs)]
+
+mod chain;
+mod chain_error;
+mod compiled_cache;
+mod deadline;
+mod dense_batch;
+mod engine;
+mod guest;
+mod guest_memory;
+mod guest_pool;
+mod host_imports;
+mod inspect;
+mod kind;
+mod limits;
+mod load_error;
+mod module;
+mod open_step;
+mod output;
+mod records;
+mod wasi;
+
+pub use chain::{Chain, ChainOptions, Step};
+pub use chain_error::ChainError;
+pub use dense_batch::dense_batch;
+pub use engine::{EngineError, EngineOptions, SmartEngine};
+pub use guest_pool::{Busy, Lane};
+pub use kind::SmartModuleKind;
+pub use limits::CallLimits;
+pub use load_error::LoadError;
+pub use module::SmartModule;
+pub use output::ChainOutput;

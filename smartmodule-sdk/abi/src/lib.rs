@@ -1,1 +1,69 @@
-//! SmartModule ABI v1: the constants and layouts that host and guest share.
+//! SmartModule ABI v1: the names and layouts that a host and a guest share.
+//!
+//! Called by `smartengine` on one side and by the SDK on the other, so that the two cannot drift;
+//! `docs/formats/smartmodule-abi.md` says the same for every other language. Everything is little
+//! endian except the records, which are encoded as in a Kafka v2 batch. Parsing never panics and
+//! never reads past what it was given.
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+mod answer;
+mod bitmap;
+mod input;
+mod params;
+mod record;
+mod varint;
+
+pub use answer::{ANSWER_BYTES, Answer, STATUS_FAILED, STATUS_OK, STATUS_RECORD_FAILED};
+pub use bitmap::{bitmap_bytes, bitmap_get, bitmap_set};
+pub use input::{FLAG_LOG_APPEND_TIME, FLAGS_KNOWN, INPUT_HEADER_BYTES, InputHeader};
+pub use params::{MalformedParams, params_iter, write_params};
+pub use record::{
+    Header, Headers, MalformedRecord, RawRecord, read_record, skip_record, write_record,
+};
+pub use varint::{read_varint, varint_bytes, write_varint};
+
+/// A function `() -> ()` that every module of this ABI exports; it is never called.
+pub const EXPORT_ABI_V1: &str = "thalweg_abi_v1";
+/// What every export that names an ABI version starts with.
+pub const EXPORT_ABI_PREFIX: &str = "thalweg_abi_v";
+/// The guest's linear memory.
+pub const EXPORT_MEMORY: &str = "memory";
+/// `(bytes: i32) -> i32`: a buffer for the host's next inputs, valid until the next call of it.
+pub const EXPORT_ALLOC: &str = "thalweg_alloc";
+/// `(input: i32, bytes: i32) -> i32`: optional, called once with the parameters.
+pub const EXPORT_INIT: &str = "thalweg_init";
+/// `(input: i32, bytes: i32) -> i32`: optional, given records of before the stream's start.
+pub const EXPORT_LOOK_BACK: &str = "thalweg_look_back";
+/// `() -> ()`: optional, called once before anything else, as WASI reactors want it.
+pub const EXPORT_INITIALIZE: &str = "_initialize";
+
+/// The kind export of a filter.
+pub const EXPORT_FILTER: &str = "thalweg_filter";
+/// The kind export of a map.
+pub const EXPORT_MAP: &str = "thalweg_map";
+/// The kind export of a filter_map.
+pub const EXPORT_FILTER_MAP: &str = "thalweg_filter_map";
+/// The kind export of an array_map.
+pub const EXPORT_ARRAY_MAP: &str = "thalweg_array_map";
+/// The kind export of an aggregate.
+pub const EXPORT_AGGREGATE: &str = "thalweg_aggregate";
+
+/// The module that the host's own imports come from.
+pub const IMPORT_MODULE: &str = "thalweg";
+/// `(level: i32, text: i32, bytes: i32)`: a line for the host's log.
+pub const IMPORT_LOG: &str = "log";
+/// `(text: i32, bytes: i32)`: why the guest is about to trap.
+pub const IMPORT_PANIC: &str = "panic";
+
+/// Levels of [`IMPORT_LOG`].
+pub const LOG_ERROR: i32 = 1;
+/// See [`LOG_ERROR`].
+pub const LOG_WARN: i32 = 2;
+/// See [`LOG_ERROR`].
+pub const LOG_INFO: i32 = 3;
+/// See [`LOG_ERROR`].
+pub const LOG_DEBUG: i32 = 4;

@@ -1,0 +1,117 @@
+//! Why a chain does not open, or does not go on.
+
+use thalweg_record::{BatchError, BuildError};
+use thalweg_types::Offset;
+
+/// Why a chain could not be opened, or why a batch could not be put through it.
+///
+/// After any error but [`ChainError::Batch`] the chain is spent: it answers every further batch
+/// with [`ChainError::Spent`]. Open another one from the same modules, which is quick.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// The chain has no step.
+    #[error("the chain has no SmartModule: give at least one")]
+    Empty,
+    /// The chain has more than one aggregate.
+    #[error("the chain has two aggregates (`{first}` and `{second}`): a chain can hold one")]
+    SeveralAggregates {
+        /// The earlier aggregate's step.
+        first: String,
+        /// The later aggregate's step.
+        second: String,
+    },
+    /// An accumulator was given, but no step takes one.
+    #[error("an initial accumulator was given, but no SmartModule of the chain is an aggregate")]
+    AccumulatorWithoutAggregate,
+    /// The guest answered with an error for one record.
+    #[error("SmartModule `{step}` failed at offset {offset}{}: {message}", display_key(key.as_deref()))]
+    Guest {
+        /// The step's name.
+        step: String,
+        /// The offset of the input record.
+        offset: Offset,
+        /// The key of the record that the step was given.
+        key: Option<Vec<u8>>,
+        /// What the guest said.
+        message: String,
+    },
+    /// The guest's `init` answered with an error.
+    #[error("SmartModule `{step}` refused to start: {message}")]
+    Init {
+        /// The step's name.
+        step: String,
+        /// What the guest said.
+        message: String,
+    },
+    /// The guest panicked or trapped.
+    #[error("SmartModule `{step}` crashed: {message}")]
+    Trapped {
+        /// The step's name.
+        step: String,
+        /// The panic's message and location, or the trap.
+        message: String,
+    },
+    /// A call ran longer than allowed.
+    #[error("SmartModule `{step}` ran for more than {deadline_ms} ms in one call and was stopped")]
+    DeadlineExceeded {
+        /// The step's name.
+        step: String,
+        /// The deadline.
+        deadline_ms: u64,
+    },
+    /// The guest could not get the memory it needs.
+    #[error("SmartModule `{step}` needs more than the {limit_bytes} bytes of memory allowed")]
+    MemoryExceeded {
+        /// The step's name.
+        step: String,
+        /// The bound.
+        limit_bytes: u64,
+    },
+    /// The guest made more output than allowed.
+    #[error(
+        "SmartModule `{step}` made more than the {limit_bytes} bytes of output allowed for one batch"
+    )]
+    OutputExceeded {
+        /// The step's name.
+        step: String,
+        /// The bound.
+        limit_bytes: usize,
+    },
+    /// The guest's answer breaks the ABI.
+    #[error("SmartModule `{step}` answered garbage: {reason}")]
+    BadOutput {
+        /// The step's name.
+        step: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The module could not be instantiated.
+    #[error("failed to instantiate SmartModule `{step}`: {reason}")]
+    Instantiate {
+        /// The step's name.
+        step: String,
+        /// What the runtime said.
+        reason: String,
+    },
+    /// The input batch is damaged.
+    #[error("failed to read the input batch")]
+    Batch(#[from] BatchError),
+    /// The output does not fit a batch.
+    #[error("failed to make a batch of the output")]
+    Build(#[from] BuildError),
+    /// An earlier call ended the chain.
+    #[error("the chain ended with an earlier error: open a new one")]
+    Spent,
+}
+
+fn display_key(key: Option<&[u8]>) -> String {
+    const SHOWN_BYTES: usize = 64;
+    match key {
+        None => String::new(),
+        Some(key) => {
+            let shown = String::from_utf8_lossy(&key[..key.len().min(SHOWN_BYTES)]);
+            format!(" (key {shown:?})")
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! One instance of a module, entered under a deadline and trusted in nothing.
+//!
+//! A [`Guest`] belongs to one step of one chain. The input is copied once into a buffer that the
+//! guest allocated and that is reused; the output is copied once out of the guest's memory. After
+//! any [`Fault`] the owner drops the guest.
+
+use std::sync::Arc;
+
+use thalweg_smartmodule_abi::{
+    self as abi, ANSWER_BYTES, Answer, INPUT_HEADER_BYTES, InputHeader, STATUS_FAILED, STATUS_OK,
+    STATUS_RECORD_FAILED,
+};
+use wasmer::sys::NativeEngineExt;
+use wasmer::{
+    FunctionEnv, Instance, InstantiationError, Memory, RuntimeError, Store, TypedFunction,
+};
+
+use crate::deadline::Deadlines;
+use crate::guest_memory::{GuestTunables, MemoryRefusal};
+use crate::host_imports::{self, HostState};
+use crate::{CallLimits, SmartModule};
+
+/// The longest error text that is taken from a guest.
+const MESSAGE_BYTES_MAX: u32 = 4096;
+/// Input buffers grow in steps of this many bytes, so that batches of similar size share one.
+const INPUT_STEP_BYTES: u64 = 64 << 10;
+
+type Entry = TypedFunction<(u32, u32), u32>;
+
+/// Why a call into a guest did not give an answer. The instance is lost.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// It ran for too long.
+    Deadline,
+    /// It could not get the memory it asked for.
+    Memory,
+    /// Its output is too large.
+    Output,
+    /// It trapped; a panic's message, or the trap's.
+    Trapped(String),
+    /// What it answered breaks the ABI.
+    Garbage(String),
+    /// It could not be instantiated.
+    Instantiate(String),
+}
+
+/// What a guest answered, checked and copied out of its memory.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// How many of the input records were dealt with.
+    pub(crate) consumed_count: usize,
+    /// A filter's bitmap, or the records of another kind.
+    pub(crate) output: Vec<u8>,
+    /// How many records the output holds or keeps.
+    pub(crate) output_count: usize,
+    /// What went wrong, if anything did.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// An error that a guest answered with.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The record behind the consumed ones failed.
+    Record(String),
+    /// The call failed as a whole.
+    Call(String),
+}
+
+/// A running instance of a module.
+pub(crate) struct Guest {
+    store: Store,
+    alloc: TypedFunction<u32, u32>,
+    call: Entry,
+    init: Option<Entry>,
+    memory: Memory,
+    state: FunctionEnv<HostState>,
+    refusal: MemoryRefusal,
+    deadlines: Arc<Deadlines>,
+    limits: CallLimits,
+    input: InputBuffer,
+}
+
+/// The buffer that the guest allocated last.
+#[derive(Default, Clone, Copy)]
+struct InputBuffer {
+    address: u32,
+    capacity: u32,
+}
+
+impl Guest {
+    /// Instantiates `module`, which runs its start function.
+    pub(crate) fn open(
+        engine: &wasmer::Engine,
+        deadlines: &Arc<Deadlines>,
+        module: &SmartModule,
+        step: &str,
+        limits: CallLimits,
+    ) -> Result<Self, Fault> {
+        let refusal = MemoryRefusal::default();
+        let mut engine = engine.clone();
+        engine.set_tunables(GuestTunables::new(limits.memory_bytes, refusal.clone()));
+        let mut store = Store::new(engine);
+        let state = FunctionEnv::new(&mut store, HostState::new(step.to_owned()));
+        let imports = host_imports::offer(&mut store, &state);
+
+        let watch = deadlines.watch(store.interrupter(), limits.deadline);
+        let opened = Instance::new(&mut store, &module.compiled, &imports)
+            .map_err(Opening::Instance)
+            .and_then(|instance| {
+                let memory = instance.exports.get_memory(abi::EXPORT_MEMORY)?.clone();
+                state.as_mut(&mut store).memory = Some(memory);
+                initialize(&instance, &mut store)?;
+                Ok(instance)
+            });
+        if watch.end() {
+            return Err(Fault::Deadline);
+        }
+        let instance = opened.map_err(|error| error.into_fault(&refusal, &state, &mut store))?;
+
+        let garbage = |error: wasmer::ExportError| Fault::Garbage(error.to_string());
+        let exports = &instance.exports;
+        Ok(Self {
+            alloc: exports
+                .get_typed_function(&store, abi::EXPORT_ALLOC)
+                .map_err(garbage)?,
+            call: exports
+                .get_typed_function(&store, module.kind().export())
+                .map_err(garbage)?,
+            init: exports.get_typed_function(&store, abi::EXPORT_INIT).ok(),
+            memory: exports
+                .get_memory(abi::EXPORT_MEMORY)
+                .map_err(garbage)?
+                .clone(),
+            store,
+            state,
+            refusal,
+            deadlines: Arc::clone(deadlines),
+            limits,
+            input: InputBuffer::default(),
+        })
+    }
+
+    /// Whether the module takes parameters at all.
+    pub(crate) fn has_init(&self) -> bool {
+        self.init.is_some()
+    }
+
+    /// Runs `init` with encoded parameters; the inner error is the guest's.
+    pub(crate) fn init(&mut self, params: &[u8]) -> Result<Result<(), String>, Fault> {
+        let Some(init) = self.init.clone() else {
+            return Ok(Ok(()));
+        };
+        let answered = self.enter(&init, &[params], 0)?;
+        Ok(match answered.failure {
+            None => Ok(()),
+            Some(Failure::Record(message) | Failure::Call(message)) => Err(message),
+        })
+    }
+
+    /// Puts records through the module's kind export.
+    ///
+    /// The positions and lengths of `header` are filled in here.
+    pub(crate) fn call(
+        &mut self,
+        header: InputHeader,
+        records: &[u8],
+        accumulator: &[u8],
+    ) -> Result<Answered, Fault> {
+        let records_bytes = u32::try_from(records.len()).map_err(|_| Fault::Memory)?;
+        let accumulator_position = (INPUT_HEADER_BYTES as u32)
+            .checked_add(records_bytes)
+            .ok_or(Fault::Memory)?;
+        let header = InputHeader {
+            records_position: INPUT_HEADER_BYTES as u32,
+            records_bytes,
+            accumulator_position,
+            accumulator_bytes: u32::try_from(accumulator.len()).map_err(|_| Fault::Memory)?,
+            ..header
+        };
+        let call = self.call.clone();
+        let parts = [&header.encode()[..], records, accumulator];
+        self.enter(&call, &parts, header.record_count)
+    }
+
+    /// One call under one deadline: input in, answer out.
+    fn enter(
+        &mut self,
+        entry: &Entry,
+        parts: &[&[u8]],
+        record_count: u32,
+    ) -> Result<Answered, Fault> {
+        self.refusal.clear();
+        let watch = self
+            .deadlines
+            .watch(self.store.interrupter(), self.limits.deadline);
+        let called = self.write_input(parts).and_then(|(address, bytes)| {
+            entry
+                .call(&mut self.store, address, bytes)
+                .map_err(|error| fault(&error, &self.refusal, &self.state, &mut self.store))
+        });
+        // A signal may still be under way to a store whose deadline passed, so that whatever it
+        // answered, it is not entered again.
+        if watch.end() {
+            return Err(Fault::Deadline);
+        }
+        self.read_answer(called?, record_count)
+    }
+
+    fn write_input(&mut self, parts: &[&[u8]]) -> Result<(u32, u32), Fault> {
+        let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        if bytes > u64::from(self.input.capacity) || self.input.address == 0 {
+            self.input = self.allocate(bytes)?;
+        }
+        let view = self.memory.view(&self.store);
+        let mut address = u64::from(self.input.address);
+        for part in parts {
+            view.write(address, part)
+                .map_err(|_| Fault::Garbage("its input buffer lies outside its memory".into()))?;
+            address += part.len() as u64;
+        }
+        let bytes = u32::try_from(bytes).map_err(|_| Fault::Memory)?;
+        Ok((self.input.address, bytes))
+    }
+
+    fn allocate(&mut self, bytes: u64) -> Result<InputBuffer, Fault> {
+        let capacity = bytes.max(1).next_multiple_of(INPUT_STEP_BYTES);
+        let capacity = u32::try_from(capacity).map_err(|_| Fault::Memory)?;
+        let address = self
+            .alloc
+            .call(&mut self.store, capacity)
+            .map_err(|error| fault(&error, &self.refusal, &self.state, &mut self.store))?;
+        if address == 0 {
+            return Err(Fault::Memory);
+        }
+        let end = u64::from(address) + u64::from(capacity);
+        if end > self.memory.view(&self.store).data_size() {
+            return Err(Fault::Garbage(format!(
+                "`{}` gave {capacity} bytes at {address}, which reach out of its memory",
+                abi::EXPORT_ALLOC
+            )));
+        }
+        Ok(InputBuffer { address, capacity })
+    }
+
+    fn read_answer(&self, address: u32, record_count: u32) -> Result<Answered, Fault> {
+        let mut block = [0; ANSWER_BYTES];
+        self.memory
+            .view(&self.store)
+            .read(address.into(), &mut block)
+            .map_err(|_| {
+                Fault::Garbage(format!("its answer at {address} reaches out of its memory"))
+            })?;
+        let answer = Answer::decode(&block);
+        if answer.consumed_count > record_count {
+            return Err(Fault::Garbage(format!(
+                "it consumed {} of {record_count} records",
+                answer.consumed_count
+            )));
+        }
+        let failure = match answer.status {
+            STATUS_OK => None,
+            STATUS_RECORD_FAILED if answer.consumed_count == record_count => {
+                return Err(Fault::Garbage(
+                    "it failed at a record it was not given".into(),
+                ));
+            }
+            STATUS_RECORD_FAILED => Some(Failure::Record(self.read_message(&answer)?)),
+            STATUS_FAILED => Some(Failure::Call(self.read_message(&answer)?)),
+            status => return Err(Fault::Garbage(format!("its status {status} means nothing"))),
+        };
+        Ok(Answered {
+            consumed_count: answer.consumed_count as usize,
+            output: self.read_output(&answer)?,
+            output_count: answer.output_count as usize,
+            failure,
+        })
+    }
+
+    fn read_message(&self, answer: &Answer) -> Result<String, Fault> {
+        let bytes = answer.message_bytes.min(MESSAGE_BYTES_MAX);
+        let message = self.read(answer.message_address, bytes, "error message")?;
+        Ok(String::from_utf8_lossy(&message).into_owned())
+    }
+
+    fn read_output(&self, answer: &Answer) -> Result<Vec<u8>, Fault> {
+        if answer.output_bytes as usize > self.limits.output_bytes {
+            return Err(Fault::Output);
+        }
+        self.read(answer.output_address, answer.output_bytes, "output")
+    }
+
+    fn read(&self, address: u32, bytes: u32, what: &str) -> Result<Vec<u8>, Fault> {
+        let view = self.memory.view(&self.store);
+        let start = address as usize;
+        // SAFETY: no guest code runs while the slice lives, as it borrows the store that running
+        // one takes exclusively, and guests have neither threads nor shared memories.
+        let memory = unsafe { view.data_unchecked() };
+        start
+            .checked_add(bytes as usize)
+            .and_then(|end| memory.get(start..end))
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| {
+                Fault::Garbage(format!(
+                    "its {what} of {bytes} bytes at {address} reaches out of its memory of {} bytes",
+                    memory.len()
+                ))
+            })
+    }
+}
+
+/// Runs `_initialize`, where a module built for WASI exports it.
+fn initialize(instance: &Instance, store: &mut Store) -> Result<(), Opening> {
+    match instance
+        .exports
+        .get_typed_function::<(), ()>(store, abi::EXPORT_INITIALIZE)
+    {
+        Ok(initialize) => initialize.call(store).map_err(Opening::Initialize),
+        Err(_) => Ok(()),
+    }
+}
+
+enum Opening {
+    Instance(InstantiationError),
+    Export(wasmer::ExportError),
+    Initialize(RuntimeError),
+}
+
+impl From<wasmer::ExportError> for Opening {
+    fn from(error: wasmer::ExportError) -> Self {
+        Self::Export(error)
+    }
+}
+
+impl Opening {
+    fn into_fault(
+        self,
+        refusal: &MemoryRefusal,
+        state: &FunctionEnv<HostState>,
+        store: &mut Store,
+    ) -> Fault {
+        match self {
+            Self::Instance(InstantiationError::Start(error)) | Self::Initialize(error) => {
+                fault(&error, refusal, state, store)
+            }
+            Self::Instance(_) if refusal.happened() => Fault::Memory,
+            Self::Instance(error) => Fault::Instantiate(error.to_string()),
+            Self::Export(error) => Fault::Garbage(error.to_string()),
+        }
+    }
+}
+
+fn fault(
+    error: &RuntimeError,
+    refusal: &MemoryRefusal,
+    state: &FunctionEnv<HostState>,
+    store: &mut Store,
+) -> Fault {
+    let panicked = state.as_mut(store).panic_message.take();
+    // A panic has its own reason, even when memory had run short before.
+    match panicked {
+        Some(message) => Fault::Trapped(message),
+        None if refusal.happened() => Fault::Memory,
+        None => Fault::Trapped(error.message()),
+    }
+}

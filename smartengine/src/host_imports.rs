@@ -1,0 +1,146 @@
+//! The functions that a guest may import, and what the host remembers on a guest's behalf.
+//!
+//! `thalweg.log` and `thalweg.panic`, and the part of WASI preview 1 in [`crate::wasi`]. A module
+//! that imports anything else is refused at load.
+
+use std::time::{Duration, Instant};
+
+use thalweg_smartmodule_abi as abi;
+use wasmer::wasmparser::ValType;
+use wasmer::{AsStoreMut, Function, FunctionEnv, FunctionEnvMut, Imports, Memory, MemoryView};
+
+use crate::deadline::now;
+use crate::wasi;
+
+/// The longest text that is taken from a guest at once.
+const TEXT_BYTES_MAX: u32 = 4096;
+/// How many lines one instance may log in each [`LOG_WINDOW`].
+const LOG_LINES_MAX: u32 = 20;
+const LOG_WINDOW: Duration = Duration::from_secs(1);
+
+/// What the host keeps for one instance while its functions run.
+#[derive(Debug)]
+pub(crate) struct HostState {
+    /// The step's name, for log lines.
+    step: String,
+    /// Set once the instance exists.
+    pub(crate) memory: Option<Memory>,
+    /// What the guest said before it trapped.
+    pub(crate) panic_message: Option<String>,
+    lines_left: u32,
+    window_ends: Instant,
+}
+
+impl HostState {
+    pub(crate) fn new(step: String) -> Self {
+        Self {
+            step,
+            memory: None,
+            panic_message: None,
+            lines_left: LOG_LINES_MAX,
+            window_ends: now() + LOG_WINDOW,
+        }
+    }
+
+    /// Logs a line of the guest, unless it has logged too many.
+    pub(crate) fn log(&mut self, level: i32, line: &str) {
+        let now = now();
+        if now >= self.window_ends {
+            self.window_ends = now + LOG_WINDOW;
+            self.lines_left = LOG_LINES_MAX;
+        }
+        if self.lines_left == 0 {
+            return;
+        }
+        self.lines_left -= 1;
+        let smartmodule = self.step.as_str();
+        match level {
+            abi::LOG_ERROR => tracing::error!(target: "smartmodule", smartmodule, "{line}"),
+            abi::LOG_WARN => tracing::warn!(target: "smartmodule", smartmodule, "{line}"),
+            abi::LOG_INFO => tracing::info!(target: "smartmodule", smartmodule, "{line}"),
+            _ => tracing::debug!(target: "smartmodule", smartmodule, "{line}"),
+        }
+    }
+}
+
+/// The type of an offered import.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signature {
+    pub(crate) params: &'static [ValType],
+    pub(crate) results: &'static [ValType],
+}
+
+impl Signature {
+    pub(crate) fn matches(&self, params: &[ValType], results: &[ValType]) -> bool {
+        self.params == params && self.results == results
+    }
+}
+
+/// The type of `module.name`; `None` when it is not offered.
+pub(crate) fn signature(module: &str, name: &str) -> Option<Signature> {
+    const I32: ValType = ValType::I32;
+    match (module, name) {
+        (abi::IMPORT_MODULE, abi::IMPORT_LOG) => Some(Signature {
+            params: &[I32, I32, I32],
+            results: &[],
+        }),
+        (abi::IMPORT_MODULE, abi::IMPORT_PANIC) => Some(Signature {
+            params: &[I32, I32],
+            results: &[],
+        }),
+        (wasi::MODULE, name) => wasi::signature(name),
+        _ => None,
+    }
+}
+
+/// What to do about an import from `module` that is not offered.
+pub(crate) fn hint(module: &str) -> &'static str {
+    match module {
+        abi::IMPORT_MODULE => "upgrade the cluster or rebuild with an SDK of its version",
+        wasi::MODULE => "SmartModules have no files, no network and no environment",
+        "env" => "a symbol was left to the linker; remove the C dependency that needs it",
+        "wbg" | "__wbindgen_placeholder__" => {
+            "a dependency expects a browser; turn off its JavaScript feature"
+        }
+        _ => "SmartModules import from `thalweg` and a part of WASI preview 1 alone",
+    }
+}
+
+/// Every function that is offered.
+pub(crate) fn offer(store: &mut impl AsStoreMut, state: &FunctionEnv<HostState>) -> Imports {
+    let mut imports = Imports::new();
+    let log = Function::new_typed_with_env(store, state, log);
+    imports.define(abi::IMPORT_MODULE, abi::IMPORT_LOG, log);
+    let panic = Function::new_typed_with_env(store, state, panic);
+    imports.define(abi::IMPORT_MODULE, abi::IMPORT_PANIC, panic);
+    wasi::offer(store, state, &mut imports);
+    imports
+}
+
+fn log(mut env: FunctionEnvMut<'_, HostState>, level: i32, text: u32, bytes: u32) {
+    if let Some(line) = read_text(&env, text, bytes) {
+        env.data_mut().log(level, &line);
+    }
+}
+
+fn panic(mut env: FunctionEnvMut<'_, HostState>, text: u32, bytes: u32) {
+    env.data_mut().panic_message = read_text(&env, text, bytes);
+}
+
+/// The guest's memory; `None` before the instance exists (in a start function).
+pub(crate) fn view<'a>(env: &'a FunctionEnvMut<'_, HostState>) -> Option<MemoryView<'a>> {
+    let memory = env.data().memory.as_ref()?;
+    Some(memory.view(env))
+}
+
+/// A text in the guest's memory, cut to [`TEXT_BYTES_MAX`]; `None` when it does not lie there.
+pub(crate) fn read_text(
+    env: &FunctionEnvMut<'_, HostState>,
+    address: u32,
+    bytes: u32,
+) -> Option<String> {
+    let view = view(env)?;
+    let mut text = vec![0; bytes.min(TEXT_BYTES_MAX) as usize];
+    view.read(address.into(), &mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
+}

@@ -1,0 +1,57 @@
+//! A validated, compiled SmartModule, shared by every stream that uses it.
+
+use std::fmt;
+
+use crate::SmartModuleKind;
+
+/// A SmartModule that can be put into a chain. Made by [`crate::SmartEngine::load`].
+pub struct SmartModule {
+    pub(crate) compiled: wasmer::Module,
+    kind: SmartModuleKind,
+    sha256: [u8; 32],
+    name: Option<String>,
+}
+
+impl SmartModule {
+    pub(crate) fn new(
+        compiled: wasmer::Module,
+        kind: SmartModuleKind,
+        sha256: [u8; 32],
+        name: Option<String>,
+    ) -> Self {
+        Self {
+            compiled,
+            kind,
+            sha256,
+            name,
+        }
+    }
+
+    /// What the module does with a record.
+    #[must_use]
+    pub fn kind(&self) -> SmartModuleKind {
+        self.kind
+    }
+
+    /// The hash of the module's bytes.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256
+    }
+
+    /// The name that the module gives itself in its name section, if it does.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+impl fmt::Debug for SmartModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SmartModule")
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .field("sha256", &crate::compiled_cache::hex(&self.sha256))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,167 @@
+//! Cutting and checking record sections without encoding anything again.
+//!
+//! A *section* is what follows the header of an uncompressed batch: records back to back. Sections
+//! come from the log or from a guest; both are checked here as far as they are relied on.
+
+use thalweg_smartmodule_abi::{MalformedRecord, RawRecord, bitmap_get, read_record, skip_record};
+
+/// A part of a section, in bytes and records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) bytes: usize,
+    pub(crate) record_count: usize,
+}
+
+/// The records at the start of `section` with an offset delta below `delta`.
+pub(crate) fn below(
+    section: &[u8],
+    record_count: usize,
+    delta: i64,
+) -> Result<Extent, MalformedRecord> {
+    let mut position = 0;
+    for index in 0..record_count {
+        let start = position;
+        if read_record(section, &mut position)?.offset_delta >= delta {
+            return Ok(Extent {
+                bytes: start,
+                record_count: index,
+            });
+        }
+    }
+    Ok(Extent {
+        bytes: position,
+        record_count,
+    })
+}
+
+/// The bytes that the first `record_count` records of `section` take.
+pub(crate) fn prefix_bytes(section: &[u8], record_count: usize) -> Result<usize, MalformedRecord> {
+    let mut position = 0;
+    for _ in 0..record_count {
+        skip_record(section, &mut position)?;
+    }
+    Ok(position)
+}
+
+/// Record `index` of `section`.
+pub(crate) fn nth(section: &[u8], index: usize) -> Result<RawRecord<'_>, MalformedRecord> {
+    let mut position = prefix_bytes(section, index)?;
+    read_record(section, &mut position)
+}
+
+/// The records of `section` whose bit is set, copied a run at a time.
+pub(crate) fn keep(
+    section: &[u8],
+    record_count: usize,
+    bitmap: &[u8],
+) -> Result<Vec<u8>, MalformedRecord> {
+    let mut kept = Vec::new();
+    let mut position = 0;
+    let mut run = 0..0;
+    for index in 0..record_count {
+        let start = position;
+        skip_record(section, &mut position)?;
+        if bitmap_get(bitmap, index) {
+            if run.end != start {
+                kept.extend_from_slice(&section[run]);
+                run = start..start;
+            }
+            run.end = position;
+        }
+    }
+    kept.extend_from_slice(&section[run]);
+    Ok(kept)
+}
+
+/// Checks a section that a guest wrote: exactly `record_count` well-formed records, with offset
+/// deltas that do not go back and lie within `first..=last`.
+pub(crate) fn check_written(
+    section: &[u8],
+    record_count: usize,
+    first: i64,
+    last: i64,
+) -> Result<(), String> {
+    let mut position = 0;
+    let mut previous = first;
+    for index in 0..record_count {
+        let record = read_record(section, &mut position)
+            .ok()
+            .filter(|record| record.headers.are_well_formed())
+            .ok_or_else(|| format!("output record {index} of {record_count} does not parse"))?;
+        if !(previous..=last).contains(&record.offset_delta) {
+            return Err(format!(
+                "output record {index} has offset delta {}, which is not one of the input's from {previous} to {last}",
+                record.offset_delta
+            ));
+        }
+        previous = record.offset_delta;
+    }
+    if position != section.len() {
+        return Err(format!(
+            "the output has {} bytes behind its {record_count} records",
+            section.len() - position
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thalweg_smartmodule_abi::{bitmap_bytes, bitmap_set, write_record};
+
+    fn section(deltas: &[i64]) -> Vec<u8> {
+        let mut section = Vec::new();
+        for &delta in deltas {
+            let value = vec![b'v'; delta as usize];
+            write_record(&mut section, 0, delta, None, Some(&value), [].into_iter());
+        }
+        section
+    }
+
+    #[test]
+    fn kept_records_are_exactly_those_whose_bit_is_set() {
+        let all = [0, 1, 2, 5, 6, 7, 9, 10, 11];
+        let bytes = section(&all);
+        for pattern in 0_u32..1 << all.len() {
+            let mut bitmap = vec![0; bitmap_bytes(all.len())];
+            let chosen: Vec<_> = (0..all.len()).filter(|i| pattern >> i & 1 == 1).collect();
+            for &index in &chosen {
+                bitmap_set(&mut bitmap, index);
+            }
+
+            let kept = keep(&bytes, all.len(), &bitmap).unwrap();
+
+            let expected: Vec<_> = chosen.iter().map(|&index| all[index]).collect();
+            assert_eq!(kept, section(&expected));
+        }
+    }
+
+    #[test]
+    fn records_below_an_offset_are_found_over_gaps() {
+        let bytes = section(&[0, 3, 4]);
+        assert_eq!(below(&bytes, 3, 0).unwrap().record_count, 0);
+        assert_eq!(below(&bytes, 3, 2).unwrap().record_count, 1);
+        assert_eq!(below(&bytes, 3, 4).unwrap().record_count, 2);
+        assert_eq!(
+            below(&bytes, 3, 99).unwrap(),
+            Extent {
+                bytes: bytes.len(),
+                record_count: 3
+            }
+        );
+        assert!(below(&bytes, 4, 99).is_err());
+    }
+
+    #[test]
+    fn what_a_guest_wrote_must_parse_and_keep_its_offsets() {
+        let bytes = section(&[1, 1, 3]);
+        assert_eq!(check_written(&bytes, 3, 1, 3), Ok(()));
+        assert!(check_written(&bytes, 2, 1, 3).is_err(), "too few counted");
+        assert!(check_written(&bytes, 4, 1, 3).is_err(), "too many counted");
+        assert!(check_written(&bytes, 3, 2, 3).is_err(), "before the input");
+        assert!(check_written(&bytes, 3, 1, 2).is_err(), "after the input");
+        assert!(check_written(&section(&[2, 1]), 2, 0, 9).is_err(), "back");
+        assert!(check_written(&bytes[..5], 3, 1, 3).is_err(), "cut");
+    }
+}

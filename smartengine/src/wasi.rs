@@ -1,0 +1,189 @@
+//! The part of WASI preview 1 that a module built for `wasm32-wasip1` may lean on.
+//!
+//! Standard output and error go to the host's log, clocks and random bytes are real, arguments and
+//! environment are empty, and every file descriptor but those two is closed. Enough for what the
+//! standard libraries of Rust, C, Go and AssemblyScript import without being asked; no files and
+//! no network.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use thalweg_smartmodule_abi as abi;
+use wasmer::wasmparser::ValType;
+use wasmer::{AsStoreMut, Function, FunctionEnv, FunctionEnvMut, Imports, RuntimeError};
+
+use crate::deadline::now;
+use crate::host_imports::{HostState, Signature, read_text, view};
+
+pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
+
+/// WASI's error numbers.
+const SUCCESS: i32 = 0;
+const BADF: i32 = 8;
+const FAULT: i32 = 21;
+const INVAL: i32 = 28;
+/// How many buffers one write may have; more are for the next write.
+const IOVECS_MAX: u32 = 16;
+/// How many random bytes one call gives at most; standard libraries ask for 16 or 32.
+const RANDOM_BYTES_MAX: u32 = 64 << 10;
+
+type Env<'a> = FunctionEnvMut<'a, HostState>;
+
+/// The type of WASI's `name`; `None` when it is not offered.
+pub(crate) fn signature(name: &str) -> Option<Signature> {
+    const I32: ValType = ValType::I32;
+    const I64: ValType = ValType::I64;
+    let params: &'static [ValType] = match name {
+        "proc_exit" => {
+            return Some(Signature {
+                params: &[I32],
+                results: &[],
+            });
+        }
+        "sched_yield" => &[],
+        "fd_close" => &[I32],
+        "args_get"
+        | "args_sizes_get"
+        | "environ_get"
+        | "environ_sizes_get"
+        | "random_get"
+        | "clock_res_get"
+        | "fd_fdstat_get"
+        | "fd_prestat_get"
+        | "fd_fdstat_set_flags" => &[I32, I32],
+        "fd_prestat_dir_name" => &[I32, I32, I32],
+        "clock_time_get" => &[I32, I64, I32],
+        "fd_write" | "fd_read" | "poll_oneoff" => &[I32, I32, I32, I32],
+        "fd_seek" => &[I32, I64, I32, I32],
+        _ => return None,
+    };
+    Some(Signature {
+        params,
+        results: &[I32],
+    })
+}
+
+/// Adds what [`signature`] names to `imports`.
+pub(crate) fn offer(
+    store: &mut impl AsStoreMut,
+    state: &FunctionEnv<HostState>,
+    imports: &mut Imports,
+) {
+    macro_rules! define {
+        ($($name:literal => $function:expr),* $(,)?) => {
+            $(
+                let function = Function::new_typed_with_env(store, state, $function);
+                imports.define(MODULE, $name, function);
+            )*
+        };
+    }
+    define! {
+        "proc_exit" => proc_exit,
+        "sched_yield" => |_: Env<'_>| SUCCESS,
+        "args_get" => |_: Env<'_>, _: u32, _: u32| SUCCESS,
+        "args_sizes_get" => no_strings,
+        "environ_get" => |_: Env<'_>, _: u32, _: u32| SUCCESS,
+        "environ_sizes_get" => no_strings,
+        "random_get" => random_get,
+        "clock_res_get" => |env: Env<'_>, _: i32, out: u32| write(&env, out, &1_u64.to_le_bytes()),
+        "clock_time_get" => clock_time_get,
+        "fd_write" => fd_write,
+        "fd_read" => |_: Env<'_>, _: i32, _: u32, _: u32, _: u32| BADF,
+        "fd_close" => |_: Env<'_>, _: i32| BADF,
+        "fd_seek" => |_: Env<'_>, _: i32, _: i64, _: i32, _: u32| BADF,
+        "fd_fdstat_get" => |_: Env<'_>, _: i32, _: u32| BADF,
+        "fd_fdstat_set_flags" => |_: Env<'_>, _: i32, _: i32| BADF,
+        "fd_prestat_get" => |_: Env<'_>, _: i32, _: u32| BADF,
+        "fd_prestat_dir_name" => |_: Env<'_>, _: i32, _: u32, _: u32| BADF,
+        // A guest that sleeps would hold its thread, so nothing can be waited for.
+        "poll_oneoff" => |_: Env<'_>, _: u32, _: u32, _: u32, _: u32| INVAL,
+    }
+}
+
+fn proc_exit(_: Env<'_>, code: i32) -> Result<(), RuntimeError> {
+    Err(RuntimeError::new(format!(
+        "the guest exited with code {code}"
+    )))
+}
+
+fn no_strings(env: Env<'_>, count: u32, bytes: u32) -> i32 {
+    match write(&env, count, &[0; 4]) {
+        SUCCESS => write(&env, bytes, &[0; 4]),
+        error => error,
+    }
+}
+
+fn random_get(env: Env<'_>, address: u32, bytes: u32) -> i32 {
+    if bytes > RANDOM_BYTES_MAX {
+        return INVAL;
+    }
+    // Guests ask for random bytes to seed their hash maps. The standard library's own seeds serve
+    // for that, and none of the process's secrets hang on them.
+    let mut random = Vec::with_capacity(bytes as usize + 8);
+    while random.len() < bytes as usize {
+        let seeded = RandomState::new().build_hasher().finish();
+        random.extend_from_slice(&seeded.to_le_bytes());
+    }
+    write(&env, address, &random[..bytes as usize])
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a guest's clock is the machine's; replays that need another give it in parameters"
+)]
+fn clock_time_get(env: Env<'_>, clock: i32, _precision: i64, out: u32) -> i32 {
+    static STARTED: OnceLock<Instant> = OnceLock::new();
+    let elapsed = match clock {
+        0 => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default(),
+        1 => now().duration_since(*STARTED.get_or_init(now)),
+        _ => return INVAL,
+    };
+    let elapsed_ns = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+    write(&env, out, &elapsed_ns.to_le_bytes())
+}
+
+fn fd_write(mut env: Env<'_>, descriptor: i32, iovecs: u32, count: u32, written: u32) -> i32 {
+    if !matches!(descriptor, 1 | 2) {
+        return BADF;
+    }
+    let mut text = String::new();
+    let mut written_bytes = 0_u32;
+    for index in 0..count.min(IOVECS_MAX) {
+        let Some((address, bytes)) = read_iovec(&env, iovecs, index) else {
+            return FAULT;
+        };
+        let Some(part) = read_text(&env, address, bytes) else {
+            return FAULT;
+        };
+        text.push_str(&part);
+        written_bytes = written_bytes.saturating_add(bytes);
+    }
+    let level = if descriptor == 1 {
+        abi::LOG_INFO
+    } else {
+        abi::LOG_WARN
+    };
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        env.data_mut().log(level, line);
+    }
+    write(&env, written, &written_bytes.to_le_bytes())
+}
+
+fn read_iovec(env: &Env<'_>, iovecs: u32, index: u32) -> Option<(u32, u32)> {
+    let mut iovec = [0; 8];
+    let address = u64::from(iovecs) + u64::from(index) * 8;
+    view(env)?.read(address, &mut iovec).ok()?;
+    let (address, bytes) = iovec.split_first_chunk::<4>()?;
+    let bytes = bytes.first_chunk::<4>()?;
+    Some((u32::from_le_bytes(*address), u32::from_le_bytes(*bytes)))
+}
+
+fn write(env: &Env<'_>, address: u32, bytes: &[u8]) -> i32 {
+    match view(env).map(|view| view.write(address.into(), bytes)) {
+        Some(Ok(())) => SUCCESS,
+        _ => FAULT,
+    }
+}

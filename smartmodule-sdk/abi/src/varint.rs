@@ -1,0 +1,108 @@
+//! Zigzag variable-length integers, as Kafka's record format has them.
+
+use alloc::vec::Vec;
+
+/// Reads a zigzag varint of up to 64 bits at `*position` and moves `*position` behind it; `None`
+/// when the bytes end early or the number has more than 64 bits.
+#[inline]
+#[must_use]
+pub fn read_varint(bytes: &[u8], position: &mut usize) -> Option<i64> {
+    let first = *bytes.get(*position)?;
+    *position += 1;
+    // Nearly every varint of a record is a single byte.
+    if first < 0x80 {
+        return Some(unzigzag(u64::from(first)));
+    }
+    read_long(bytes, position, first)
+}
+
+#[inline]
+fn read_long(bytes: &[u8], position: &mut usize, first: u8) -> Option<i64> {
+    let mut value = u64::from(first & 0x7f);
+    let mut shift = 7;
+    loop {
+        let byte = *bytes.get(*position)?;
+        *position += 1;
+        // The tenth byte holds the 64th bit and nothing else.
+        if shift == 63 && byte > 1 {
+            return None;
+        }
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(unzigzag(value));
+        }
+        shift += 7;
+    }
+}
+
+/// Appends `value` as a zigzag varint.
+#[inline]
+pub fn write_varint(out: &mut Vec<u8>, value: i64) {
+    let mut rest = zigzag(value);
+    while rest >= 0x80 {
+        out.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+/// How many bytes [`write_varint`] appends for `value`.
+#[inline]
+#[must_use]
+pub fn varint_bytes(value: i64) -> usize {
+    let bits = 64 - (zigzag(value) | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+#[inline]
+const fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+#[inline]
+const fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_edge_reads_back_as_written() {
+        for value in [
+            0,
+            -1,
+            1,
+            63,
+            64,
+            -64,
+            -65,
+            i64::from(i32::MAX),
+            i64::from(i32::MIN),
+            i64::MAX,
+            i64::MIN,
+        ] {
+            let mut bytes = Vec::new();
+            write_varint(&mut bytes, value);
+            let mut position = 0;
+            assert_eq!(read_varint(&bytes, &mut position), Some(value));
+            assert_eq!(position, bytes.len());
+            assert_eq!(varint_bytes(value), bytes.len());
+        }
+    }
+
+    #[test]
+    fn truncated_and_overlong_numbers_are_refused() {
+        assert_eq!(read_varint(&[], &mut 0), None);
+        assert_eq!(read_varint(&[0x80], &mut 0), None);
+        assert_eq!(read_varint(&[0xff; 11], &mut 0), None);
+        assert_eq!(
+            read_varint(
+                &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2],
+                &mut 0
+            ),
+            None
+        );
+    }
+}
