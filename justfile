@@ -1,0 +1,52 @@
+# The verbs of this repository. `cargo demo` and `cargo ci` need nothing but cargo.
+
+# List the verbs
+default:
+    @just --list
+
+# The tour: a cluster, 336,776 flights, five SmartModules
+demo:
+    cargo demo
+
+# Everything that must hold before a change goes in. Never writes.
+verify:
+    cargo ci
+
+# Build the programs
+build:
+    cargo build --release --bins
+
+# Format, and mend what clippy can mend
+fix:
+    cargo fmt --all
+    cargo clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
+
+# Formatting, lints and the shape of the sources
+lint:
+    cargo fmt --all --check
+    cargo clippy --release --workspace --all-targets -- -D warnings
+    cargo xtask tidy
+
+# Unit, property and component tests; `just test thalweg-storage` for one crate
+test package="":
+    cargo test --release {{ if package == "" { "--workspace" } else { "--package " + package } }}
+
+# Real processes: kill, restart, bad input
+cluster:
+    cargo build --release --bins
+    cargo test --release --package thalweg-tests-cluster
+
+# Other people's Kafka clients
+compat:
+    cargo xtask fetch
+    cargo build --release --bins
+    cargo test --release --package thalweg-tests-compat
+
+# The commands that the README and the guide show
+docs:
+    cargo build --release --bins
+    cargo test --release --package thalweg-tests-docs
+
+# Fuzz one decoder (needs nightly and cargo-fuzz), for example `just fuzz record_batch`
+fuzz target:
+    cd tests/fuzz && cargo +nightly fuzz run {{ target }}

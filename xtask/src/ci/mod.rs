@@ -1,0 +1,145 @@
+//! `cargo ci`: everything that must hold before a change goes in.
+//!
+//! One profile (release) serves tests, programs and the demo, so that wasmer compiles once. What
+//! the tests against other people's clients need is installed first where it can be (`foreign`);
+//! what can't be had is said, and with `CI=true` is a failure.
+
+mod foreign;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use self::foreign::ForeignTools;
+use crate::report::say;
+use crate::workspace::{cargo, root, run as run_command};
+use crate::{build, demo, tidy};
+
+/// What a step ended with.
+enum Outcome {
+    Done,
+    /// And why.
+    Skipped(String),
+}
+
+/// The steps taken so far, with their times.
+#[derive(Default)]
+struct Steps {
+    taken: Vec<(&'static str, Duration, String)>,
+}
+
+/// Runs every step; stops at the first that fails.
+pub(crate) fn run() -> Result<()> {
+    let mut steps = Steps::default();
+    let outcome = all(&mut steps);
+    say("\nStep                            Seconds");
+    for (name, elapsed, note) in &steps.taken {
+        say(format!("{name:<30} {:>8.1}  {note}", elapsed.as_secs_f64()).trim_end());
+    }
+    outcome
+}
+
+/// Installs what the tests against other people's clients need, and says what can't be had.
+pub(crate) fn fetch() -> Result<()> {
+    let mut steps = Steps::default();
+    foreign_tools(&mut steps).map(drop)
+}
+
+fn all(steps: &mut Steps) -> Result<()> {
+    steps.take("formatting", || {
+        run_command(cargo().args(["fmt", "--all", "--check"])).map(done)
+    })?;
+    steps.take("tidy", || tidy::run().map(done))?;
+    steps.take("wasm targets", || {
+        build::ensure_wasm_target("wasm32-unknown-unknown")?;
+        build::ensure_wasm_target("wasm32-wasip1").map(done)
+    })?;
+    steps.take("clippy", || {
+        let mut clippy = cargo();
+        clippy.args([
+            "clippy",
+            "--release",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]);
+        run_command(&mut clippy).map(done)
+    })?;
+    steps.take("docs", || {
+        let mut docs = cargo();
+        docs.args([
+            "doc",
+            "--release",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ]);
+        run_command(docs.env("RUSTDOCFLAGS", "-D warnings")).map(done)
+    })?;
+    steps.take("cargo-deny", deny)?;
+    steps.take("programs", || build::programs().map(done))?;
+    steps.take("SmartModules", || build::smartmodules().map(done))?;
+    let tools = foreign_tools(steps)?;
+    steps.take("tests", || {
+        let mut tests = cargo();
+        tests.args(["test", "--release", "--workspace", "--no-fail-fast"]);
+        run_command(tests.envs(tools.variables())).map(done)
+    })?;
+    steps.take("demo", || demo::run().map(done))
+}
+
+fn foreign_tools(steps: &mut Steps) -> Result<ForeignTools> {
+    let mut tools = ForeignTools::default();
+    steps.take("kcat", || tools.kcat())?;
+    steps.take("confluent-kafka (PyPI)", || tools.python())?;
+    steps.take("Kafka's Java clients (Maven)", || tools.java())?;
+    steps.take("franz-go (Go)", || tools.go())?;
+    Ok(tools)
+}
+
+/// Licences, advisories and sources of what we depend on.
+fn deny() -> Result<Outcome> {
+    let is_there = cargo()
+        .args(["deny", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !is_there {
+        // Its absence is no failure, not even in CI: "where it is present".
+        say("cargo-deny is not installed, so licences and advisories are not checked.");
+        return Ok(Outcome::Skipped("not installed".to_owned()));
+    }
+    run_command(cargo().args(["deny", "check"]).current_dir(root())).map(done)
+}
+
+/// Whether nothing may be skipped.
+fn is_strict() -> bool {
+    std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")
+}
+
+fn done((): ()) -> Outcome {
+    Outcome::Done
+}
+
+impl Steps {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a step takes is the machine's own time"
+    )]
+    fn take(&mut self, name: &'static str, step: impl FnOnce() -> Result<Outcome>) -> Result<()> {
+        say(&format!("\n== {name}"));
+        let started = Instant::now();
+        let outcome = step();
+        let note = match &outcome {
+            Ok(Outcome::Done) => String::new(),
+            Ok(Outcome::Skipped(reason)) => format!("skipped: {reason}"),
+            Err(_) => "FAILED".to_owned(),
+        };
+        self.taken.push((name, started.elapsed(), note));
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(error) => bail!("{name}: {error:#}"),
+        }
+    }
+}
