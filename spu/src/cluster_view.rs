@@ -256,9 +256,10 @@ mod tests {
     async fn a_waiter_sees_a_view_that_was_published_before_it_waited() {
         let cluster = ClusterView::new(View::default());
         let seen = cluster.current();
-        let mut next = View::default();
-        next.controller_epoch = ControllerEpoch(7);
-        cluster.publish(next);
+        cluster.publish(View {
+            controller_epoch: ControllerEpoch(7),
+            ..View::default()
+        });
 
         let changed = cluster.changed_from(&seen).await;
 

@@ -191,10 +191,10 @@ impl ProducerIds {
 mod tests {
     use super::*;
 
-    fn kept(blocks: &[Range<i64>]) -> Kept {
+    fn kept(first: Range<i64>, second: Range<i64>) -> Kept {
         Kept {
             format_version: 1,
-            blocks: blocks.iter().cloned().collect(),
+            blocks: VecDeque::from([first, second]),
         }
     }
 
@@ -207,7 +207,7 @@ mod tests {
     async fn the_reserve_serves_without_an_sc_and_a_restart_never_repeats_a_number() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FILE_NAME);
-        std::fs::write(&file, serde_json::to_vec(&kept(&[1000..1200])).unwrap()).unwrap();
+        std::fs::write(&file, serde_json::to_vec(&kept(1000..1200, 1200..1300)).unwrap()).unwrap();
 
         let before = ProducerIds::open(dir.path(), unreachable_sc()).unwrap();
         assert_eq!(before.next().await.unwrap().0, ProducerId(1000));
@@ -228,8 +228,8 @@ mod tests {
         assert!(matches!(error, ProducerIdsError::Exhausted(_)), "{error}");
     }
 
-    #[test]
-    fn a_damaged_file_is_named() {
+    #[tokio::test]
+    async fn a_damaged_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE_NAME), "{}x").unwrap();
 
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_claim_ends_with_its_block() {
-        let mut kept = kept(&[0..30, 500..700]);
+        let mut kept = kept(0..30, 500..700);
 
         assert_eq!(kept.claim(), Some(0..30));
         assert_eq!(kept.claim(), Some(500..600));

@@ -1,0 +1,9 @@
+//! One SPU in this process, against an SC that does as the test says. One module per feature.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod assignment;
+mod bad_input;
+mod disk;
+mod harness;
+mod scripted_sc;
+mod without_sc;

@@ -1,0 +1,357 @@
+//! An SC that knows what the test tells it, and remembers what the SPU told it.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use thalweg_proto::v1::control_server::{Control, ControlServer};
+use thalweg_proto::v1::sc_message::Message as ToSpu;
+use thalweg_proto::v1::spu_message::Message as FromSpu;
+use thalweg_proto::{status, v1};
+use thalweg_runtime::TaskGroup;
+use thalweg_types::{ClusterId, ErrorCode, PartitionIndex, TopicId, TopicName};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+use uuid::Uuid;
+
+/// The one SPU that the scripts know.
+pub(crate) const SPU: i32 = 0;
+const HEARTBEAT_INTERVAL_MS: u32 = 50;
+const WAIT: Duration = Duration::from_secs(20);
+
+/// A running SC.
+pub(crate) struct ScriptedSc {
+    pub(crate) address: SocketAddr,
+    script: Arc<Script>,
+    tasks: TaskGroup,
+}
+
+/// What it knows; survives a restart of the SC when passed on.
+pub(crate) struct Script {
+    state: Mutex<State>,
+    heard: watch::Sender<u64>,
+}
+
+struct State {
+    cluster_id: ClusterId,
+    controller_epoch: u64,
+    topics: BTreeMap<String, v1::Topic>,
+    partitions: BTreeMap<(String, i32), v1::Partition>,
+    refusal: Option<(ErrorCode, String)>,
+    producer_ids_next: i64,
+    registered: Vec<v1::Register>,
+    heartbeats: usize,
+    reports: Vec<v1::ReplicaReport>,
+    streams: Vec<mpsc::Sender<Result<v1::ScMessage, Status>>>,
+}
+
+impl Script {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                cluster_id: ClusterId(Uuid::new_v4()),
+                controller_epoch: 1,
+                topics: BTreeMap::new(),
+                partitions: BTreeMap::new(),
+                refusal: None,
+                producer_ids_next: 1000,
+                registered: Vec::new(),
+                heartbeats: 0,
+                reports: Vec::new(),
+                streams: Vec::new(),
+            }),
+            heard: watch::Sender::new(0),
+        })
+    }
+
+    /// Adds a topic whose partitions the SPU leads, and tells it.
+    pub(crate) fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> TopicId {
+        let id = TopicId(Uuid::new_v4());
+        let topic = v1::Topic {
+            name: name.to_owned(),
+            topic_id: id.to_string(),
+            spec: Some(v1::TopicSpec {
+                placement: Some(v1::topic_spec::Placement::Computed(v1::ComputedPlacement {
+                    partitions,
+                    replication_factor: 1,
+                })),
+                config: config
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect(),
+            }),
+            status: Some(v1::TopicStatus {
+                state: v1::TopicState::Provisioned.into(),
+                reason: String::new(),
+            }),
+            version: 1,
+        };
+        let mut upserted = vec![v1::resource::Resource::Topic(topic.clone())];
+        let mut state = self.state();
+        state.topics.insert(name.to_owned(), topic);
+        for number in 0..partitions {
+            let partition = partition(name, id, number, 1);
+            upserted.push(v1::resource::Resource::Partition(partition.clone()));
+            state.partitions.insert((name.to_owned(), number), partition);
+        }
+        state.send_delta(upserted, Vec::new());
+        id
+    }
+
+    /// Changes a topic's settings, and tells the SPU.
+    pub(crate) fn set_config(&self, name: &str, key: &str, value: &str) {
+        let mut state = self.state();
+        let topic = state.topics.get_mut(name).unwrap();
+        let spec = topic.spec.as_mut().unwrap();
+        spec.config.insert(key.to_owned(), value.to_owned());
+        let changed = v1::resource::Resource::Topic(topic.clone());
+        state.send_delta(vec![changed], Vec::new());
+    }
+
+    /// Begins a new leader epoch, led by `leader`, and tells the SPU.
+    pub(crate) fn elect(&self, name: &str, number: i32, leader: Option<i32>) {
+        let mut state = self.state();
+        let partition = state.partitions.get_mut(&(name.to_owned(), number)).unwrap();
+        let status = partition.status.as_mut().unwrap();
+        status.leader = leader;
+        status.leader_epoch += 1;
+        status.partition_epoch += 1;
+        let changed = v1::resource::Resource::Partition(partition.clone());
+        state.send_delta(vec![changed], Vec::new());
+    }
+
+    /// Forgets a topic, and tells the SPU.
+    pub(crate) fn delete_topic(&self, name: &str) {
+        let mut state = self.state();
+        state.topics.remove(name);
+        state.partitions.retain(|(topic, _), _| topic != name);
+        let key = v1::ResourceKey {
+            key: Some(v1::resource_key::Key::Topic(name.to_owned())),
+        };
+        state.send_delta(Vec::new(), vec![key]);
+    }
+
+    /// Speaks under another controller epoch from now on.
+    pub(crate) fn set_controller_epoch(&self, epoch: u64) {
+        self.state().controller_epoch = epoch;
+    }
+
+    /// Turns every SPU away from now on; `None` to take them in again.
+    pub(crate) fn refuse(&self, refusal: Option<(ErrorCode, &str)>) {
+        self.state().refusal = refusal.map(|(code, message)| (code, message.to_owned()));
+    }
+
+    /// Belongs to another cluster from now on.
+    pub(crate) fn become_another_cluster(&self) {
+        self.state().cluster_id = ClusterId(Uuid::new_v4());
+    }
+
+    /// What the SPU said when it registered, each time.
+    pub(crate) fn registered(&self) -> Vec<v1::Register> {
+        self.state().registered.clone()
+    }
+
+    /// Waits until the SPU has registered so many times.
+    pub(crate) async fn wait_for_registrations(&self, count: usize) {
+        self.wait("registrations", |state| state.registered.len() >= count).await;
+    }
+
+    /// Waits until the SPU has heartbeat so many times more.
+    pub(crate) async fn wait_for_heartbeats(&self, more: usize) {
+        let wanted = self.state().heartbeats + more;
+        self.wait("heartbeats", |state| state.heartbeats >= wanted).await;
+    }
+
+    /// Waits until the SPU has reported that a partition is in a state, and returns the reason.
+    pub(crate) async fn wait_for_report(&self, number: i32, wanted: v1::ReplicaState) -> String {
+        let reported = |state: &State| {
+            let mut reports = state.reports.iter().rev();
+            reports
+                .find(|report| report.partition == number && report.state() == wanted)
+                .cloned()
+        };
+        self.wait("a report", |state| reported(state).is_some()).await;
+        reported(&self.state()).unwrap().reason
+    }
+
+    async fn wait(&self, what: &str, condition: impl Fn(&State) -> bool) {
+        let mut heard = self.heard.subscribe();
+        let waiting = heard.wait_for(|_| condition(&self.state()));
+        assert!(
+            tokio::time::timeout(WAIT, waiting).await.is_ok(),
+            "waited in vain for {what}"
+        );
+    }
+
+    fn hear(&self, note: impl FnOnce(&mut State)) {
+        note(&mut self.state());
+        self.heard.send_modify(|count| *count += 1);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl State {
+    fn send_delta(
+        &mut self,
+        upserted: Vec<v1::resource::Resource>,
+        deleted: Vec<v1::ResourceKey>,
+    ) {
+        let delta = v1::ClusterDelta {
+            controller_epoch: self.controller_epoch,
+            upserted: upserted
+                .into_iter()
+                .map(|resource| v1::Resource {
+                    resource: Some(resource),
+                })
+                .collect(),
+            deleted,
+        };
+        let message = ToSpu::Delta(delta);
+        self.streams
+            .retain(|stream| stream.try_send(Ok(sc_message(message.clone()))).is_ok());
+    }
+}
+
+impl ScriptedSc {
+    /// Starts on a free port.
+    pub(crate) async fn start(script: &Arc<Script>) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), script).await
+    }
+
+    /// Starts where an SC was before.
+    pub(crate) async fn start_at(address: SocketAddr, script: &Arc<Script>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tasks = TaskGroup::new();
+        let service = ControlServer::new(Service(Arc::clone(script), tasks.clone()));
+        tasks.spawn("scripted-sc", |shutdown| async move {
+            let serving = tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(TcpListenerStream::new(listener));
+            tokio::select! {
+                served = serving => served,
+                () = shutdown.cancelled() => Ok(()),
+            }
+        });
+        Self {
+            address,
+            script: Arc::clone(script),
+            tasks,
+        }
+    }
+
+    /// Goes away without a word.
+    pub(crate) async fn stop(self) -> SocketAddr {
+        self.script.state().streams.clear();
+        self.tasks.stop().await;
+        self.address
+    }
+}
+
+struct Service(Arc<Script>, TaskGroup);
+
+#[tonic::async_trait]
+impl Control for Service {
+    type ConnectStream = ReceiverStream<Result<v1::ScMessage, Status>>;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<v1::SpuMessage>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        let mut incoming = request.into_inner();
+        let first = incoming.message().await?.and_then(|message| message.message);
+        let Some(FromSpu::Register(register)) = first else {
+            return Err(Status::invalid_argument("register first"));
+        };
+        self.0.hear(|state| state.registered.push(register));
+        let (stream, answers) = mpsc::channel(1024);
+        {
+            let mut state = self.0.state();
+            if let Some((code, message)) = &state.refusal {
+                return Err(status(*code, message));
+            }
+            for message in [state.registered_message(), state.snapshot_message()] {
+                stream.try_send(Ok(sc_message(message))).unwrap();
+            }
+            state.streams.push(stream);
+        }
+        let script = Arc::clone(&self.0);
+        self.1.spawn("hear", move |shutdown| async move {
+            while let Some(Ok(Some(message))) =
+                shutdown.run_until_cancelled(incoming.message()).await
+            {
+                script.hear(|state| match message.message {
+                    Some(FromSpu::Heartbeat(_)) => state.heartbeats += 1,
+                    Some(FromSpu::Replicas(reports)) => state.reports.extend(reports.reports),
+                    _ => panic!("an SPU says only once who it is"),
+                });
+            }
+            Ok::<_, Infallible>(())
+        });
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+
+    async fn allocate_producer_ids(
+        &self,
+        _request: Request<v1::AllocateProducerIdsRequest>,
+    ) -> Result<Response<v1::AllocateProducerIdsResponse>, Status> {
+        let mut state = self.0.state();
+        let first = state.producer_ids_next;
+        state.producer_ids_next += 1000;
+        Ok(Response::new(v1::AllocateProducerIdsResponse {
+            first,
+            count: 1000,
+        }))
+    }
+}
+
+impl State {
+    fn registered_message(&self) -> ToSpu {
+        ToSpu::Registered(v1::Registered {
+            cluster_id: self.cluster_id.to_string(),
+            controller_epoch: self.controller_epoch,
+            heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
+        })
+    }
+
+    fn snapshot_message(&self) -> ToSpu {
+        ToSpu::Snapshot(v1::ClusterSnapshot {
+            controller_epoch: self.controller_epoch,
+            topics: self.topics.values().cloned().collect(),
+            partitions: self.partitions.values().cloned().collect(),
+            spus: Vec::new(),
+        })
+    }
+}
+
+fn sc_message(message: ToSpu) -> v1::ScMessage {
+    v1::ScMessage {
+        message: Some(message),
+    }
+}
+
+fn partition(topic: &str, id: TopicId, number: i32, leader_epoch: i32) -> v1::Partition {
+    // The names are checked here, so that a test that misspells one fails where it does.
+    let name = TopicName::new(topic).unwrap();
+    v1::Partition {
+        topic: name.to_string(),
+        topic_id: id.to_string(),
+        partition: PartitionIndex(number).0,
+        replicas: vec![SPU],
+        status: Some(v1::PartitionStatus {
+            state: v1::PartitionState::Online.into(),
+            leader: Some(SPU),
+            leader_epoch,
+            isr: vec![SPU],
+            partition_epoch: leader_epoch,
+        }),
+        version: 1,
+    }
+}
