@@ -1,1 +1,18 @@
 //! The Streaming Controller: owns the topology and the life of the SPUs.
+//!
+//! Rules are pure: [`placement`] says where replicas go, [`election`] who leads, `state::plan` what
+//! must be written so that what is stored becomes what is wanted. `state::Controller` feeds them
+//! and writes what they say; `api` (clients) and `control` (SPUs) are the two edges. Offsets and
+//! records never come here.
+#![forbid(unsafe_code)]
+
+mod api;
+mod control;
+pub mod election;
+mod options;
+pub mod placement;
+mod server;
+mod state;
+
+pub use options::ScOptions;
+pub use server::{Sc, StartError};

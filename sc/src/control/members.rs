@@ -1,0 +1,249 @@
+//! The SPUs' coming and going, as it is stored and as it is heard.
+//!
+//! Sessions and the failure detector call it. What it changes it stores first; the registry in
+//! memory says who is connected to this SC, the stored SPU says what everyone else believes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use thalweg_metadata::{StoreError, Write};
+use thalweg_runtime::Clock;
+use thalweg_types::resource::{
+    Partition, Resource, ResourceKey, ResourceKind, ResourceVersion, Spu, SpuState, SpuStatus,
+};
+use thalweg_types::{PartitionId, SpuId};
+use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
+
+use super::registration::{Known, RegisterError, Registration};
+use super::registry::{Registry, SessionEnd, SessionNumber};
+use super::session::Report;
+use crate::election::leader_restarted;
+use crate::state::{ChangeError, Changing, Controller, Observed};
+
+/// How SPUs are watched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MembersOptions {
+    /// How often an SPU should be heard.
+    pub(crate) heartbeat_interval: Duration,
+    /// How long it may be silent.
+    pub(crate) spu_timeout: Duration,
+}
+
+/// The SPUs of the cluster.
+#[derive(Debug)]
+pub(crate) struct Members {
+    controller: Arc<Controller>,
+    registry: Mutex<Registry>,
+    clock: Arc<dyn Clock>,
+    options: MembersOptions,
+}
+
+/// A session that was admitted.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) number: SessionNumber,
+    pub(super) ended: oneshot::Receiver<SessionEnd>,
+}
+
+impl Members {
+    /// The SPUs that `controller` has stored. Those that are stored as online have the timeout from
+    /// now to register with this SC.
+    pub(crate) async fn new(
+        controller: Arc<Controller>,
+        clock: Arc<dyn Clock>,
+        options: MembersOptions,
+    ) -> Result<Self, StoreError> {
+        let stored = controller.store().list(ResourceKind::Spu).await?;
+        let online = stored.iter().filter_map(|row| match row {
+            Resource::Spu(spu) if spu.is_online() => Some(spu.id),
+            _ => None,
+        });
+        let registry = Registry::new(options.spu_timeout, online, clock.monotonic());
+        Ok(Self {
+            controller,
+            registry: Mutex::new(registry),
+            clock,
+            options,
+        })
+    }
+
+    pub(super) fn controller(&self) -> &Controller {
+        &self.controller
+    }
+
+    pub(super) fn options(&self) -> MembersOptions {
+        self.options
+    }
+
+    /// Lets an SPU in: its former session ends, partitions that it led get a new leader epoch when
+    /// its process has restarted, and it is stored as online.
+    pub(super) async fn register(
+        &self,
+        registration: &Registration,
+    ) -> Result<Admitted, RegisterError> {
+        let spu = registration.spu;
+        let mut changing = self.controller.change().await;
+        let observed = changing.observe().await.map_err(ChangeError::from)?;
+        let stored = observed.spus.get(&spu);
+        registration.judge(&Known {
+            cluster_id: self.controller.store().cluster_id(),
+            stored,
+            replicas: observed.replicas_on(spu),
+            live: self.registry().live(spu),
+        })?;
+        let (number, ended) = self.registry().admit(
+            spu,
+            registration.directory_id,
+            registration.incarnation,
+            self.clock.monotonic(),
+        );
+        if stored.is_none_or(|stored| registration.is_restart_of(stored)) {
+            changing.unfit.retain(|(unfit, _)| *unfit != spu);
+        }
+        let written = store_registration(&changing, registration, &observed).await;
+        if let Err(error) = written {
+            self.registry().ended(spu, number);
+            return Err(error.into());
+        }
+        info!(%spu, incarnation = %registration.incarnation, address = registration.data_address, "SPU registered");
+        Ok(Admitted { number, ended })
+    }
+
+    /// Notes that an SPU lives. Whether its session is still the present one.
+    pub(super) fn heard(&self, spu: SpuId, session: SessionNumber) -> bool {
+        let now = self.clock.monotonic();
+        self.registry().heard(spu, session, now)
+    }
+
+    /// Notes what an SPU says of its replicas. A failed one does not lead.
+    pub(super) async fn reported(&self, spu: SpuId, reports: &[Report]) -> Result<(), StoreError> {
+        let mut changing = self.controller.change().await;
+        let observed = changing.observe().await?;
+        let by_id: BTreeMap<PartitionId, &Partition> = observed
+            .partitions
+            .values()
+            .map(|partition| (partition.id, partition))
+            .collect();
+        let mut changed = false;
+        for report in reports {
+            let Some(partition) = by_id.get(&report.partition) else {
+                debug!(%spu, partition = %report.partition, "a report about a partition that is gone");
+                continue;
+            };
+            if report.leader_epoch < partition.status.leader_epoch {
+                debug!(%spu, partition = %report.partition, epoch = %report.leader_epoch, "a report about a former reign");
+                continue;
+            }
+            let name = partition.topic_partition();
+            if report.may_lead {
+                changed |= changing.unfit.remove(&(spu, report.partition));
+            } else {
+                warn!(%spu, partition = %name, reason = report.reason, "a replica has failed");
+                changed |= changing.unfit.insert((spu, report.partition));
+            }
+        }
+        if changed {
+            changing.reconcile().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends a session whose stream is over. An SPU that `left` in good order is offline at once; a
+    /// stream that broke may come back before the timeout.
+    pub(super) async fn disconnected(&self, spu: SpuId, session: SessionNumber, left: bool) {
+        let was_present = self.registry().ended(spu, session);
+        if was_present && left {
+            info!(%spu, "SPU left");
+            self.take_offline(spu).await;
+        }
+    }
+
+    /// Stores the SPUs that were silent for too long as offline.
+    pub(super) async fn look_for_silent(&self) {
+        let now = self.clock.monotonic();
+        let silent = self.registry().silent(now);
+        for spu in silent {
+            warn!(%spu, timeout = ?self.options.spu_timeout, "SPU is silent, taking it offline");
+            self.take_offline(spu).await;
+        }
+    }
+
+    /// Stores an SPU as offline and has its partitions led by others, unless it is back.
+    async fn take_offline(&self, spu: SpuId) {
+        let changing = self.controller.change().await;
+        if self.registry().live(spu).is_some() {
+            return;
+        }
+        match store_offline(&changing, &self.controller, spu).await {
+            Ok(()) => self.registry().forget(spu),
+            // It stays expected, and so is silent again at the next look.
+            Err(error) => warn!(%spu, %error, "failed to store that an SPU is offline"),
+        }
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry
+            .lock()
+            .expect("nothing panics while it holds the registry")
+    }
+}
+
+/// Partitions before the SPU: when a crash comes in between, the SPU registers again and is again
+/// seen to have restarted.
+async fn store_registration(
+    changing: &Changing<'_>,
+    registration: &Registration,
+    observed: &Observed,
+) -> Result<(), ChangeError> {
+    let stored = observed.spus.get(&registration.spu);
+    if stored.is_some_and(|stored| registration.is_restart_of(stored)) {
+        let restarted = observed.partitions.values().filter_map(|partition| {
+            let status = leader_restarted(partition, registration.spu)?;
+            let partition = partition.clone();
+            Some(Write::Update(
+                Partition {
+                    status,
+                    ..partition
+                }
+                .into(),
+            ))
+        });
+        changing.write_all(restarted.collect()).await?;
+    }
+    match stored {
+        None => {
+            let spu = registration.to_spu(ResourceVersion(0));
+            changing.write(Write::Create(spu.into())).await?;
+        }
+        Some(stored) => {
+            let spu = registration.to_spu(stored.version);
+            if spu != *stored {
+                changing.write(Write::Update(spu.into())).await?;
+            }
+        }
+    }
+    changing.reconcile().await?;
+    Ok(())
+}
+
+async fn store_offline(
+    changing: &Changing<'_>,
+    controller: &Controller,
+    spu: SpuId,
+) -> Result<(), ChangeError> {
+    if let Some(Resource::Spu(stored)) = controller.store().get(&ResourceKey::Spu(spu)).await?
+        && stored.is_online()
+    {
+        let status = SpuStatus {
+            state: SpuState::Offline,
+            ..stored.status.clone()
+        };
+        changing
+            .write(Write::Update(Spu { status, ..stored }.into()))
+            .await?;
+    }
+    changing.reconcile().await?;
+    Ok(())
+}

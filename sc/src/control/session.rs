@@ -1,0 +1,259 @@
+//! One SPU's stream, from its registration to its end.
+//!
+//! One task reads what the SPU says and writes what it should know. It never waits for the SPU to
+//! read: while the stream is full, changes are coalesced in [`Broadcast`], and heartbeats are still
+//! heard. Its end stops nothing else.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt as _, StreamExt as _};
+use thalweg_metadata::{StoreError, Watch};
+use thalweg_proto::v1::{ReplicaReport, ReplicaReports, ReplicaState, ScMessage, SpuMessage};
+use thalweg_proto::v1::{sc_message, spu_message};
+use thalweg_proto::{InvalidField, status, status_of, v1};
+use thalweg_runtime::CancellationToken;
+use thalweg_types::{ErrorCode, LeaderEpoch, PartitionId, PartitionIndex, SpuId};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+use tracing::debug;
+
+use super::Members;
+use super::broadcast::Broadcast;
+use super::members::Admitted;
+use super::registration::Registration;
+use super::registry::{SessionEnd, SessionNumber};
+
+/// How long a stream may be open without a registration.
+const REGISTER_WAIT_MAX: Duration = Duration::from_secs(10);
+
+type Outbound = mpsc::Sender<Result<ScMessage, Status>>;
+
+/// What an SPU says of one replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Report {
+    pub(super) partition: PartitionId,
+    /// The reign that it speaks of.
+    pub(super) leader_epoch: LeaderEpoch,
+    pub(super) may_lead: bool,
+    /// For people.
+    pub(super) reason: String,
+}
+
+/// How a session ended.
+enum Ending {
+    /// The SPU said goodbye.
+    Left,
+    /// The stream broke.
+    Broken,
+    /// The SC ends it, and says why.
+    Refused(Status),
+}
+
+/// Runs a session to its end.
+pub(super) async fn run(
+    members: Arc<Members>,
+    mut inbound: Streaming<SpuMessage>,
+    outbound: Outbound,
+    shutdown: CancellationToken,
+) -> Result<(), Infallible> {
+    let registration = tokio::select! {
+        () = shutdown.cancelled() => Err(stopping()),
+        registration = first_message(&mut inbound) => registration,
+    };
+    let outcome = match registration {
+        Ok(registration) => {
+            let admitted = members.register(&registration).await;
+            admitted
+                .map(|admitted| (registration.spu, admitted))
+                .map_err(|error| {
+                    debug!(spu = %registration.spu, %error, "refused an SPU");
+                    status_of(&error)
+                })
+        }
+        Err(refused) => Err(refused),
+    };
+    let ending = match outcome {
+        Ok((spu, admitted)) => {
+            let mut session = Session {
+                members,
+                spu,
+                number: admitted.number,
+                inbound,
+                outbound: outbound.clone(),
+            };
+            session.run(admitted, shutdown).await
+        }
+        Err(refused) => Ending::Refused(refused),
+    };
+    if let Ending::Refused(status) = ending {
+        // The stream may be full of what the SPU does not read, and then it just ends.
+        let _ = outbound.try_send(Err(status));
+    }
+    Ok(())
+}
+
+async fn first_message(inbound: &mut Streaming<SpuMessage>) -> Result<Registration, Status> {
+    let invalid = |reason: &str| status(ErrorCode::InvalidRequest, reason);
+    let message = tokio::time::timeout(REGISTER_WAIT_MAX, inbound.message())
+        .await
+        .map_err(|_| invalid("the stream was open for 10 s without a `register` message"))??;
+    match message.and_then(|message| message.message) {
+        Some(spu_message::Message::Register(register)) => {
+            Registration::try_from(register).map_err(|error| invalid(&error.to_string()))
+        }
+        _ => Err(invalid("the first message must be `register`")),
+    }
+}
+
+/// A session that was admitted.
+struct Session {
+    members: Arc<Members>,
+    spu: SpuId,
+    number: SessionNumber,
+    inbound: Streaming<SpuMessage>,
+    outbound: Outbound,
+}
+
+impl Session {
+    async fn run(&mut self, admitted: Admitted, shutdown: CancellationToken) -> Ending {
+        // Watching begins after registering, so that the snapshot shows what came of it.
+        let ending = match self.greet().await {
+            Ok(changes) => self.converse(changes, admitted, shutdown).await,
+            Err(error) => Ending::Refused(status(ErrorCode::Unavailable, error.to_string())),
+        };
+        // An SC that stops says nothing about its SPUs.
+        let left = matches!(ending, Ending::Left);
+        self.members.disconnected(self.spu, self.number, left).await;
+        debug!(spu = %self.spu, left, "the session ended");
+        ending
+    }
+
+    /// The first message to the SPU; the changes to send after it.
+    async fn greet(&self) -> Result<Watch, StoreError> {
+        let controller = self.members.controller();
+        let interval_ms = self.members.options().heartbeat_interval.as_millis();
+        let registered = v1::Registered {
+            cluster_id: controller.store().cluster_id().to_string(),
+            controller_epoch: controller.epoch().0,
+            heartbeat_interval_ms: u32::try_from(interval_ms).unwrap_or(u32::MAX),
+        };
+        let message = ScMessage {
+            message: Some(sc_message::Message::Registered(registered)),
+        };
+        // The stream is new and has room, or it is broken, which reading from it will tell.
+        let _ = self.outbound.try_send(Ok(message));
+        controller.store().watch().await
+    }
+
+    async fn converse(
+        &mut self,
+        mut changes: Watch,
+        mut admitted: Admitted,
+        shutdown: CancellationToken,
+    ) -> Ending {
+        let mut broadcast = Broadcast::new(self.members.controller().epoch());
+        loop {
+            // All of these are cancel-safe: nothing is taken from a stream or a queue unless it is
+            // returned, and a permit that is dropped gives its place back.
+            tokio::select! {
+                () = shutdown.cancelled() => return Ending::Refused(stopping()),
+                end = &mut admitted.ended => return Ending::Refused(self.ended(end)),
+                message = self.inbound.message() => match message {
+                    Ok(Some(message)) => if let Err(refused) = self.on_message(message).await {
+                        return Ending::Refused(refused);
+                    },
+                    Ok(None) => return Ending::Left,
+                    Err(_) => return Ending::Broken,
+                },
+                change = changes.next() => {
+                    let Some(change) = change else { return Ending::Refused(stopping()) };
+                    broadcast.on_change(change);
+                    // What is there already goes out in one message.
+                    while let Some(Some(change)) = changes.next().now_or_never() {
+                        broadcast.on_change(change);
+                    }
+                }
+                permit = self.outbound.reserve(), if broadcast.is_behind() => match permit {
+                    Ok(permit) => permit.send(Ok(broadcast.next_message())),
+                    Err(_) => return Ending::Broken,
+                },
+            }
+        }
+    }
+
+    async fn on_message(&self, message: SpuMessage) -> Result<(), Status> {
+        if !self.members.heard(self.spu, self.number) {
+            // The reason for its end is on its way.
+            return Ok(());
+        }
+        let SpuMessage { message } = message;
+        match message {
+            Some(spu_message::Message::Heartbeat(v1::Heartbeat {})) | None => Ok(()),
+            Some(spu_message::Message::Register(_)) => Err(status(
+                ErrorCode::InvalidRequest,
+                "`register` must be sent once, as the first message",
+            )),
+            Some(spu_message::Message::Replicas(ReplicaReports { reports })) => {
+                let reports: Result<Vec<_>, _> =
+                    reports.into_iter().map(Report::try_from).collect();
+                let reports = reports
+                    .map_err(|error| status(ErrorCode::InvalidRequest, error.to_string()))?;
+                let reported = self.members.reported(self.spu, &reports).await;
+                // An SPU that registers again reports again.
+                reported.map_err(|error| status(ErrorCode::Unavailable, error.to_string()))
+            }
+        }
+    }
+
+    fn ended<E>(&self, end: Result<SessionEnd, E>) -> Status {
+        let spu = self.spu;
+        match end {
+            Ok(SessionEnd::Replaced(incarnation)) => {
+                let reason = format!("SPU {spu} has registered anew (incarnation {incarnation})");
+                status(ErrorCode::Fenced, reason)
+            }
+            Ok(SessionEnd::Silent) | Err(_) => {
+                let timeout = self.members.options().spu_timeout;
+                let reason = format!("SPU {spu} was silent for {timeout:?}; register again");
+                status(ErrorCode::Unavailable, reason)
+            }
+        }
+    }
+}
+
+fn stopping() -> Status {
+    status(ErrorCode::Unavailable, "the SC is stopping; connect again")
+}
+
+impl TryFrom<ReplicaReport> for Report {
+    type Error = InvalidField;
+
+    fn try_from(message: ReplicaReport) -> Result<Self, InvalidField> {
+        let may_lead = match message.state() {
+            // A full disk heals by itself, and the replica still knows all that was acknowledged.
+            ReplicaState::Serving | ReplicaState::ReadOnly => true,
+            ReplicaState::Failed => false,
+            ReplicaState::Unspecified => return Err(InvalidField::missing("state")),
+        };
+        let ReplicaReport {
+            topic_id,
+            partition,
+            state: _,
+            reason,
+            leader_epoch,
+        } = message;
+        Ok(Self {
+            partition: PartitionId {
+                topic: topic_id
+                    .parse()
+                    .map_err(|error| InvalidField::new("topic_id", error))?,
+                partition: PartitionIndex(partition),
+            },
+            leader_epoch: LeaderEpoch(leader_epoch),
+            may_lead,
+            reason,
+        })
+    }
+}

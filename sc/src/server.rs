@@ -1,0 +1,163 @@
+//! Starts and stops the SC.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thalweg_metadata::{Counter, MetadataStore, OpenError, SledOptions, SledStore, StoreError};
+use thalweg_proto::v1::admin_server::AdminServer;
+use thalweg_proto::v1::control_server::ControlServer;
+use thalweg_runtime::{Clock, TaskFailed, TaskGroup};
+use thalweg_types::{ClusterId, ControllerEpoch};
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tracing::info;
+
+use crate::ScOptions;
+use crate::api::AdminService;
+use crate::control::{ControlService, Members, MembersOptions, spawn_failure_detector};
+use crate::options::InvalidOptions;
+use crate::state::{Controller, spawn_reconciler};
+
+/// How often a silent connection is asked whether it lives, and how long it has to answer.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many requests and watches one connection may have open.
+const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+
+/// A running SC. Dropping it leaves its tasks running; call [`Sc::stop`].
+#[derive(Debug)]
+pub struct Sc {
+    admin_address: SocketAddr,
+    cluster_id: ClusterId,
+    epoch: ControllerEpoch,
+    tasks: TaskGroup,
+    /// Of the SPUs, apart from the others: one that fails ends that SPU's stream only.
+    sessions: TaskGroup,
+}
+
+/// Why the SC could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Settings contradict each other.
+    #[error(transparent)]
+    Options(#[from] InvalidOptions),
+    /// Its data directory can't be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Its reign could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nobody could connect.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// The address as given.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Sc {
+    /// Opens the data directory, begins a new reign, and serves. Returns once clients and SPUs can
+    /// connect.
+    ///
+    /// # Errors
+    /// When the data directory can't be used, or the address is taken.
+    pub async fn start(options: &ScOptions, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        options.check()?;
+        let store = SledStore::open(&options.data_dir, SledOptions::default()).await?;
+        let cluster_id = store.cluster_id();
+        let listening = |source| StartError::Listen {
+            address: options.listen,
+            source,
+        };
+        // Before the reign begins, so that an SC that can't serve fences nobody.
+        let listener = TcpListener::bind(options.listen).await.map_err(listening)?;
+        let admin_address = listener.local_addr().map_err(listening)?;
+        let epoch = ControllerEpoch(store.take(Counter::ControllerEpoch, 1).await?);
+
+        let tasks = TaskGroup::new();
+        let controller = Arc::new(Controller::new(Arc::new(store), epoch));
+        let members = MembersOptions {
+            heartbeat_interval: options.heartbeat_interval,
+            spu_timeout: options.spu_timeout,
+        };
+        let members = Arc::new(Members::new(Arc::clone(&controller), clock, members).await?);
+        spawn_reconciler(Arc::clone(&controller), &tasks).await?;
+        spawn_failure_detector(Arc::clone(&members), &tasks);
+        let sessions = tasks.child();
+        let admin = AdminService::new(controller, tasks.shutdown());
+        let control = ControlService::new(members, sessions.clone());
+        spawn_server(listener, admin, control, &tasks);
+        info!(%cluster_id, %epoch, %admin_address, "serving");
+        Ok(Self {
+            admin_address,
+            cluster_id,
+            epoch,
+            tasks,
+            sessions,
+        })
+    }
+
+    /// Where clients and SPUs connect.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// The cluster that it controls.
+    #[must_use]
+    pub fn cluster_id(&self) -> ClusterId {
+        self.cluster_id
+    }
+
+    /// The number of its reign.
+    #[must_use]
+    pub fn epoch(&self) -> ControllerEpoch {
+        self.epoch
+    }
+
+    /// The line that tells whoever started it where it serves.
+    #[must_use]
+    pub fn ready_line(&self) -> String {
+        let admin = self.admin_address.to_string();
+        serde_json::json!({ "admin": admin, "pid": std::process::id() }).to_string()
+    }
+
+    /// Waits until a part of it fails, after which it should be stopped. Cancel-safe.
+    pub async fn failed(&self) -> TaskFailed {
+        self.tasks.failed().await
+    }
+
+    /// Ends every conversation, finishes what is being written, and closes the data directory.
+    pub async fn stop(self) {
+        self.tasks.stop().await;
+        self.sessions.stop().await;
+        info!("stopped");
+    }
+}
+
+fn spawn_server(
+    listener: TcpListener,
+    admin: AdminService,
+    control: ControlService,
+    tasks: &TaskGroup,
+) {
+    tasks.spawn("grpc-server", |shutdown| {
+        Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+            .add_service(AdminServer::new(admin))
+            .add_service(ControlServer::new(control))
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                shutdown.cancelled_owned(),
+            )
+    });
+}

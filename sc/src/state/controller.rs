@@ -1,0 +1,137 @@
+//! The one writer of the cluster's resources.
+//!
+//! Everything that changes them takes [`Controller::change`] first and so comes one after the
+//! other; compare-and-set is for writers outside of this process. Watchers (SPUs, clients, the
+//! reconciler) hear of a change only once it is stored.
+
+use std::sync::Arc;
+
+use thalweg_metadata::{MetadataStore, Refused, StoreError, Write};
+use thalweg_proto::ServiceError;
+use thalweg_types::resource::Resource;
+use thalweg_types::{ControllerEpoch, ErrorCode};
+use tokio::sync::{Mutex, MutexGuard};
+use tracing::{debug, warn};
+
+use super::plan::plan;
+use super::{Observed, Unfit};
+
+/// How often a plan is worked out afresh before the rest is left to the next change. Creating a
+/// topic takes two rounds, deleting one two.
+pub(super) const ROUNDS_MAX: usize = 16;
+
+/// Changes the cluster's resources.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    store: Arc<dyn MetadataStore>,
+    epoch: ControllerEpoch,
+    /// Held by whoever is changing resources.
+    unfit: Mutex<Unfit>,
+}
+
+/// The right to change resources, which one caller at a time has.
+#[derive(Debug)]
+pub(crate) struct Changing<'a> {
+    store: &'a dyn MetadataStore,
+    /// Replicas that must not lead although their SPU is online. Kept in memory: an SPU tells it
+    /// again when it registers with the next SC.
+    pub(crate) unfit: MutexGuard<'a, Unfit>,
+}
+
+/// Why resources could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChangeError {
+    /// The store could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The write was refused.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl ServiceError for ChangeError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Store(StoreError::Failed { .. }) => ErrorCode::OutcomeUnknown,
+            Self::Store(StoreError::Closed) => ErrorCode::Unavailable,
+            Self::Refused(Refused::AlreadyExists(_)) => ErrorCode::AlreadyExists,
+            Self::Refused(Refused::NotFound(_)) => ErrorCode::NotFound,
+            Self::Refused(Refused::Conflict { .. }) => ErrorCode::Conflict,
+        }
+    }
+}
+
+impl Controller {
+    /// The writer of `store` in the reign `epoch`.
+    pub(crate) fn new(store: Arc<dyn MetadataStore>, epoch: ControllerEpoch) -> Self {
+        Self {
+            store,
+            epoch,
+            unfit: Mutex::default(),
+        }
+    }
+
+    /// Where the resources are, for reading and watching.
+    pub(crate) fn store(&self) -> &dyn MetadataStore {
+        &*self.store
+    }
+
+    /// The number of this SC's reign.
+    pub(crate) fn epoch(&self) -> ControllerEpoch {
+        self.epoch
+    }
+
+    /// Waits until nobody else is changing resources.
+    pub(crate) async fn change(&self) -> Changing<'_> {
+        Changing {
+            store: &*self.store,
+            unfit: self.unfit.lock().await,
+        }
+    }
+}
+
+impl Changing<'_> {
+    /// Everything as it is stored.
+    pub(crate) async fn observe(&self) -> Result<Observed, StoreError> {
+        Observed::read(self.store).await
+    }
+
+    /// Makes one write.
+    pub(crate) async fn write(&self, write: Write) -> Result<Resource, ChangeError> {
+        let mut answers = self.store.write(vec![write]).await?;
+        let answer = answers.pop().ok_or(StoreError::Closed)?;
+        Ok(answer?)
+    }
+
+    /// Makes several writes in order. Those that are refused were built on rows that somebody else
+    /// has changed since; reconciling afresh comes to them again.
+    pub(crate) async fn write_all(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        for refused in self
+            .store
+            .write(writes)
+            .await?
+            .into_iter()
+            .filter_map(Result::err)
+        {
+            debug!(%refused, "a planned write came too late");
+        }
+        Ok(())
+    }
+
+    /// Brings what is stored to what is wanted.
+    pub(crate) async fn reconcile(&self) -> Result<(), StoreError> {
+        for _ in 0..ROUNDS_MAX {
+            let writes = plan(&self.observe().await?, &self.unfit);
+            if writes.is_empty() {
+                return Ok(());
+            }
+            debug!(writes = writes.len(), "reconciling");
+            self.write_all(writes).await?;
+        }
+        warn!(
+            rounds = ROUNDS_MAX,
+            "others change what is reconciled, leaving the rest for later"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! What the cluster is and what it should be: read, plan, apply.
+//!
+//! [`Controller`] is the one writer. `api` changes what is wanted, `control` says who is there, and
+//! both then have it reconcile: [`Observed`] is what is stored, `plan` (pure) says what must be
+//! written next, and the store takes it by compare-and-set. A plan is worked out afresh from what
+//! is stored until there is nothing left to do, so work that a crash cut short is finished at the
+//! next start, and doing it twice changes nothing.
+
+mod controller;
+mod observed;
+mod plan;
+mod reconciler;
+
+pub(crate) use controller::{ChangeError, Changing, Controller};
+pub(crate) use observed::Observed;
+pub(crate) use plan::Unfit;
+pub(crate) use reconciler::spawn_reconciler;

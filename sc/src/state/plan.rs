@@ -1,0 +1,159 @@
+//! What must be written next so that what is stored becomes what is wanted. Pure.
+//!
+//! - A partition whose topic is gone, is being deleted, or is another one of the same name, goes.
+//! - A topic that is being deleted goes once none of its partitions is stored: a crash in between
+//!   leaves a topic that says so, never partitions without one.
+//! - A topic gets the partitions that it lacks. Until it has all, it says why not.
+//! - A partition whose leader is not fit gets another, or none.
+
+use std::collections::BTreeSet;
+
+use thalweg_metadata::Write;
+use thalweg_types::resource::{
+    Partition, PartitionSpec, ReplicaPlacement, ResourceKey, ResourceVersion, Topic, TopicState,
+    TopicStatus,
+};
+use thalweg_types::{PartitionId, PartitionIndex, SpuId};
+
+use super::Observed;
+use crate::election::{elect, first_status};
+use crate::placement::{Candidate, TooFewSpus, place};
+
+/// Replicas that must not lead although their SPU is online.
+pub(crate) type Unfit = BTreeSet<(SpuId, PartitionId)>;
+
+/// The next writes; none when all is as wanted.
+pub(crate) fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
+    let mut writes = Vec::new();
+    let mut candidates = observed.candidates();
+    for partition in observed.partitions.values() {
+        if is_wanted(observed, partition) {
+            let elected = elect(partition, |spu| is_fit(observed, unfit, spu, partition.id));
+            writes.extend(elected.map(|status| {
+                let partition = partition.clone();
+                Write::Update(
+                    Partition {
+                        status,
+                        ..partition
+                    }
+                    .into(),
+                )
+            }));
+        } else {
+            writes.push(Write::Delete {
+                key: ResourceKey::Partition(partition.topic_partition()),
+                version: partition.version,
+            });
+        }
+    }
+    for topic in observed.topics.values() {
+        if topic.status.state == TopicState::Deleting {
+            if observed.partitions_of(&topic.name).next().is_none() {
+                writes.push(Write::Delete {
+                    key: ResourceKey::Topic(topic.name.clone()),
+                    version: topic.version,
+                });
+            }
+        } else {
+            writes.extend(provision(observed, topic, &mut candidates));
+        }
+    }
+    writes
+}
+
+fn is_wanted(observed: &Observed, partition: &Partition) -> bool {
+    observed.topics.get(&partition.topic).is_some_and(|topic| {
+        topic.id == partition.id.topic && topic.status.state != TopicState::Deleting
+    })
+}
+
+fn is_fit(observed: &Observed, unfit: &Unfit, spu: SpuId, partition: PartitionId) -> bool {
+    let online = observed.spus.get(&spu).is_some_and(|spu| spu.is_online());
+    online && !unfit.contains(&(spu, partition))
+}
+
+/// The partitions that a topic lacks, then its new state.
+fn provision(observed: &Observed, topic: &Topic, candidates: &mut [Candidate]) -> Vec<Write> {
+    let mut stored = BTreeSet::new();
+    for partition in observed.partitions_of(&topic.name) {
+        if partition.id.topic != topic.id {
+            // Partitions of a former topic of this name stand in the way; they go first.
+            return Vec::new();
+        }
+        stored.insert(partition.id.partition);
+    }
+    let lacking: Vec<_> = (0..topic.spec.placement.partition_count())
+        .map(PartitionIndex)
+        .filter(|partition| !stored.contains(partition))
+        .collect();
+    let placed = match place_lacking(&topic.spec.placement, &lacking, candidates) {
+        Ok(placed) => placed,
+        Err(error) => return change_state(topic, TopicState::Pending, error.to_string()),
+    };
+    let online = |spu: SpuId| observed.spus.get(&spu).is_some_and(|spu| spu.is_online());
+    let mut writes: Vec<_> = lacking
+        .into_iter()
+        .zip(placed)
+        .map(|(partition, replicas)| {
+            Write::Create(
+                Partition {
+                    topic: topic.name.clone(),
+                    id: PartitionId {
+                        topic: topic.id,
+                        partition,
+                    },
+                    status: first_status(&replicas, online),
+                    spec: PartitionSpec { replicas },
+                    version: ResourceVersion(0),
+                }
+                .into(),
+            )
+        })
+        .collect();
+    if writes.is_empty() {
+        writes.extend(change_state(topic, TopicState::Provisioned, String::new()));
+    }
+    writes
+}
+
+/// The replicas of each of the `lacking` partitions. What is chosen is added to the candidates'
+/// load, so that the topics of one plan spread together.
+fn place_lacking(
+    placement: &ReplicaPlacement,
+    lacking: &[PartitionIndex],
+    candidates: &mut [Candidate],
+) -> Result<Vec<Vec<SpuId>>, TooFewSpus> {
+    let placed = match placement {
+        ReplicaPlacement::Computed {
+            replication_factor, ..
+        } => {
+            let factor = usize::try_from(*replication_factor).unwrap_or(0);
+            place(lacking.len(), factor, candidates)?
+        }
+        ReplicaPlacement::Assigned(assigned) => lacking
+            .iter()
+            .filter_map(|partition| assigned.get(usize::try_from(partition.0).ok()?).cloned())
+            .collect(),
+    };
+    for replicas in &placed {
+        for (position, spu) in replicas.iter().enumerate() {
+            for candidate in candidates.iter_mut().filter(|other| other.spu == *spu) {
+                candidate.replicas += 1;
+                candidate.leaders += usize::from(position == 0);
+            }
+        }
+    }
+    Ok(placed)
+}
+
+fn change_state(topic: &Topic, state: TopicState, reason: String) -> Vec<Write> {
+    let status = TopicStatus { state, reason };
+    if topic.status == status {
+        return Vec::new();
+    }
+    let topic = topic.clone();
+    vec![Write::Update(Topic { status, ..topic }.into())]
+}
+
+#[cfg(test)]
+mod tests;

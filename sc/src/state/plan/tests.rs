@@ -1,0 +1,283 @@
+//! Plans, worked out and applied to rows in memory.
+
+use thalweg_types::resource::{Resource, Spu, SpuSpec, SpuState, SpuStatus, TopicSpec};
+use thalweg_types::{DirectoryId, Incarnation, TopicConfig, TopicId, TopicName, TopicPartition};
+use uuid::Uuid;
+
+use super::*;
+
+fn name(text: &str) -> TopicName {
+    text.parse().unwrap()
+}
+
+impl Observed {
+    fn with_spus(ids: impl IntoIterator<Item = i32>) -> Self {
+        let mut observed = Self::default();
+        for id in ids {
+            observed.set_spu(id, SpuState::Online);
+        }
+        observed
+    }
+
+    fn set_spu(&mut self, id: i32, state: SpuState) {
+        let spu = Spu {
+            id: SpuId(id),
+            spec: SpuSpec::default(),
+            status: SpuStatus {
+                state,
+                data_address: "127.0.0.1:9092".to_owned(),
+                incarnation: Incarnation(1),
+                directory_id: DirectoryId(Uuid::from_u128(1)),
+                software_version: String::new(),
+            },
+            version: ResourceVersion(1),
+        };
+        self.spus.insert(spu.id, spu);
+    }
+
+    fn add_topic(&mut self, text: &str, id: u128, placement: ReplicaPlacement) {
+        let topic = Topic {
+            name: name(text),
+            id: TopicId(Uuid::from_u128(id)),
+            spec: TopicSpec {
+                placement,
+                config: TopicConfig::default(),
+            },
+            status: TopicStatus {
+                state: TopicState::Pending,
+                reason: String::new(),
+            },
+            version: ResourceVersion(1),
+        };
+        self.topics.insert(topic.name.clone(), topic);
+    }
+
+    fn topic(&mut self, text: &str) -> &mut Topic {
+        self.topics.get_mut(&name(text)).unwrap()
+    }
+
+    fn partition(&self, topic: &str, partition: i32) -> &Partition {
+        &self.partitions[&TopicPartition {
+            topic: name(topic),
+            partition: PartitionIndex(partition),
+        }]
+    }
+
+    fn apply(&mut self, writes: Vec<Write>) {
+        for write in writes {
+            match (write.key(), write) {
+                (_, Write::Create(row) | Write::Update(row)) => match row {
+                    Resource::Topic(row) => {
+                        self.topics.insert(row.name.clone(), row);
+                    }
+                    Resource::Partition(row) => {
+                        self.partitions.insert(row.topic_partition(), row);
+                    }
+                    other => panic!("a plan does not write {}", other.key()),
+                },
+                (ResourceKey::Topic(name), _) => {
+                    self.topics.remove(&name);
+                }
+                (ResourceKey::Partition(name), _) => {
+                    self.partitions.remove(&name);
+                }
+                (key, _) => panic!("a plan does not delete {key}"),
+            }
+        }
+    }
+
+    /// Applies plans until nothing is left to do.
+    fn settle(&mut self, unfit: &Unfit) {
+        for _ in 0..super::super::controller::ROUNDS_MAX {
+            let writes = plan(self, unfit);
+            if writes.is_empty() {
+                return;
+            }
+            self.apply(writes);
+        }
+        panic!("plans without end: {:?}", plan(self, unfit));
+    }
+}
+
+fn computed(partitions: i32, replication_factor: i32) -> ReplicaPlacement {
+    ReplicaPlacement::Computed {
+        partitions,
+        replication_factor,
+    }
+}
+
+#[test]
+fn a_pending_topic_gets_its_partitions_and_is_then_provisioned() {
+    let mut observed = Observed::with_spus([0, 1]);
+    observed.add_topic("t", 1, computed(4, 2));
+
+    observed.settle(&Unfit::new());
+
+    assert_eq!(observed.partitions.len(), 4);
+    assert_eq!(observed.topic("t").status.state, TopicState::Provisioned);
+    let first = &observed.partition("t", 0);
+    assert_eq!(first.spec.replicas.len(), 2);
+    assert_eq!(first.status.leader, Some(first.spec.replicas[0]));
+    assert_eq!(first.status.isr, [first.spec.replicas[0]]);
+}
+
+#[test]
+fn topics_of_one_plan_spread_over_the_spus_together() {
+    let mut observed = Observed::with_spus([0, 1, 2, 3]);
+    for topic in ["a", "b", "c", "d"] {
+        observed.add_topic(topic, 1, computed(1, 1));
+    }
+
+    observed.settle(&Unfit::new());
+
+    let leaders: BTreeSet<_> = observed
+        .partitions
+        .values()
+        .map(|row| row.status.leader)
+        .collect();
+    assert_eq!(leaders.len(), 4);
+}
+
+#[test]
+fn a_topic_that_lacks_spus_says_so_and_is_finished_when_they_come() {
+    let mut observed = Observed::with_spus([0]);
+    observed.add_topic("t", 1, computed(1, 2));
+    observed.settle(&Unfit::new());
+    assert_eq!(
+        observed.topic("t").status.reason,
+        "2 replicas asked for, 1 SPU is online"
+    );
+
+    observed.set_spu(1, SpuState::Online);
+    observed.settle(&Unfit::new());
+
+    assert_eq!(observed.topic("t").status.state, TopicState::Provisioned);
+    assert_eq!(observed.topic("t").status.reason, "");
+}
+
+#[test]
+fn a_creation_that_was_cut_short_is_finished_and_keeps_what_it_had() {
+    let mut observed = Observed::with_spus([0, 1, 2]);
+    observed.add_topic("t", 1, computed(6, 1));
+    let mut writes = plan(&observed, &Unfit::new());
+    writes.truncate(2);
+    observed.apply(writes);
+    let kept = observed.partition("t", 1).clone();
+
+    observed.settle(&Unfit::new());
+
+    assert_eq!(observed.partitions.len(), 6);
+    assert_eq!(observed.partition("t", 1), &kept);
+    assert_eq!(observed.topic("t").status.state, TopicState::Provisioned);
+}
+
+#[test]
+fn partitions_that_are_added_leave_the_others_where_they_are() {
+    let mut observed = Observed::with_spus([0, 1, 2]);
+    observed.add_topic("t", 1, computed(2, 1));
+    observed.settle(&Unfit::new());
+    let before = observed.partitions.clone();
+
+    observed.topic("t").spec.placement = computed(5, 1);
+    observed.settle(&Unfit::new());
+
+    assert_eq!(observed.partitions.len(), 5);
+    assert!(
+        before
+            .iter()
+            .all(|(key, row)| observed.partitions[key] == *row)
+    );
+}
+
+#[test]
+fn an_assignment_is_followed() {
+    let mut observed = Observed::with_spus([0, 1, 2]);
+    let assigned = vec![vec![SpuId(2), SpuId(0)], vec![SpuId(1)]];
+    observed.add_topic("t", 1, ReplicaPlacement::Assigned(assigned));
+
+    observed.settle(&Unfit::new());
+
+    assert_eq!(
+        observed.partition("t", 0).spec.replicas,
+        [SpuId(2), SpuId(0)]
+    );
+    assert_eq!(observed.partition("t", 0).status.leader, Some(SpuId(2)));
+    assert_eq!(observed.partition("t", 1).spec.replicas, [SpuId(1)]);
+}
+
+#[test]
+fn a_topic_that_is_being_deleted_goes_after_its_partitions() {
+    let mut observed = Observed::with_spus([0]);
+    observed.add_topic("t", 1, computed(3, 1));
+    observed.settle(&Unfit::new());
+    observed.topic("t").status.state = TopicState::Deleting;
+
+    let first = plan(&observed, &Unfit::new());
+    let keys: BTreeSet<_> = first.iter().map(Write::key).collect();
+    assert!(
+        !keys.contains(&ResourceKey::Topic(name("t"))),
+        "partitions go first"
+    );
+    observed.settle(&Unfit::new());
+
+    assert!(observed.topics.is_empty());
+    assert!(observed.partitions.is_empty());
+}
+
+#[test]
+fn partitions_of_a_former_topic_of_the_same_name_make_way() {
+    let mut observed = Observed::with_spus([0]);
+    observed.add_topic("t", 1, computed(3, 1));
+    observed.settle(&Unfit::new());
+
+    observed.add_topic("t", 2, computed(1, 1));
+    observed.settle(&Unfit::new());
+
+    assert_eq!(observed.partitions.len(), 1);
+    assert_eq!(
+        observed.partition("t", 0).id.topic,
+        TopicId(Uuid::from_u128(2))
+    );
+}
+
+#[test]
+fn partitions_without_a_topic_go() {
+    let mut observed = Observed::with_spus([0]);
+    observed.add_topic("t", 1, computed(3, 1));
+    observed.settle(&Unfit::new());
+
+    observed.topics.clear();
+    observed.settle(&Unfit::new());
+
+    assert!(observed.partitions.is_empty());
+}
+
+#[test]
+fn the_partitions_of_an_spu_that_is_lost_are_offline_until_it_is_back() {
+    let mut observed = Observed::with_spus([0]);
+    observed.add_topic("t", 1, computed(1, 1));
+    observed.settle(&Unfit::new());
+    let epoch = observed.partition("t", 0).status.leader_epoch;
+
+    observed.set_spu(0, SpuState::Offline);
+    observed.settle(&Unfit::new());
+    assert_eq!(observed.partition("t", 0).status.leader, None);
+
+    observed.set_spu(0, SpuState::Online);
+    observed.settle(&Unfit::new());
+    assert_eq!(observed.partition("t", 0).status.leader, Some(SpuId(0)));
+    assert!(observed.partition("t", 0).status.leader_epoch > epoch);
+}
+
+#[test]
+fn a_failed_replica_does_not_lead_though_its_spu_is_online() {
+    let mut observed = Observed::with_spus([0]);
+    observed.add_topic("t", 1, computed(2, 1));
+    observed.settle(&Unfit::new());
+
+    let failed = observed.partition("t", 0).id;
+    observed.settle(&Unfit::from([(SpuId(0), failed)]));
+
+    assert_eq!(observed.partition("t", 0).status.leader, None);
+    assert_eq!(observed.partition("t", 1).status.leader, Some(SpuId(0)));
+}
