@@ -8,14 +8,25 @@
 #![forbid(unsafe_code)]
 
 mod append;
+mod batch_walk;
+mod checked_file;
+mod checkpoint;
 mod data_dir;
+mod epoch_cache;
 mod error;
 mod files;
 mod health;
+mod locks;
 mod log;
 mod log_slice;
+mod open_files;
 mod options;
+mod producer_state;
+mod retention;
+mod segment;
+mod segment_index;
 mod threads;
+mod verified_ranges;
 
 pub use append::{Append, AppendDone, Appended, FollowerAppend, ProducerSequences};
 pub use data_dir::{DataDir, DataDirError, OpenDataDir};

@@ -1,4 +1,21 @@
 //! The threads that write and sync for all logs of a process.
+//!
+//! A log is put into a pool's queue when it has something to do and is not in it already, so each
+//! queue is bounded by the number of logs and no two threads of a pool work on one log. A log that
+//! has more to do goes to the back of the queue: one busy partition does not starve the others.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tracing::error;
+
+use crate::Log;
+use crate::locks::lock;
+use crate::open_files::OpenFiles;
 
 /// How many threads, and how much they may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,16 +42,138 @@ impl Default for ThreadOptions {
 }
 
 /// The writer and sync threads of a process, shared by its logs. They end when it is dropped.
-#[derive(Debug)]
-pub struct StorageThreads {}
+pub struct StorageThreads {
+    options: ThreadOptions,
+    open_files: Arc<OpenFiles>,
+    writers: Pool,
+    syncers: Pool,
+}
 
 impl StorageThreads {
     /// Starts the threads.
     ///
     /// # Errors
     /// When the operating system gives no threads.
-    pub fn start(options: ThreadOptions) -> std::io::Result<std::sync::Arc<Self>> {
-        let _ = options;
-        Ok(std::sync::Arc::new(Self {}))
+    pub fn start(options: ThreadOptions) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            open_files: Arc::new(OpenFiles::new(options.open_segments_max)),
+            writers: Pool::start("log-writer", options.writer_threads, Log::write_queued)?,
+            syncers: Pool::start("log-sync", options.sync_threads, Log::sync_written)?,
+            options,
+        }))
+    }
+
+    pub(crate) const fn options(&self) -> &ThreadOptions {
+        &self.options
+    }
+
+    pub(crate) const fn open_files(&self) -> &Arc<OpenFiles> {
+        &self.open_files
+    }
+
+    /// Has a log's queue written. The log sees to it that it is scheduled once at a time.
+    pub(crate) fn schedule_write(&self, log: &Arc<Log>) {
+        self.writers.queue.push(Arc::clone(log));
+    }
+
+    /// Has a log synced. The log sees to it that it is scheduled once at a time.
+    pub(crate) fn schedule_sync(&self, log: &Arc<Log>) {
+        self.syncers.queue.push(Arc::clone(log));
+    }
+}
+
+impl fmt::Debug for StorageThreads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StorageThreads")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a pool does with a log; returns whether there is more.
+type Work = fn(&Arc<Log>) -> bool;
+
+struct Pool {
+    queue: Arc<ReadyQueue>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct ReadyQueue {
+    state: Mutex<ReadyState>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct ReadyState {
+    ready: VecDeque<Arc<Log>>,
+    stopping: bool,
+}
+
+impl Pool {
+    fn start(name: &str, count: usize, work: Work) -> io::Result<Self> {
+        let mut pool = Self {
+            queue: Arc::default(),
+            threads: Vec::new(),
+        };
+        for _ in 0..count.max(1) {
+            let queue = Arc::clone(&pool.queue);
+            let thread = thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || queue.run(work))?;
+            pool.threads.push(thread);
+        }
+        Ok(pool)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        lock(&self.queue.state).stopping = true;
+        self.queue.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            // The last log may be dropped by one of these threads, which then ends by itself.
+            if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+                error!("a storage thread panicked");
+            }
+        }
+    }
+}
+
+impl ReadyQueue {
+    fn push(&self, log: Arc<Log>) {
+        lock(&self.state).ready.push_back(log);
+        self.wake.notify_one();
+    }
+
+    /// What is queued when the pool stops is still done.
+    fn run(&self, work: Work) {
+        while let Some(log) = self.pop() {
+            // A bug on behalf of one partition must not stop all others.
+            match catch_unwind(AssertUnwindSafe(|| work(&log))) {
+                Ok(true) => self.push(log),
+                Ok(false) => {}
+                Err(_) => {
+                    log.fail("a bug stopped its writer".to_owned());
+                    log.abandon_queue();
+                }
+            }
+        }
+    }
+
+    fn pop(&self) -> Option<Arc<Log>> {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(log) = state.ready.pop_front() {
+                return Some(log);
+            }
+            if state.stopping {
+                return None;
+            }
+            state = self
+                .wake
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }

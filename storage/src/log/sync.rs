@@ -1,0 +1,220 @@
+//! Makes what was written durable, on the sync threads, while writes go on.
+//!
+//! A sync covers what was written before it began, and `stable_end` moves there once it is done.
+//! A sync that fails is final: the kernel may have dropped the pages and will say nothing when
+//! asked again, so the log fails, and what was not stable is cut off when it is next opened.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use thalweg_types::Offset;
+use tracing::warn;
+
+use super::{EPOCHS_FILE, Log, PRODUCERS_FILE};
+use crate::checkpoint::Checkpoint;
+use crate::files::LogFile;
+use crate::locks::lock;
+use crate::segment::Segment;
+
+/// What became of a sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SyncOutcome {
+    Synced,
+    Failed,
+    /// The log was out of use already.
+    Refused,
+}
+
+/// What is written and not yet synced.
+#[derive(Default)]
+pub(super) struct SyncState {
+    /// Segments with unsynced bytes and the very handles that wrote them, oldest first: an error
+    /// of the disk is reported to a handle that was open when it happened.
+    dirty: Vec<(Arc<Segment>, Arc<dyn LogFile>)>,
+    /// The log's end after the last write.
+    written_end: Offset,
+    /// Whether a segment was made whose name may not be on the disk.
+    folder_is_dirty: bool,
+    /// A snapshot of the producers to write once what it covers is synced.
+    producers: Option<Vec<u8>>,
+    is_scheduled: bool,
+    /// Whether more was written since the scheduled sync began.
+    is_wanted_again: bool,
+    /// Counts truncations: a sync that began before one says nothing about what came after.
+    truncations: u64,
+}
+
+impl SyncState {
+    pub(super) fn starting_at(log_end: Offset) -> Self {
+        Self {
+            written_end: log_end,
+            ..Self::default()
+        }
+    }
+
+    /// Notes that a segment was written and where the log ends now.
+    pub(super) fn note_written(
+        &mut self,
+        segment: &Arc<Segment>,
+        file: &Arc<dyn LogFile>,
+        log_end: Offset,
+    ) {
+        self.note_dirty(segment, file);
+        self.written_end = log_end;
+    }
+
+    /// Notes that a segment has to be synced.
+    pub(super) fn note_dirty(&mut self, segment: &Arc<Segment>, file: &Arc<dyn LogFile>) {
+        let is_known = self.dirty.last().is_some_and(|(known, known_file)| {
+            Arc::ptr_eq(known, segment) && Arc::ptr_eq(known_file, file)
+        });
+        if !is_known {
+            self.dirty.push((Arc::clone(segment), Arc::clone(file)));
+        }
+    }
+
+    /// Notes that a segment was made.
+    pub(super) const fn note_new_segment(&mut self) {
+        self.folder_is_dirty = true;
+    }
+
+    /// Hands over a snapshot of the producers as they are at the end of what was written.
+    pub(super) fn set_producers(&mut self, snapshot: Vec<u8>) {
+        self.producers = Some(snapshot);
+    }
+
+    /// Notes that the log was cut.
+    pub(super) fn note_truncated(&mut self, log_end: Offset) {
+        self.truncations += 1;
+        self.written_end = log_end;
+        self.producers = None;
+    }
+}
+
+impl Log {
+    /// Has what was written synced, unless that is under way.
+    pub(super) fn schedule_sync(self: &Arc<Self>) {
+        {
+            let mut sync = lock(&self.sync);
+            if std::mem::replace(&mut sync.is_scheduled, true) {
+                sync.is_wanted_again = true;
+                return;
+            }
+        }
+        self.threads.schedule_sync(self);
+    }
+
+    /// Syncs once. Called on a sync thread; returns whether there is more to sync.
+    pub(crate) fn sync_written(self: &Arc<Self>) -> bool {
+        lock(&self.sync).is_wanted_again = false;
+        self.sync_now();
+        let mut sync = lock(&self.sync);
+        sync.is_scheduled = sync.is_wanted_again && !self.is_out.load(Ordering::Acquire);
+        sync.is_scheduled
+    }
+
+    /// Syncs what was written up to now and tells of it. When it fails, the log has failed.
+    pub(super) fn sync_now(&self) {
+        let outcome = {
+            let _run = lock(&self.sync_run);
+            self.sync_once()
+        };
+        match outcome {
+            SyncOutcome::Synced => self.tell_progress(),
+            SyncOutcome::Failed => self.tell_failure(),
+            SyncOutcome::Refused => {}
+        }
+    }
+
+    /// Syncs what was written up to now. The caller holds `sync_run`.
+    pub(super) fn sync_once(&self) -> SyncOutcome {
+        if self.out_reason().is_some() {
+            return SyncOutcome::Refused;
+        }
+        let (dirty, target, folder_is_dirty, producers, truncations) = {
+            let mut sync = lock(&self.sync);
+            (
+                std::mem::take(&mut sync.dirty),
+                sync.written_end,
+                std::mem::take(&mut sync.folder_is_dirty),
+                sync.producers.take(),
+                sync.truncations,
+            )
+        };
+        if let Err(error) = self.sync_files(&dirty, folder_is_dirty, producers.as_deref()) {
+            self.sync_failed(&error);
+            return SyncOutcome::Failed;
+        }
+        {
+            let sync = lock(&self.sync);
+            if sync.truncations == truncations {
+                self.stable_end.raise(target);
+            }
+        }
+        self.seal_closed(&dirty);
+        SyncOutcome::Synced
+    }
+
+    fn sync_files(
+        &self,
+        dirty: &[(Arc<Segment>, Arc<dyn LogFile>)],
+        folder_is_dirty: bool,
+        producers: Option<&[u8]>,
+    ) -> std::io::Result<()> {
+        // Oldest first, so that the log on the disk has no hole.
+        for (_, file) in dirty {
+            file.sync_data()?;
+        }
+        if folder_is_dirty {
+            self.files.sync_folder(&self.folder)?;
+        }
+        if let Some(snapshot) = producers {
+            let path = self.folder.join(PRODUCERS_FILE);
+            self.files.replace(&path, snapshot, true)?;
+        }
+        Ok(())
+    }
+
+    fn sync_failed(&self, error: &std::io::Error) {
+        // On the disk already the offset from which on nobody was told that a record is safe, so
+        // that whatever the page cache still shows is not taken for durable.
+        let marked = self.write_checkpoint(
+            Checkpoint {
+                sync_failed_at: Some(self.stable_end()),
+                ..self.current_checkpoint()
+            },
+            true,
+        );
+        if let Err(error) = marked {
+            warn!(log = %self.folder.display(), %error, "failed to note the failed sync");
+        }
+        self.set_failed(format!("failed to sync: {error}"));
+    }
+
+    /// Writes the indexes of synced segments that take no more appends.
+    fn seal_closed(&self, synced: &[(Arc<Segment>, Arc<dyn LogFile>)]) {
+        let active = self.active_segment();
+        for (segment, _) in synced {
+            if segment.base_offset() >= active.base_offset() {
+                continue;
+            }
+            // Without it the index is made again when it is next needed.
+            if let Err(error) = segment.seal() {
+                warn!(segment = ?segment, %error, "failed to write the index of a closed segment");
+            }
+        }
+    }
+
+    /// Writes the epochs. Called before the first batch of an epoch is written.
+    pub(super) fn store_epochs(&self) -> std::io::Result<()> {
+        let path = self.folder.join(EPOCHS_FILE);
+        self.files.replace(&path, &self.epochs().encode(), true)
+    }
+
+    /// Writes the producers as they are.
+    pub(super) fn store_producers(&self, sync: bool) -> std::io::Result<()> {
+        let snapshot = lock(&self.producers).encode(self.log_end());
+        self.files
+            .replace(&self.folder.join(PRODUCERS_FILE), &snapshot, sync)
+    }
+}

@@ -1,0 +1,384 @@
+//! What the log knows of idempotent producers: each one's epoch and last five batches (KIP-98).
+//!
+//! Pure: asked before each append, told after it. The rules are Kafka's. A duplicate of one of the
+//! five is acknowledged with the offset it got the first time; a gap is refused; an older epoch is
+//! fenced. A producer that the log does not know, possibly because it was forgotten by age, may
+//! start anywhere; a new epoch of a known one starts at 0.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use thalweg_types::{Offset, ProducerEpoch, ProducerId, next_sequence};
+
+use crate::checked_file::{self, Unusable};
+use crate::{AppendError, ProducerSequences};
+
+const MAGIC: [u8; 4] = *b"TWPS";
+const VERSION: u16 = 1;
+
+/// How many batches of a producer are remembered: what Kafka lets it have in flight.
+const REMEMBERED: usize = 5;
+
+/// All producers of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Producers {
+    by_id: BTreeMap<ProducerId, Producer>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Producer {
+    epoch: ProducerEpoch,
+    last_append_ms: i64,
+    /// The newest last; only the last `count` are of meaning.
+    batches: [SeenBatch; REMEMBERED],
+    count: usize,
+}
+
+/// A batch that was appended, or emptied by a SmartModule (then both offsets are the log's end).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SeenBatch {
+    pub(crate) first_sequence: i32,
+    pub(crate) last_sequence: i32,
+    pub(crate) base_offset: Offset,
+    pub(crate) next_offset: Offset,
+}
+
+/// What to do with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Append,
+    Duplicate(SeenBatch),
+}
+
+/// Takes one change back.
+#[derive(Debug)]
+pub(crate) struct Undo {
+    id: ProducerId,
+    before: Option<Producer>,
+}
+
+impl Producers {
+    /// Decides on a batch.
+    pub(crate) fn check(&self, given: &ProducerSequences) -> Result<Verdict, AppendError> {
+        let Some(known) = self.by_id.get(&given.producer_id) else {
+            return Ok(Verdict::Append);
+        };
+        if given.producer_epoch < known.epoch {
+            return Err(AppendError::InvalidProducerEpoch {
+                producer_id: given.producer_id,
+                latest: known.epoch,
+                given: given.producer_epoch,
+            });
+        }
+        let expected = if given.producer_epoch > known.epoch {
+            0
+        } else {
+            if let Some(seen) = known.find(given) {
+                return Ok(Verdict::Duplicate(seen));
+            }
+            known.next_sequence()
+        };
+        if given.first_sequence == expected {
+            return Ok(Verdict::Append);
+        }
+        if given.producer_epoch == known.epoch && known.is_before_remembered(given) {
+            return Err(AppendError::DuplicateSequence {
+                producer_id: given.producer_id,
+                given: given.first_sequence,
+            });
+        }
+        Err(AppendError::OutOfOrderSequence {
+            producer_id: given.producer_id,
+            expected,
+            given: given.first_sequence,
+        })
+    }
+
+    /// Notes a batch. Also used to replay the log, so nothing is checked but the epoch.
+    pub(crate) fn note(
+        &mut self,
+        given: &ProducerSequences,
+        offsets: std::ops::Range<Offset>,
+        now_ms: i64,
+    ) -> Undo {
+        let before = self.by_id.get(&given.producer_id).copied();
+        let mut producer = match before {
+            Some(known) if known.epoch == given.producer_epoch => known,
+            _ => Producer {
+                epoch: given.producer_epoch,
+                last_append_ms: now_ms,
+                batches: [SeenBatch::default(); REMEMBERED],
+                count: 0,
+            },
+        };
+        producer.batches.rotate_left(1);
+        producer.batches[REMEMBERED - 1] = SeenBatch {
+            first_sequence: given.first_sequence,
+            last_sequence: given.last_sequence,
+            base_offset: offsets.start,
+            next_offset: offsets.end,
+        };
+        producer.count = (producer.count + 1).min(REMEMBERED);
+        producer.last_append_ms = now_ms;
+        self.by_id.insert(given.producer_id, producer);
+        Undo {
+            id: given.producer_id,
+            before,
+        }
+    }
+
+    /// Takes a change back; several in the reverse of their order.
+    pub(crate) fn undo(&mut self, undo: Undo) {
+        match undo.before {
+            Some(before) => self.by_id.insert(undo.id, before),
+            None => self.by_id.remove(&undo.id),
+        };
+    }
+
+    /// Forgets batches that lie beyond the log's end.
+    pub(crate) fn truncate_to(&mut self, end: Offset) {
+        self.by_id.retain(|_, producer| {
+            while producer.count > 0 && producer.batches[REMEMBERED - 1].next_offset > end {
+                producer.batches.rotate_right(1);
+                producer.count -= 1;
+            }
+            producer.count > 0
+        });
+    }
+
+    /// Forgets producers that were idle too long.
+    pub(crate) fn forget_idle(&mut self, expiry: Duration, now_ms: i64) {
+        let expiry_ms = i64::try_from(expiry.as_millis()).unwrap_or(i64::MAX);
+        self.by_id
+            .retain(|_, producer| now_ms.saturating_sub(producer.last_append_ms) < expiry_ms);
+    }
+
+    /// The snapshot of the state as it is when the log ends at `log_end`.
+    pub(crate) fn encode(&self, log_end: Offset) -> Vec<u8> {
+        let mut payload = Vec::with_capacity(8 + self.by_id.len() * 139);
+        payload.extend_from_slice(&log_end.0.to_be_bytes());
+        for (id, producer) in &self.by_id {
+            payload.extend_from_slice(&id.0.to_be_bytes());
+            payload.extend_from_slice(&producer.epoch.0.to_be_bytes());
+            payload.extend_from_slice(&producer.last_append_ms.to_be_bytes());
+            let seen = producer.seen();
+            payload.push(u8::try_from(seen.len()).expect("at most five"));
+            for batch in seen {
+                payload.extend_from_slice(&batch.first_sequence.to_be_bytes());
+                payload.extend_from_slice(&batch.last_sequence.to_be_bytes());
+                payload.extend_from_slice(&batch.base_offset.0.to_be_bytes());
+                payload.extend_from_slice(&batch.next_offset.0.to_be_bytes());
+            }
+        }
+        checked_file::encode(MAGIC, VERSION, &payload)
+    }
+
+    /// The state in a snapshot, and the log's end when it was made.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, Offset), Unusable> {
+        let mut fields = checked_file::decode(bytes, MAGIC, VERSION)?;
+        let mut parse = || {
+            let mut producers = Self::default();
+            let log_end = Offset(fields.take_i64()?);
+            while !fields.is_empty() {
+                let id = ProducerId(fields.take_i64()?);
+                let epoch = ProducerEpoch(fields.take().map(i16::from_be_bytes)?);
+                let last_append_ms = fields.take_i64()?;
+                let [count] = fields.take()?;
+                for _ in 0..count {
+                    let sequences = ProducerSequences {
+                        producer_id: id,
+                        producer_epoch: epoch,
+                        first_sequence: fields.take_i32()?,
+                        last_sequence: fields.take_i32()?,
+                    };
+                    let offsets = Offset(fields.take_i64()?)..Offset(fields.take_i64()?);
+                    producers.note(&sequences, offsets, last_append_ms);
+                }
+            }
+            Some((producers, log_end))
+        };
+        parse().ok_or(Unusable::Damaged)
+    }
+}
+
+impl Producer {
+    fn seen(&self) -> &[SeenBatch] {
+        &self.batches[REMEMBERED - self.count..]
+    }
+
+    fn find(&self, given: &ProducerSequences) -> Option<SeenBatch> {
+        self.seen().iter().copied().find(|seen| {
+            seen.first_sequence == given.first_sequence && seen.last_sequence == given.last_sequence
+        })
+    }
+
+    fn next_sequence(&self) -> i32 {
+        next_sequence(self.batches[REMEMBERED - 1].last_sequence, 1)
+    }
+
+    /// Whether a batch ended before the oldest that is remembered began, on the circle of 2^31
+    /// sequences.
+    fn is_before_remembered(&self, given: &ProducerSequences) -> bool {
+        let Some(oldest) = self.seen().first() else {
+            return false;
+        };
+        let distance = i64::from(oldest.first_sequence) - i64::from(given.last_sequence);
+        (1..1 << 30).contains(&distance.rem_euclid(1 << 31))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequences(epoch: i16, first: i32, last: i32) -> ProducerSequences {
+        ProducerSequences {
+            producer_id: ProducerId(7),
+            producer_epoch: ProducerEpoch(epoch),
+            first_sequence: first,
+            last_sequence: last,
+        }
+    }
+
+    /// Producers that have seen batches of ten records each, from sequence 0 and offset 100 on.
+    fn with_batches(count: i32) -> Producers {
+        let mut producers = Producers::default();
+        for index in 0..count {
+            let base = Offset(100 + i64::from(index) * 10);
+            let given = sequences(0, index * 10, index * 10 + 9);
+            assert_eq!(producers.check(&given).unwrap(), Verdict::Append);
+            producers.note(&given, base..base.plus(10), 0);
+        }
+        producers
+    }
+
+    #[test]
+    fn each_of_the_last_five_is_known_by_its_first_offset() {
+        let producers = with_batches(7);
+
+        for index in 2..7 {
+            let verdict = producers.check(&sequences(0, index * 10, index * 10 + 9));
+            let Ok(Verdict::Duplicate(seen)) = verdict else {
+                panic!("{verdict:?}");
+            };
+            assert_eq!(seen.base_offset, Offset(100 + i64::from(index) * 10));
+        }
+        let error = producers.check(&sequences(0, 10, 19)).unwrap_err();
+        assert!(
+            matches!(error, AppendError::DuplicateSequence { given: 10, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_gap_is_refused() {
+        let error = with_batches(2).check(&sequences(0, 21, 30)).unwrap_err();
+
+        assert!(
+            matches!(
+                error,
+                AppendError::OutOfOrderSequence {
+                    expected: 20,
+                    given: 21,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn part_of_a_known_batch_is_refused() {
+        assert!(with_batches(2).check(&sequences(0, 10, 14)).is_err());
+    }
+
+    #[test]
+    fn an_older_epoch_is_fenced_and_a_newer_starts_at_zero() {
+        let mut producers = with_batches(1);
+
+        assert!(producers.check(&sequences(1, 10, 19)).is_err());
+        assert_eq!(
+            producers.check(&sequences(1, 0, 9)).unwrap(),
+            Verdict::Append
+        );
+        producers.note(&sequences(1, 0, 9), Offset(110)..Offset(120), 0);
+        let error = producers.check(&sequences(0, 10, 19)).unwrap_err();
+        assert!(
+            matches!(error, AppendError::InvalidProducerEpoch { .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_producer_may_start_anywhere() {
+        let verdict = Producers::default().check(&sequences(3, 1234, 1240));
+
+        assert_eq!(verdict.unwrap(), Verdict::Append);
+    }
+
+    #[test]
+    fn sequences_go_on_at_zero_after_the_largest() {
+        let mut producers = Producers::default();
+        producers.note(
+            &sequences(0, i32::MAX - 1, i32::MAX),
+            Offset(0)..Offset(2),
+            0,
+        );
+
+        assert_eq!(
+            producers.check(&sequences(0, 0, 4)).unwrap(),
+            Verdict::Append
+        );
+        producers.note(&sequences(0, 0, 4), Offset(2)..Offset(7), 0);
+        let duplicate = producers
+            .check(&sequences(0, i32::MAX - 1, i32::MAX))
+            .unwrap();
+        assert!(matches!(duplicate, Verdict::Duplicate(_)));
+    }
+
+    #[test]
+    fn changes_are_taken_back() {
+        let mut producers = with_batches(2);
+        let before = producers.clone();
+
+        let first = producers.note(&sequences(0, 20, 29), Offset(120)..Offset(130), 5);
+        let second = producers.note(&sequences(1, 0, 9), Offset(130)..Offset(140), 5);
+        producers.undo(second);
+        producers.undo(first);
+
+        assert_eq!(producers, before);
+    }
+
+    #[test]
+    fn idle_producers_are_forgotten() {
+        let mut producers = with_batches(1);
+
+        producers.forget_idle(Duration::from_millis(10), 9);
+        assert!(producers.check(&sequences(0, 5, 9)).is_err());
+        producers.forget_idle(Duration::from_millis(10), 10);
+        assert_eq!(producers, Producers::default());
+    }
+
+    #[test]
+    fn batches_beyond_the_end_are_forgotten() {
+        let mut producers = with_batches(3);
+
+        producers.truncate_to(Offset(120));
+        assert_eq!(
+            producers.check(&sequences(0, 20, 29)).unwrap(),
+            Verdict::Append
+        );
+        assert!(producers.check(&sequences(0, 30, 39)).is_err());
+        producers.truncate_to(Offset(100));
+        assert_eq!(producers, Producers::default());
+    }
+
+    #[test]
+    fn a_snapshot_comes_back() {
+        let producers = with_batches(7);
+
+        let (loaded, log_end) = Producers::decode(&producers.encode(Offset(170))).unwrap();
+
+        assert_eq!((loaded, log_end), (producers, Offset(170)));
+    }
+}
