@@ -1,0 +1,160 @@
+//! One process of a cluster.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// An SC or SPU process. Killed when dropped.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    log: PathBuf,
+    child: Child,
+    ready: serde_json::Value,
+}
+
+impl Node {
+    /// Starts `program` with `arguments` and waits for its ready line. Its log lines are appended
+    /// to `log`.
+    ///
+    /// # Errors
+    /// When it can't be started, or ends before it serves: with the end of its log.
+    pub fn start(program: &str, arguments: &[String], log: &Path) -> anyhow::Result<Self> {
+        let path = program_path(program)?;
+        let log_file = File::options().create(true).append(true).open(log)?;
+        let mut child = Command::new(&path)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log_file)
+            .spawn()
+            .with_context(|| format!("failed to start {}", path.display()))?;
+        let stdout = child.stdout.take().context("stdout is piped")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let mut node = Self {
+            name: program.to_owned(),
+            log: log.to_owned(),
+            child,
+            ready: serde_json::Value::Null,
+        };
+        match serde_json::from_str(&line) {
+            Ok(ready) => node.ready = ready,
+            Err(_) => bail!(
+                "{program} ended before it served ({}):\n{}",
+                node.child.wait()?,
+                node.log_text()
+            ),
+        }
+        Ok(node)
+    }
+
+    /// A field of the line that the process printed when it served.
+    ///
+    /// # Panics
+    /// When there is no such field.
+    #[must_use]
+    pub fn ready_field(&self, field: &str) -> &str {
+        self.ready[field]
+            .as_str()
+            .unwrap_or_else(|| panic!("{} printed no `{field}`: {}", self.name, self.ready))
+    }
+
+    /// The process's id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything that it has logged, over all its lives.
+    #[must_use]
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Kills it with no warning (SIGKILL), and waits until it is gone.
+    pub fn kill(mut self) {
+        // An error means that it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to end (SIGTERM), and waits until it has.
+    ///
+    /// # Errors
+    /// When it could not be asked.
+    pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        Ok(self.child.wait()?)
+    }
+
+    /// Stops it from running (SIGSTOP) until [`Node::resume`].
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it run again.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    /// How much memory it has resident, in bytes.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resident_bytes(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let kibibytes: u64 = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| rest.split_whitespace().next())
+            .context("/proc has no VmRSS")?
+            .parse()?;
+        Ok(kibibytes << 10)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.pid())?;
+        let pid = Pid::from_raw(pid).context("a process id is never 0")?;
+        Ok(kill_process(pid, signal)?)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where `program` lies: in `THALWEG_BIN_DIR`, or beside the test's own executable.
+fn program_path(program: &str) -> anyhow::Result<PathBuf> {
+    let folder = match std::env::var_os("THALWEG_BIN_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => std::env::current_exe()?
+            .parent()
+            .and_then(Path::parent)
+            .context("a test lies in target/<profile>/deps")?
+            .to_owned(),
+    };
+    let path = folder.join(program);
+    if path.exists() {
+        Ok(path)
+    } else {
+        bail!(
+            "{} is missing: build the programs first, with `cargo build --release --bins`",
+            path.display()
+        )
+    }
+}

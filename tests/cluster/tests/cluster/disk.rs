@@ -1,0 +1,96 @@
+//! A full disk: read-only with a clear error, and healed by itself once there is room.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use thalweg_client::{ProduceError, Producer, ProducerOptions, ProducerRecord};
+use thalweg_tests_cluster::{LocalCluster, eventually, read_back};
+
+/// A file system of a fixed size, unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: &Path, size: &str) -> Self {
+        std::fs::create_dir_all(path).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "thalweg-test"])
+            .arg(path)
+            .status()
+            .unwrap();
+        assert!(mounted.success(), "mounting a tmpfs needs root");
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // The SPU may still have it open; lazily, then.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+fn may_mount() -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "the full-disk test needs root to mount a small tmpfs, and nothing may be skipped in CI"
+    );
+    eprintln!("skipped: mounting a small tmpfs needs root");
+    false
+}
+
+async fn produce(producer: &Producer, number: u64, padding: usize) -> Result<(), ProduceError> {
+    let text = format!("{number:0padding$}");
+    producer
+        .send(ProducerRecord::new(text.as_bytes()))
+        .await?
+        .await
+        .map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_appends_keeps_what_it_has_and_heals_once_there_is_room() {
+    if !may_mount() {
+        return;
+    }
+    let mut cluster = LocalCluster::start(0).await;
+    let data_dir = cluster.path("spu-0");
+    let _disk = SmallDisk::mount(&data_dir, "8m");
+    let ballast = data_dir.join("ballast");
+    std::fs::write(&ballast, vec![0; 4 << 20]).unwrap();
+    cluster.start_spu(0);
+    cluster.all_online().await;
+    let topic = cluster.create_topic("numbers", 1, &[]).await;
+    let client = cluster.client().await;
+    let options = ProducerOptions {
+        delivery_timeout: Duration::from_secs(2),
+        ..ProducerOptions::default()
+    };
+
+    let mut stored = 0;
+    let error = loop {
+        let producer = client.producer(&topic, options.clone()).await.unwrap();
+        match produce(&producer, stored, 100_000).await {
+            Ok(()) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 100, "the disk never filled");
+    };
+    assert!(stored > 10, "the disk was full from the start");
+    assert!(
+        cluster.spu(0).log_text().contains("disk is full"),
+        "produce failed with {error}, and the log does not say why"
+    );
+    let read = read_back(&client, &topic).await;
+    assert!(read.values().map(Vec::len).sum::<usize>() as u64 >= stored);
+
+    std::fs::remove_file(&ballast).unwrap();
+    eventually("the partition heals", || async {
+        let producer = client.producer(&topic, options.clone()).await.ok()?;
+        produce(&producer, 1_000_000, 10).await.ok()
+    })
+    .await;
+}

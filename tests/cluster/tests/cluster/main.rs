@@ -1,0 +1,9 @@
+//! Cluster tests: real processes, killed, paused, restarted, starved and fed nonsense.
+
+mod crash;
+mod disk;
+mod memory;
+mod refusals;
+mod restart;
+mod smartmodules;
+mod workload;
