@@ -20,6 +20,11 @@ use tonic::transport::{Channel, Endpoint};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the SC may take to answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the SC is asked whether it is still there, and how long it may take to say so: what
+/// ends a stream whose other side is gone without a word.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// The largest message from the SC: a snapshot of some 100,000 partitions.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// Why the SC did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -104,6 +109,8 @@ impl AdminForward {
         let channel = Endpoint::from_shared(format!("http://{sc}"))?
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
             .connect_lazy();
         Ok(Self {
             sc: sc.to_owned(),
@@ -155,7 +162,11 @@ impl AdminForward {
             set_config: update.set_config.into_iter().collect(),
             unset_config: update.unset_config,
             partitions: update.partitions,
-            added_assignments: update.added_assignments.into_iter().map(Into::into).collect(),
+            added_assignments: update
+                .added_assignments
+                .into_iter()
+                .map(Into::into)
+                .collect(),
             expected_version: None,
             validate_only: update.validate_only,
         };
@@ -179,7 +190,7 @@ impl AdminForward {
 
     /// The control conversation over the same connection.
     pub(crate) fn control(&self) -> ControlClient<Channel> {
-        ControlClient::new(self.channel.clone())
+        ControlClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     fn admin(&self) -> AdminClient<Channel> {

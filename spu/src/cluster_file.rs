@@ -92,7 +92,11 @@ pub(crate) fn load(data_dir: &Path) -> Result<Option<View>, ClusterFileError> {
 }
 
 /// Writes each new view of `cluster` into `data_dir`, and the last one at the shutdown.
-pub(crate) async fn keep(data_dir: PathBuf, cluster: Arc<ClusterView>, shutdown: CancellationToken) {
+pub(crate) async fn keep(
+    data_dir: PathBuf,
+    cluster: Arc<ClusterView>,
+    shutdown: CancellationToken,
+) {
     let path = data_dir.join(FILE_NAME);
     let mut kept = cluster.current();
     loop {
@@ -132,7 +136,11 @@ impl Kept {
             cluster_id: view.cluster_id?,
             controller_epoch: view.controller_epoch,
             spus: view.spus.values().cloned().collect(),
-            topics: view.topics.values().map(|topic| (**topic).clone()).collect(),
+            topics: view
+                .topics
+                .values()
+                .map(|topic| (**topic).clone())
+                .collect(),
         })
     }
 }
@@ -202,7 +210,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cluster = Arc::new(ClusterView::new(View::default()));
         let shutdown = CancellationToken::new();
-        let keeping = keep(dir.path().to_owned(), Arc::clone(&cluster), shutdown.clone());
+        let keeping = keep(
+            dir.path().to_owned(),
+            Arc::clone(&cluster),
+            shutdown.clone(),
+        );
         let publishing = async {
             cluster.publish(view());
             shutdown.cancel();

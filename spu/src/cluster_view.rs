@@ -84,7 +84,9 @@ impl View {
     /// The topic with this id.
     #[must_use]
     pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<TopicView>> {
-        self.topic_names.get(&id).and_then(|name| self.topics.get(name))
+        self.topic_names
+            .get(&id)
+            .and_then(|name| self.topics.get(name))
     }
 
     /// One partition of a topic.

@@ -39,6 +39,9 @@ mod tests {
         let second = begin(dir.path(), &*ManualClock::at(10)).unwrap();
         let third = begin(dir.path(), &*ManualClock::at(5000)).unwrap();
 
-        assert_eq!((first, second, third), (Incarnation(1000), Incarnation(1001), Incarnation(5000)));
+        assert_eq!(
+            (first, second, third),
+            (Incarnation(1000), Incarnation(1001), Incarnation(5000))
+        );
     }
 }

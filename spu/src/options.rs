@@ -23,7 +23,12 @@ pub struct SpuOptions {
     pub sc: String,
 
     /// Where clients connect; port 0 takes a free one.
-    #[arg(long, env = "THALWEG_SPU_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9092")]
+    #[arg(
+        long,
+        env = "THALWEG_SPU_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9092"
+    )]
     pub listen: SocketAddr,
 
     /// How clients reach this SPU; the address it listens on where not given.
@@ -39,7 +44,12 @@ pub struct SpuOptions {
     pub rack: String,
 
     /// Which log lines go to stderr.
-    #[arg(long, env = "THALWEG_SPU_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(
+        long,
+        env = "THALWEG_SPU_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
     pub log: String,
 
     /// Create a topic when a client asks for the metadata of one that does not exist.

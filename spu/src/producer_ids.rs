@@ -75,7 +75,10 @@ struct Kept {
 
 impl Kept {
     fn count(&self) -> i64 {
-        self.blocks.iter().map(|block| block.end - block.start).sum()
+        self.blocks
+            .iter()
+            .map(|block| block.end - block.start)
+            .sum()
     }
 
     /// Takes up to [`CLAIM_COUNT`] numbers out.
@@ -207,7 +210,11 @@ mod tests {
     async fn the_reserve_serves_without_an_sc_and_a_restart_never_repeats_a_number() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FILE_NAME);
-        std::fs::write(&file, serde_json::to_vec(&kept(1000..1200, 1200..1300)).unwrap()).unwrap();
+        std::fs::write(
+            &file,
+            serde_json::to_vec(&kept(1000..1200, 1200..1300)).unwrap(),
+        )
+        .unwrap();
 
         let before = ProducerIds::open(dir.path(), unreachable_sc()).unwrap();
         assert_eq!(before.next().await.unwrap().0, ProducerId(1000));
@@ -233,7 +240,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE_NAME), "{}x").unwrap();
 
-        let error = ProducerIds::open(dir.path(), unreachable_sc()).err().unwrap();
+        let error = ProducerIds::open(dir.path(), unreachable_sc())
+            .err()
+            .unwrap();
 
         assert!(error.to_string().contains(FILE_NAME), "{error}");
     }

@@ -118,7 +118,8 @@ impl Spu {
     ) -> Result<Self, StartError> {
         let spu_id = options.id;
         let data_dir = Arc::new(DataDir::open(&options.data_dir, OpenDataDir { spu_id })?);
-        let last_view = cluster_file::load(data_dir.path())?;
+        let last_view = cluster_file::load(data_dir.path())?
+            .filter(|view| view.cluster_id == data_dir.cluster_id());
         let incarnation =
             incarnation::begin(data_dir.path(), &*clock).map_err(|source| StartError::System {
                 action: "note this start in the data directory",
@@ -137,12 +138,11 @@ impl Spu {
             }
         })?;
         let engine = SmartEngine::new(engine_options(&options, &data_dir))?;
-        let admin = AdminForward::new(&options.sc, spu_id).map_err(|source| {
-            StartError::ScAddress {
+        let admin =
+            AdminForward::new(&options.sc, spu_id).map_err(|source| StartError::ScAddress {
                 sc: options.sc.clone(),
                 source,
-            }
-        })?;
+            })?;
         let admin = Arc::new(admin);
         let producer_ids = Arc::new(ProducerIds::open(data_dir.path(), Arc::clone(&admin))?);
 
@@ -191,14 +191,20 @@ impl Spu {
         upkeep::spawn(&replicas, &clock, &options, &background);
 
         if !has_state {
-            info!(sc = options.sc, "nothing is known of the cluster yet, waiting for the SC");
+            info!(
+                sc = options.sc,
+                "nothing is known of the cluster yet, waiting for the SC"
+            );
             tokio::select! {
                 // An error would mean that the control task is gone, and that is seen beside it.
                 Ok(_) = first_word.wait_for(|told| *told) => {}
                 failed = background.failed() => return Err(StartError::Stopped(failed)),
             }
         }
-        if tokio::time::timeout(OPEN_WAIT, replicas.settled()).await.is_err() {
+        if tokio::time::timeout(OPEN_WAIT, replicas.settled())
+            .await
+            .is_err()
+        {
             info!("some partitions are still being opened");
         }
         let context = SpuContext {
@@ -257,7 +263,10 @@ impl Spu {
     /// Stops: accepts nothing new, finishes what is in flight, closes the logs.
     pub async fn stop(self) {
         info!("shutting down");
-        if tokio::time::timeout(STOP_WAIT, self.serving.stop()).await.is_err() {
+        if tokio::time::timeout(STOP_WAIT, self.serving.stop())
+            .await
+            .is_err()
+        {
             warn!("some connections did not end in time");
         }
         self.background.stop().await;

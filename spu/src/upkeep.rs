@@ -161,6 +161,8 @@ async fn pause(interval: Duration, shutdown: &CancellationToken) -> bool {
 }
 
 /// `None` only when the work panicked or the runtime is going away.
-async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
 }

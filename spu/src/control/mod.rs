@@ -101,7 +101,10 @@ impl ControlClient {
             warn!(sc, reason, "lost the SC, serving on and reconnecting");
         } else if attempt.is_multiple_of(ATTEMPTS_BETWEEN_WARNINGS) {
             let serving = self.view.current().cluster_id.is_some();
-            warn!(sc, reason, serving, "no SC answers, retrying; check that it is up");
+            warn!(
+                sc,
+                reason, serving, "no SC answers, retrying; check that it is up"
+            );
         } else {
             debug!(sc, reason, attempt, "no SC answers, retrying");
         }

@@ -68,7 +68,11 @@ impl<'a> Session<'a> {
 
         let (cluster_id, mut heartbeat) = match self.next(&mut incoming).await? {
             FromSc::Registered(registered) => self.registered(&registered)?,
-            _ => return Err(SessionEnd::Lost("it did not begin with `registered`".into())),
+            _ => {
+                return Err(SessionEnd::Lost(
+                    "it did not begin with `registered`".into(),
+                ));
+            }
         };
         match self.next(&mut incoming).await? {
             FromSc::Snapshot(snapshot) => self.follow_snapshot(cluster_id, snapshot).await?,

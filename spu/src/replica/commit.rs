@@ -68,7 +68,11 @@ impl<W> Commit<W> {
     /// Moves the waiters whose mark is passed to `done`, the lowest first.
     pub(super) fn take_done(&mut self, done: &mut Vec<W>) {
         take_up_to(&mut self.waiting_for_leader, self.stable_end, done);
-        take_up_to(&mut self.waiting_for_all, self.high_watermark.offset(), done);
+        take_up_to(
+            &mut self.waiting_for_all,
+            self.high_watermark.offset(),
+            done,
+        );
     }
 
     /// Gives up all that wait: the reign is over.
@@ -134,7 +138,10 @@ mod tests {
         let mut commit = Commit::new(Offset(5), HighWatermark::new(Offset(5), [A]));
 
         assert_eq!(commit.wait(Acks::None, Offset(9), "none"), Some("none"));
-        assert_eq!(commit.wait(Acks::Leader, Offset(5), "leader"), Some("leader"));
+        assert_eq!(
+            commit.wait(Acks::Leader, Offset(5), "leader"),
+            Some("leader")
+        );
         assert_eq!(commit.wait(Acks::All, Offset(5), "all"), Some("all"));
     }
 

@@ -9,7 +9,9 @@ use thalweg_types::{ErrorCode, LeaderEpoch, SpuId, TopicPartition};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReplicaError {
     /// The cluster has no such topic or partition.
-    #[error("there is no partition `{partition}`, list what there is with `thalweg partition list`")]
+    #[error(
+        "there is no partition `{partition}`, list what there is with `thalweg partition list`"
+    )]
     UnknownTopicOrPartition {
         /// What was asked for.
         partition: TopicPartition,
@@ -39,7 +41,9 @@ pub enum ReplicaError {
         current: LeaderEpoch,
     },
     /// The client knows a newer reign than this SPU.
-    #[error("leader epoch {asked} of `{partition}` has not reached this SPU, which knows {current}")]
+    #[error(
+        "leader epoch {asked} of `{partition}` has not reached this SPU, which knows {current}"
+    )]
     UnknownLeaderEpoch {
         /// What was asked for.
         partition: TopicPartition,

@@ -302,9 +302,7 @@ impl Replica {
         {
             let mut commit = self.commit();
             commit.observe_stable_end(stable_end);
-            let high_watermark = commit
-                .high_watermark_mut()
-                .observe(self.spu_id, stable_end);
+            let high_watermark = commit.high_watermark_mut().observe(self.spu_id, stable_end);
             commit.take_done(&mut done);
             // Under the lock, so that two threads that report progress can't publish out of order.
             self.publish(high_watermark);

@@ -18,5 +18,5 @@ pub use error::{ProduceError, ReplicaError};
 pub use high_watermark::HighWatermark;
 pub use leader::Replica;
 pub use reports::{ReplicaHealth, ReplicaReport, ReplicaReports};
-pub use set::{LogStore, ReplicaSet};
 pub(crate) use set::AssignedBy;
+pub use set::{LogStore, ReplicaSet};

@@ -151,10 +151,7 @@ mod tests {
         let mut config = TopicConfig::default();
         config.set("retention.bytes", "1GiB").unwrap();
 
-        for after in [
-            view(HERE, 2, TopicConfig::default()),
-            view(HERE, 1, config),
-        ] {
+        for after in [view(HERE, 2, TopicConfig::default()), view(HERE, 1, config)] {
             assert_eq!(Plan::compute(&after, HERE, &before).change.len(), 1);
         }
     }

@@ -119,15 +119,14 @@ impl ReplicaSet {
         let leads = known.leader == Some(self.context.spu_id);
         let replica = match self.slot(id).map(|slot| slot.state()) {
             Some(SlotState::Leader(replica)) if leads => replica,
-            Some(SlotState::Failed(reason)) if leads => {
+            Some(SlotState::Failed { reason, .. }) if leads => {
                 return Err(ReplicaError::Failed {
                     partition: asked(),
                     reason,
                 });
             }
             // The assignment is known, and the log not open yet or just changing its role.
-            None
-            | Some(SlotState::Opening | SlotState::Follower(_) | SlotState::Closed)
+            None | Some(SlotState::Opening | SlotState::Follower(_) | SlotState::Closed)
                 if leads =>
             {
                 return Err(ReplicaError::Opening { partition: asked() });
@@ -167,7 +166,11 @@ impl ReplicaSet {
     /// Waits until every log is open, changed or closed as was wanted. Cancel-safe.
     pub async fn settled(&self) {
         // The sender lives in `self`, so the only outcome is that the condition holds.
-        let _ = self.unsettled.subscribe().wait_for(|count| *count == 0).await;
+        let _ = self
+            .unsettled
+            .subscribe()
+            .wait_for(|count| *count == 0)
+            .await;
     }
 
     /// Starts to hold what `view` assigns to this SPU, and to let go of the rest.
@@ -237,7 +240,7 @@ impl ReplicaSet {
     /// full.
     pub(crate) fn retry_failed(self: &Arc<Self>) {
         for slot in self.slots() {
-            if matches!(slot.state(), SlotState::Failed(_)) {
+            if matches!(slot.state(), SlotState::Failed { log: None, .. }) {
                 self.settle(slot);
             }
         }

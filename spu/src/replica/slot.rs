@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, RwLock};
 
 use thalweg_runtime::Clock;
-use thalweg_storage::{Log, LogOptions};
+use thalweg_storage::{Log, LogOptions, OpenError};
 use thalweg_types::{PartitionId, SpuId};
 use tracing::{debug, info, warn};
 
@@ -37,8 +37,12 @@ pub(super) enum SlotState {
     Opening,
     Leader(Arc<Replica>),
     Follower(Arc<Log>),
-    /// The log could not be opened.
-    Failed(String),
+    Failed {
+        reason: String,
+        /// The log where it could be opened. It stays, so that nobody opens it again as if the
+        /// disk could be trusted.
+        log: Option<Arc<Log>>,
+    },
     Closed,
 }
 
@@ -82,7 +86,8 @@ impl Slot {
         match self.state() {
             SlotState::Leader(replica) => Some(Arc::clone(replica.log())),
             SlotState::Follower(log) => Some(log),
-            SlotState::Opening | SlotState::Failed(_) | SlotState::Closed => None,
+            SlotState::Failed { log, .. } => log,
+            SlotState::Opening | SlotState::Closed => None,
         }
     }
 
@@ -128,8 +133,11 @@ impl Slot {
                 log
             }
             None => match self.open(options, context) {
-                Some(log) => log,
-                None => return,
+                Ok(log) => log,
+                Err(error) => {
+                    self.fail(error.to_string(), None, &assignment, context);
+                    return;
+                }
             },
         };
         let state = match assignment.role {
@@ -143,7 +151,7 @@ impl Slot {
                 }
                 if let Err(error) = log.begin_epoch(epoch) {
                     let reason = format!("leader epoch {epoch} could not begin: {error}");
-                    self.fail(reason, &assignment, context);
+                    self.fail(reason, Some(log), &assignment, context);
                     return;
                 }
                 let isr = isr.clone();
@@ -170,39 +178,37 @@ impl Slot {
         self.set_state(state);
     }
 
-    fn open(&self, options: LogOptions, context: &SlotContext) -> Option<Arc<Log>> {
+    fn open(&self, options: LogOptions, context: &SlotContext) -> Result<Arc<Log>, OpenError> {
         let store = &context.store;
-        let opened = Log::open(
+        Log::open(
             store.data_dir.partition_path(self.id),
             options,
             Arc::clone(&store.threads),
             Arc::clone(&store.files),
             context.clock.now_ms(),
-        );
-        match opened {
-            Ok(log) => Some(log),
-            Err(error) => {
-                if let Wanted::Held(assignment) = &*self
-                    .wanted
-                    .read()
-                    .expect("nobody panics while holding the wish")
-                {
-                    self.fail(error.to_string(), assignment, context);
-                }
-                None
-            }
-        }
+        )
     }
 
-    fn fail(&self, reason: String, assignment: &Assignment, context: &SlotContext) {
-        warn!(partition = %assignment.topic_partition, reason, "can't serve this partition");
+    fn fail(
+        &self,
+        reason: String,
+        log: Option<Arc<Log>>,
+        assignment: &Assignment,
+        context: &SlotContext,
+    ) {
+        let known =
+            matches!(self.state(), SlotState::Failed { reason: known, .. } if known == reason);
+        // It is tried again and again: said once is enough.
+        if !known {
+            warn!(partition = %assignment.topic_partition, reason, "can't serve this partition");
+        }
         if let Role::Leader { epoch, .. } = assignment.role {
             let health = ReplicaHealth::Failed {
                 reason: reason.clone(),
             };
             context.reports.report(self.id, epoch, health);
         }
-        self.set_state(SlotState::Failed(reason));
+        self.set_state(SlotState::Failed { reason, log });
     }
 
     fn close(&self, delete: bool, context: &SlotContext) {

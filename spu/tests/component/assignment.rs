@@ -3,9 +3,7 @@
 use thalweg_spu::replica::{ProduceError, ReplicaError};
 use thalweg_types::{LeaderEpoch, PartitionId, PartitionIndex, TopicId};
 
-use crate::harness::{
-    append, leader, name, offset, start, try_leader, until, values, view_where,
-};
+use crate::harness::{append, leader, name, offset, start, try_leader, until, values, view_where};
 use crate::scripted_sc::{Script, ScriptedSc};
 
 fn partition_path(data_dir: &std::path::Path, topic: TopicId) -> std::path::PathBuf {
@@ -29,7 +27,10 @@ async fn an_assigned_partition_is_led_and_serves_what_it_was_given() {
         let first = append(&replica, &["a", "b"]).await.unwrap();
         let second = append(&replica, &["c"]).await.unwrap();
 
-        assert_eq!((first.base_offset, second.base_offset), (offset(0), offset(2)));
+        assert_eq!(
+            (first.base_offset, second.base_offset),
+            (offset(0), offset(2))
+        );
         assert_eq!(replica.high_watermark(), offset(3));
         assert_eq!(values(&replica), ["a", "b", "c"]);
     }
@@ -70,7 +71,10 @@ async fn a_deleted_topic_is_gone_with_its_data() {
 
     until("the data is gone", || (!path.exists()).then_some(())).await;
     let error = append(&replica, &["b"]).await.unwrap_err();
-    assert!(matches!(error, ProduceError::LeadershipEnded { .. }), "{error}");
+    assert!(
+        matches!(error, ProduceError::LeadershipEnded { .. }),
+        "{error}"
+    );
     // A waiting consumer is told as well.
     replica.wait_for_data(offset(1)).await;
     assert!(replica.has_ended());
@@ -83,7 +87,9 @@ async fn a_topic_that_was_deleted_while_the_spu_was_down_is_gone_after_its_start
     let sc = ScriptedSc::start(&script).await;
     let id = script.create_topic("orders", 1, &[]);
     let spu = start(&sc.address.to_string(), dir.path()).await;
-    append(&leader(&spu, "orders", 0).await, &["a"]).await.unwrap();
+    append(&leader(&spu, "orders", 0).await, &["a"])
+        .await
+        .unwrap();
     spu.stop().await;
     script.delete_topic("orders");
     script.create_topic("orders", 1, &[]);
@@ -93,7 +99,9 @@ async fn a_topic_that_was_deleted_while_the_spu_was_down_is_gone_after_its_start
     let path = partition_path(dir.path(), id);
     until("the data is gone", || (!path.exists()).then_some(())).await;
     let replica = until("the new topic is led", || {
-        try_leader(&spu, "orders", 0).ok().filter(|replica| replica.id().topic != id)
+        try_leader(&spu, "orders", 0)
+            .ok()
+            .filter(|replica| replica.id().topic != id)
     })
     .await;
     assert_eq!(replica.high_watermark(), offset(0));
@@ -125,9 +133,15 @@ async fn a_new_leader_epoch_ends_the_old_reign_and_fences_its_clients() {
         let replicas = &spu.context().replicas;
         replicas.leader(&name("orders"), PartitionIndex(0), Some(LeaderEpoch(epoch)))
     };
-    assert!(matches!(ask(1), Err(ReplicaError::FencedLeaderEpoch { .. })));
+    assert!(matches!(
+        ask(1),
+        Err(ReplicaError::FencedLeaderEpoch { .. })
+    ));
     assert!(ask(2).is_ok());
-    assert!(matches!(ask(3), Err(ReplicaError::UnknownLeaderEpoch { .. })));
+    assert!(matches!(
+        ask(3),
+        Err(ReplicaError::UnknownLeaderEpoch { .. })
+    ));
     spu.stop().await;
 }
 
@@ -143,7 +157,10 @@ async fn without_a_leader_nobody_is_served() {
 
     let error = until("it stops leading", || try_leader(&spu, "orders", 0).err()).await;
     assert!(
-        matches!(error, ReplicaError::NotLeader { .. } | ReplicaError::Failed { .. }),
+        matches!(
+            error,
+            ReplicaError::NotLeader { .. } | ReplicaError::Failed { .. }
+        ),
         "{error}"
     );
     spu.stop().await;
@@ -165,9 +182,15 @@ async fn changed_settings_reach_a_running_log() {
         (replica.log().options().segment_bytes == 8192).then_some(())
     })
     .await;
-    until("the replica has it", || (!replica.min_isr_met()).then_some(())).await;
+    until("the replica has it", || {
+        (!replica.min_isr_met()).then_some(())
+    })
+    .await;
     let error = append(&replica, &["a"]).await.unwrap_err();
-    assert!(matches!(error, ProduceError::NotEnoughReplicas { .. }), "{error}");
+    assert!(
+        matches!(error, ProduceError::NotEnoughReplicas { .. }),
+        "{error}"
+    );
     spu.stop().await;
 }
 

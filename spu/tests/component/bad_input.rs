@@ -33,14 +33,20 @@ async fn two_spus_can_not_share_a_data_directory() {
 
     assert_says(&text, &[&dir.path().display().to_string(), "in use"]);
     spu.stop().await;
-    start(&sc.address.to_string(), dir.path()).await.stop().await;
+    start(&sc.address.to_string(), dir.path())
+        .await
+        .stop()
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_spus_data_directory_is_refused() {
     let (script, dir) = (Script::new(), tempfile::tempdir().unwrap());
     let sc = ScriptedSc::start(&script).await;
-    start(&sc.address.to_string(), dir.path()).await.stop().await;
+    start(&sc.address.to_string(), dir.path())
+        .await
+        .stop()
+        .await;
     let mut other = options(&sc.address.to_string(), dir.path());
     other.id = SpuId(7);
 
@@ -53,7 +59,10 @@ async fn another_spus_data_directory_is_refused() {
 async fn another_clusters_data_directory_is_refused_and_keeps_its_data() {
     let (script, dir) = (Script::new(), tempfile::tempdir().unwrap());
     let sc = ScriptedSc::start(&script).await;
-    start(&sc.address.to_string(), dir.path()).await.stop().await;
+    start(&sc.address.to_string(), dir.path())
+        .await
+        .stop()
+        .await;
     script.become_another_cluster();
 
     let spu = start(&sc.address.to_string(), dir.path()).await;
@@ -67,7 +76,10 @@ async fn another_clusters_data_directory_is_refused_and_keeps_its_data() {
 async fn a_newer_data_directory_is_refused() {
     let (script, dir) = (Script::new(), tempfile::tempdir().unwrap());
     let sc = ScriptedSc::start(&script).await;
-    start(&sc.address.to_string(), dir.path()).await.stop().await;
+    start(&sc.address.to_string(), dir.path())
+        .await
+        .stop()
+        .await;
     for file in ["spu.json", "cluster.json"] {
         let path = dir.path().join(file);
         let before = std::fs::read_to_string(&path).unwrap();
@@ -91,7 +103,10 @@ async fn a_port_in_use_is_named() {
 
     let text = refusal(options).await;
 
-    assert_says(&text, &[&taken.local_addr().unwrap().to_string(), "--listen"]);
+    assert_says(
+        &text,
+        &[&taken.local_addr().unwrap().to_string(), "--listen"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

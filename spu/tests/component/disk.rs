@@ -77,9 +77,12 @@ async fn a_failed_sync_ends_the_reign_and_is_reported() {
     script.create_topic("orders", 2, &[]);
     let files = FaultyFiles::default();
     let faults = Arc::clone(&files.faults);
-    let spu = start_on(options(&sc.address.to_string(), dir.path()), Arc::new(files))
-        .await
-        .unwrap();
+    let spu = start_on(
+        options(&sc.address.to_string(), dir.path()),
+        Arc::new(files),
+    )
+    .await
+    .unwrap();
     let replica = leader(&spu, "orders", 0).await;
     append(&replica, &["kept"]).await.unwrap();
     script.wait_for_report(0, ReplicaState::Serving).await;
@@ -95,7 +98,9 @@ async fn a_failed_sync_ends_the_reign_and_is_reported() {
     // The disk answers again, and still nothing is acknowledged on it.
     append(&replica, &["later"]).await.unwrap_err();
     // Other partitions are not concerned.
-    append(&leader(&spu, "orders", 1).await, &["other"]).await.unwrap();
+    append(&leader(&spu, "orders", 1).await, &["other"])
+        .await
+        .unwrap();
     spu.stop().await;
 
     let spu = start(&sc.address.to_string(), dir.path()).await;
@@ -112,9 +117,12 @@ async fn a_full_disk_refuses_appends_serves_reads_and_heals_by_itself() {
     script.create_topic("orders", 1, &[]);
     let files = FaultyFiles::default();
     let faults = Arc::clone(&files.faults);
-    let spu = start_on(options(&sc.address.to_string(), dir.path()), Arc::new(files))
-        .await
-        .unwrap();
+    let spu = start_on(
+        options(&sc.address.to_string(), dir.path()),
+        Arc::new(files),
+    )
+    .await
+    .unwrap();
     let replica = leader(&spu, "orders", 0).await;
     append(&replica, &["a"]).await.unwrap();
 

@@ -32,7 +32,10 @@ pub(crate) async fn try_start(options: SpuOptions) -> Result<Spu, StartError> {
     start_on(options, Arc::new(StdFiles)).await
 }
 
-pub(crate) async fn start_on(options: SpuOptions, files: Arc<dyn LogFiles>) -> Result<Spu, StartError> {
+pub(crate) async fn start_on(
+    options: SpuOptions,
+    files: Arc<dyn LogFiles>,
+) -> Result<Spu, StartError> {
     let starting = Spu::start_with(options, SystemClock::shared(), files);
     tokio::time::timeout(WAIT, starting)
         .await
@@ -47,7 +50,11 @@ pub(crate) fn name(topic: &str) -> TopicName {
     TopicName::new(topic).unwrap()
 }
 
-pub(crate) fn try_leader(spu: &Spu, topic: &str, partition: i32) -> Result<Arc<Replica>, ReplicaError> {
+pub(crate) fn try_leader(
+    spu: &Spu,
+    topic: &str,
+    partition: i32,
+) -> Result<Arc<Replica>, ReplicaError> {
     let replicas = &spu.context().replicas;
     replicas.leader(&name(topic), PartitionIndex(partition), None)
 }
@@ -84,12 +91,17 @@ pub(crate) async fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> 
 pub(crate) fn batch(values: &[&str]) -> Bytes {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     for value in values {
-        builder.push(1_000, None, Some(value.as_bytes()), &[]).unwrap();
+        builder
+            .push(1_000, None, Some(value.as_bytes()), &[])
+            .unwrap();
     }
     Bytes::from(builder.build().unwrap())
 }
 
-pub(crate) async fn append(replica: &Arc<Replica>, values: &[&str]) -> Result<Appended, ProduceError> {
+pub(crate) async fn append(
+    replica: &Arc<Replica>,
+    values: &[&str],
+) -> Result<Appended, ProduceError> {
     replica.append(batch(values), None, Acks::All, WAIT).await
 }
 

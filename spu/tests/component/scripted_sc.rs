@@ -69,7 +69,12 @@ impl Script {
     }
 
     /// Adds a topic whose partitions the SPU leads, and tells it.
-    pub(crate) fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> TopicId {
+    pub(crate) fn create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        config: &[(&str, &str)],
+    ) -> TopicId {
         let id = TopicId(Uuid::new_v4());
         let topic = v1::Topic {
             name: name.to_owned(),
@@ -96,7 +101,9 @@ impl Script {
         for number in 0..partitions {
             let partition = partition(name, id, number, 1);
             upserted.push(v1::resource::Resource::Partition(partition.clone()));
-            state.partitions.insert((name.to_owned(), number), partition);
+            state
+                .partitions
+                .insert((name.to_owned(), number), partition);
         }
         state.send_delta(upserted, Vec::new());
         id
@@ -115,7 +122,10 @@ impl Script {
     /// Begins a new leader epoch, led by `leader`, and tells the SPU.
     pub(crate) fn elect(&self, name: &str, number: i32, leader: Option<i32>) {
         let mut state = self.state();
-        let partition = state.partitions.get_mut(&(name.to_owned(), number)).unwrap();
+        let partition = state
+            .partitions
+            .get_mut(&(name.to_owned(), number))
+            .unwrap();
         let status = partition.status.as_mut().unwrap();
         status.leader = leader;
         status.leader_epoch += 1;
@@ -157,13 +167,15 @@ impl Script {
 
     /// Waits until the SPU has registered so many times.
     pub(crate) async fn wait_for_registrations(&self, count: usize) {
-        self.wait("registrations", |state| state.registered.len() >= count).await;
+        self.wait("registrations", |state| state.registered.len() >= count)
+            .await;
     }
 
     /// Waits until the SPU has heartbeat so many times more.
     pub(crate) async fn wait_for_heartbeats(&self, more: usize) {
         let wanted = self.state().heartbeats + more;
-        self.wait("heartbeats", |state| state.heartbeats >= wanted).await;
+        self.wait("heartbeats", |state| state.heartbeats >= wanted)
+            .await;
     }
 
     /// Waits until the SPU has reported that a partition is in a state, and returns the reason.
@@ -174,7 +186,8 @@ impl Script {
                 .find(|report| report.partition == number && report.state() == wanted)
                 .cloned()
         };
-        self.wait("a report", |state| reported(state).is_some()).await;
+        self.wait("a report", |state| reported(state).is_some())
+            .await;
         reported(&self.state()).unwrap().reason
     }
 
@@ -198,11 +211,7 @@ impl Script {
 }
 
 impl State {
-    fn send_delta(
-        &mut self,
-        upserted: Vec<v1::resource::Resource>,
-        deleted: Vec<v1::ResourceKey>,
-    ) {
+    fn send_delta(&mut self, upserted: Vec<v1::resource::Resource>, deleted: Vec<v1::ResourceKey>) {
         let delta = v1::ClusterDelta {
             controller_epoch: self.controller_epoch,
             upserted: upserted
@@ -266,7 +275,10 @@ impl Control for Service {
         request: Request<Streaming<v1::SpuMessage>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let mut incoming = request.into_inner();
-        let first = incoming.message().await?.and_then(|message| message.message);
+        let first = incoming
+            .message()
+            .await?
+            .and_then(|message| message.message);
         let Some(FromSpu::Register(register)) = first else {
             return Err(Status::invalid_argument("register first"));
         };

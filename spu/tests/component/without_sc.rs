@@ -33,7 +33,9 @@ async fn a_restart_without_an_sc_serves_what_was_kept() {
     let sc = ScriptedSc::start(&script).await;
     script.create_topic("orders", 1, &[]);
     let spu = start(&sc.address.to_string(), dir.path()).await;
-    append(&leader(&spu, "orders", 0).await, &["a", "b"]).await.unwrap();
+    append(&leader(&spu, "orders", 0).await, &["a", "b"])
+        .await
+        .unwrap();
     spu.stop().await;
     let address = sc.stop().await;
 
@@ -52,7 +54,10 @@ async fn a_restart_is_a_new_incarnation_of_the_same_directory() {
     let sc = ScriptedSc::start(&script).await;
 
     for _ in 0..2 {
-        start(&sc.address.to_string(), dir.path()).await.stop().await;
+        start(&sc.address.to_string(), dir.path())
+            .await
+            .stop()
+            .await;
     }
     script.wait_for_registrations(2).await;
 
@@ -98,7 +103,9 @@ async fn a_first_start_waits_for_the_sc() {
     let (spu, _sc) = tokio::join!(starting, sc_starting);
 
     let spu = spu.unwrap();
-    append(&leader(&spu, "orders", 0).await, &["a"]).await.unwrap();
+    append(&leader(&spu, "orders", 0).await, &["a"])
+        .await
+        .unwrap();
     spu.stop().await;
 }
 

@@ -59,7 +59,10 @@ fn upserts(epoch: u64, resources: Vec<Resource>) -> v1::ClusterDelta {
 }
 
 fn with_topic() -> View {
-    let resources = vec![partition(1).into(), topic(1, TopicState::Provisioned).into()];
+    let resources = vec![
+        partition(1).into(),
+        topic(1, TopicState::Provisioned).into(),
+    ];
     delta(View::default(), upserts(1, resources)).unwrap()
 }
 
@@ -75,17 +78,17 @@ fn a_partition_may_come_before_its_topic_in_one_message() {
 fn a_topic_that_is_deleted_and_created_again_in_one_message_is_the_new_one() {
     let mut message = upserts(
         1,
-        vec![topic(2, TopicState::Provisioned).into(), partition(2).into()],
+        vec![
+            topic(2, TopicState::Provisioned).into(),
+            partition(2).into(),
+        ],
     );
     let name = TopicName::new("orders").unwrap();
     message.deleted = vec![ResourceKey::Topic(name.clone()).into()];
 
     let view = delta(with_topic(), message).unwrap();
 
-    assert_eq!(
-        view.topic(&name).unwrap().id,
-        TopicId(Uuid::from_u128(2))
-    );
+    assert_eq!(view.topic(&name).unwrap().id, TopicId(Uuid::from_u128(2)));
     assert_eq!(view.topic_names.len(), 1);
 }
 
@@ -93,7 +96,11 @@ fn a_topic_that_is_deleted_and_created_again_in_one_message_is_the_new_one() {
 fn a_topic_that_is_being_deleted_is_gone() {
     let deleting = topic(1, TopicState::Deleting).into();
 
-    let view = delta(with_topic(), upserts(1, vec![deleting, partition(1).into()])).unwrap();
+    let view = delta(
+        with_topic(),
+        upserts(1, vec![deleting, partition(1).into()]),
+    )
+    .unwrap();
 
     assert!(view.topics.is_empty());
 }
