@@ -1,0 +1,29 @@
+//! `cluster`: clusters on this machine.
+
+mod delete;
+mod start;
+mod status;
+mod stop;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::error::CliError;
+
+/// Start, look at, stop and delete clusters on this machine.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    Start(start::StartArguments),
+    Status(status::StatusArguments),
+    Stop(stop::StopArguments),
+    Delete(delete::DeleteArguments),
+}
+
+pub(crate) async fn run(command: ClusterCommand, context: &Context) -> Result<(), CliError> {
+    match command {
+        ClusterCommand::Start(arguments) => start::run(arguments, context).await,
+        ClusterCommand::Status(arguments) => status::run(arguments, context).await,
+        ClusterCommand::Stop(arguments) => stop::run(&arguments, context),
+        ClusterCommand::Delete(arguments) => delete::run(&arguments, context),
+    }
+}

@@ -1,0 +1,250 @@
+//! `consume`: records of a topic to stdout.
+//!
+//! Batches come from the client whole, and each record is written from where it lies in its batch
+//! into one buffer (`printer`). The buffer goes out when no further batch is there yet, so that a
+//! catch-up writes large pieces and a live stream shows each record at once.
+
+mod escaped;
+mod json_record;
+mod printer;
+mod template;
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+use bytes::Bytes;
+use clap::ValueEnum;
+use futures::FutureExt;
+use thalweg_client::{
+    Client, Consumer, ConsumerOptions, EndOffset, PartitionSelection, StartOffset,
+};
+use thalweg_types::{Offset, PartitionIndex, TopicName, TopicPartition};
+
+use self::printer::{Printer, RecordForm};
+use self::template::Template;
+use crate::context::Context;
+use crate::error::{CliError, output_error};
+use crate::output::note;
+use crate::smartmodule_arguments::SmartModuleArguments;
+use crate::timestamp::parse_timestamp_ms;
+
+/// How much output is gathered before it is written.
+const OUTPUT_BYTES: usize = 256 << 10;
+
+/// Consume the records of a topic.
+///
+/// Without a start, begins with what is produced from now on; without an end, waits for more.
+/// Reads all partitions: records of one partition come in order, those of several as they arrive.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("start position").args(["beginning", "head", "tail", "start", "start_time"]),
+    after_help = "Examples:
+  $ thalweg consume greetings -B -d
+  $ thalweg consume flights -T 10 -k
+  $ thalweg consume flights -B -F '{{partition}}:{{offset}} {{key}} {{value}}'
+  $ thalweg consume flights -B -d --smartmodule-path late.wasm --param minutes=60
+
+Templates (-F) know {{offset}}, {{partition}}, {{key}}, {{value}}, {{headers}}, {{time}} (RFC 3339)
+and {{timestamp}} (milliseconds since 1970), and \\t, \\n and \\\\.
+
+Bytes that are not UTF-8 are written as they are; at a terminal, they and control characters show
+as \\xNN. With --output json, such keys and values are in `key_base64` and `value_base64`."
+)]
+pub(crate) struct ConsumeArguments {
+    /// Name of the topic.
+    topic: TopicName,
+
+    /// Only this partition; may be repeated. Default: all.
+    #[arg(long, short, value_name = "PARTITION")]
+    partition: Vec<PartitionIndex>,
+
+    /// Start at the first record.
+    #[arg(long, short = 'B', help_heading = "Position")]
+    beginning: bool,
+
+    /// Start N records after the first one of each partition.
+    #[arg(long, short = 'H', value_name = "N", help_heading = "Position", value_parser = clap::value_parser!(i64).range(0..))]
+    head: Option<i64>,
+
+    /// Start N records before the end of each partition.
+    #[arg(long, short = 'T', value_name = "N", help_heading = "Position")]
+    tail: Option<u64>,
+
+    /// Start at this offset.
+    #[arg(long, value_name = "OFFSET", help_heading = "Position", value_parser = clap::value_parser!(i64).range(0..))]
+    start: Option<i64>,
+
+    /// Start at the first record of this time or later: RFC 3339, milliseconds since 1970, or for
+    /// example -1h.
+    #[arg(
+        long,
+        value_name = "TIME",
+        help_heading = "Position",
+        allow_hyphen_values = true
+    )]
+    start_time: Option<String>,
+
+    /// Stop after this offset, in each partition.
+    #[arg(long, value_name = "OFFSET", help_heading = "Position", conflicts_with = "disable_continuous", value_parser = clap::value_parser!(i64).range(0..i64::MAX))]
+    end: Option<i64>,
+
+    /// Stop at the end of what is there now instead of waiting for more.
+    #[arg(long, short = 'd', help_heading = "Position")]
+    disable_continuous: bool,
+
+    /// How records are shown.
+    #[arg(
+        long,
+        short = 'O',
+        value_enum,
+        default_value_t,
+        value_name = "FORM",
+        help_heading = "Output"
+    )]
+    output: Form,
+
+    /// Show keys too, as `[key] value`.
+    #[arg(long, short, help_heading = "Output")]
+    key_value: bool,
+
+    /// Show records by a template; see below.
+    #[arg(long, short = 'F', value_name = "TEMPLATE", help_heading = "Output", conflicts_with_all = ["output", "key_value"])]
+    format: Option<Template>,
+
+    #[command(flatten)]
+    smartmodules: SmartModuleArguments,
+
+    /// What an aggregate starts from.
+    #[arg(long, value_name = "TEXT", help_heading = "SmartModules")]
+    aggregate_initial: Option<String>,
+}
+
+/// How records are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// The value and a newline.
+    #[default]
+    Text,
+    /// A JSON object on a line of its own.
+    Json,
+    /// The bytes of the values and nothing else.
+    Raw,
+}
+
+pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Result<(), CliError> {
+    let options = ConsumerOptions {
+        partitions: match arguments.partition.as_slice() {
+            [] => PartitionSelection::All,
+            some => PartitionSelection::Only(some.to_vec()),
+        },
+        start: arguments.start_offset(context)?,
+        end: arguments.end_offset(),
+        smartmodules: arguments.smartmodules.clone().chain()?,
+        accumulator: arguments.aggregate_initial.clone().map(Bytes::from),
+        ..ConsumerOptions::default()
+    };
+    let is_terminal = io::stdout().is_terminal();
+    let mut printer = Printer {
+        escape: is_terminal,
+        form: match (&arguments.format, arguments.output) {
+            (Some(template), _) => RecordForm::Template(template.clone()),
+            (None, Form::Text) => RecordForm::Text {
+                with_key: arguments.key_value,
+            },
+            (None, Form::Json) => RecordForm::Json,
+            (None, Form::Raw) => RecordForm::Raw,
+        },
+        first_offsets: BTreeMap::new(),
+    };
+    let client = context.client().await?;
+    if let Some(skip) = arguments.head {
+        printer.first_offsets = first_offsets(&client, &arguments, skip).await?;
+    }
+    let consumer = client.consumer(&arguments.topic, options).await?;
+    if is_terminal && !arguments.disable_continuous && arguments.end.is_none() {
+        note(&format!("Consuming `{}`, Ctrl-C to stop.", arguments.topic));
+    }
+    print_all(consumer, &printer).await
+}
+
+/// Prints until the consumer ends.
+async fn print_all(mut consumer: Consumer, printer: &Printer) -> Result<(), CliError> {
+    let mut output = BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock());
+    loop {
+        // `next_batch` is cancel-safe: asking without waiting takes nothing away.
+        let ready = consumer.next_batch().now_or_never();
+        let next = match ready {
+            Some(next) => next,
+            None => {
+                output.flush().map_err(output_error)?;
+                consumer.next_batch().await
+            }
+        };
+        match next {
+            Ok(Some(batch)) => printer.print(&batch, &mut output).map_err(output_error)?,
+            Ok(None) => return output.flush().map_err(output_error),
+            Err(error) => {
+                // What came before the failure is shown.
+                output.flush().map_err(output_error)?;
+                return Err(error.into());
+            }
+        }
+    }
+}
+
+impl ConsumeArguments {
+    fn start_offset(&self, context: &Context) -> Result<StartOffset, CliError> {
+        // `--head` reads from the beginning and leaves records out: the logs of several partitions
+        // may begin at different offsets.
+        if self.beginning || self.head.is_some() {
+            return Ok(StartOffset::Beginning);
+        }
+        if let Some(count) = self.tail {
+            return Ok(StartOffset::FromEnd(count));
+        }
+        if let Some(offset) = self.start {
+            return Ok(StartOffset::Offset(Offset(offset)));
+        }
+        let Some(time) = &self.start_time else {
+            return Ok(StartOffset::End);
+        };
+        let time_ms = parse_timestamp_ms(time, context.clock().now_ms())
+            .map_err(|reason| CliError::usage(anyhow::Error::msg(reason)))?;
+        Ok(StartOffset::Timestamp(time_ms))
+    }
+
+    fn end_offset(&self) -> EndOffset {
+        match self.end {
+            Some(last) => EndOffset::Offset(Offset(last + 1)),
+            None if self.disable_continuous => EndOffset::LogEnd,
+            None => EndOffset::Never,
+        }
+    }
+}
+
+/// The first offset to show of each partition, when the first `skip` records are left out.
+async fn first_offsets(
+    client: &Client,
+    arguments: &ConsumeArguments,
+    skip: i64,
+) -> Result<BTreeMap<PartitionIndex, Offset>, CliError> {
+    let admin = client.admin();
+    let partitions = match arguments.partition.as_slice() {
+        [] => admin
+            .list_partitions(Some(&arguments.topic))
+            .await?
+            .into_iter()
+            .map(|partition| partition.id.partition)
+            .collect(),
+        some => some.to_vec(),
+    };
+    let mut first = BTreeMap::new();
+    for partition in partitions {
+        let topic = arguments.topic.clone();
+        let offsets = admin
+            .partition_offsets(&TopicPartition { topic, partition })
+            .await?;
+        first.insert(partition, Offset(offsets.start.0.saturating_add(skip)));
+    }
+    Ok(first)
+}

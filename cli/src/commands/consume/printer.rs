@@ -1,0 +1,89 @@
+//! Writes records in the form that the user asked for.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use thalweg_client::{ConsumerBatch, RecordView};
+use thalweg_types::{Offset, PartitionIndex};
+
+use super::escaped::write_escaped;
+use super::json_record::write_json;
+use super::template::Template;
+
+/// What is shown for an absent key or value.
+pub(super) const ABSENT: &[u8] = b"null";
+
+/// Writes records.
+pub(super) struct Printer {
+    /// How each record looks.
+    pub(super) form: RecordForm,
+    /// Replace what would confuse a terminal.
+    pub(super) escape: bool,
+    /// Records before these are left out.
+    pub(super) first_offsets: BTreeMap<PartitionIndex, Offset>,
+}
+
+/// How a record looks.
+pub(super) enum RecordForm {
+    /// A line with the value, after the key where asked for.
+    Text { with_key: bool },
+    /// A line with a JSON object.
+    Json,
+    /// The value's bytes.
+    Raw,
+    /// A line after a template.
+    Template(Template),
+}
+
+impl Printer {
+    /// Writes the records of a batch.
+    pub(super) fn print(&self, batch: &ConsumerBatch, output: &mut impl Write) -> io::Result<()> {
+        let partition = batch.partition();
+        let first = self.first_offsets.get(&partition).copied();
+        for record in batch.records() {
+            if first.is_none_or(|first| record.offset >= first) {
+                self.print_record(partition, &record, output)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn print_record(
+        &self,
+        partition: PartitionIndex,
+        record: &RecordView<'_>,
+        output: &mut impl Write,
+    ) -> io::Result<()> {
+        match &self.form {
+            RecordForm::Text { with_key } => {
+                if *with_key {
+                    output.write_all(b"[")?;
+                    self.write_bytes(record.key, output)?;
+                    output.write_all(b"] ")?;
+                }
+                self.write_bytes(record.value, output)?;
+                output.write_all(b"\n")
+            }
+            RecordForm::Json => write_json(partition, record, output),
+            RecordForm::Raw => output.write_all(record.value.unwrap_or_default()),
+            RecordForm::Template(template) => {
+                template.write(partition, record, self, output)?;
+                output.write_all(b"\n")
+            }
+        }
+    }
+
+    /// Writes a key or value so that it is safe where it goes.
+    pub(super) fn write_bytes(
+        &self,
+        bytes: Option<&[u8]>,
+        output: &mut impl Write,
+    ) -> io::Result<()> {
+        let bytes = bytes.unwrap_or(ABSENT);
+        if self.escape {
+            write_escaped(bytes, output)
+        } else {
+            output.write_all(bytes)
+        }
+    }
+}

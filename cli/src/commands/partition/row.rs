@@ -1,0 +1,129 @@
+//! One partition as `partition list` and `topic describe` show it.
+
+use futures::stream::{self, StreamExt};
+use serde::Serialize;
+use thalweg_client::Admin;
+use thalweg_client::resource::{Partition, PartitionState};
+use thalweg_types::{LeaderEpoch, Offset, PartitionIndex, SpuId, TopicName};
+
+use crate::output::Table;
+
+/// How many leaders are asked for their offsets at once.
+const OFFSET_QUERIES: usize = 16;
+
+/// A partition and the offsets that its leader holds.
+#[derive(Debug, Serialize)]
+pub(crate) struct PartitionRow {
+    topic: TopicName,
+    partition: PartitionIndex,
+    state: PartitionState,
+    leader: Option<SpuId>,
+    leader_epoch: LeaderEpoch,
+    replicas: Vec<SpuId>,
+    isr: Vec<SpuId>,
+    /// The first offset that is kept; nothing where the leader can't be asked.
+    log_start: Option<Offset>,
+    /// The offset up to which consumers read.
+    log_end: Option<Offset>,
+}
+
+/// Asks the leaders of `partitions` for their offsets; one that can't be asked leaves a gap.
+pub(crate) async fn partition_rows(admin: &Admin, partitions: Vec<Partition>) -> Vec<PartitionRow> {
+    let mut rows: Vec<_> = stream::iter(partitions)
+        .map(|partition| partition_row(admin, partition))
+        .buffer_unordered(OFFSET_QUERIES)
+        .collect()
+        .await;
+    rows.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    rows
+}
+
+async fn partition_row(admin: &Admin, partition: Partition) -> PartitionRow {
+    let state = partition.status.state();
+    let offsets = match state {
+        PartitionState::Online => admin
+            .partition_offsets(&partition.topic_partition())
+            .await
+            .ok(),
+        PartitionState::Offline => None,
+    };
+    PartitionRow {
+        topic: partition.topic,
+        partition: partition.id.partition,
+        state,
+        leader: partition.status.leader,
+        leader_epoch: partition.status.leader_epoch,
+        replicas: partition.spec.replicas,
+        isr: partition.status.isr,
+        log_start: offsets.as_ref().map(|offsets| offsets.start),
+        log_end: offsets.map(|offsets| offsets.end),
+    }
+}
+
+/// For people.
+pub(crate) fn partition_table(rows: &[PartitionRow]) -> String {
+    let mut table = Table::new([
+        "TOPIC",
+        "PARTITION",
+        "STATE",
+        "LEADER",
+        "EPOCH",
+        "REPLICAS",
+        "ISR",
+        "LOG START",
+        "LOG END",
+    ]);
+    for row in rows {
+        let state = match row.state {
+            PartitionState::Online => "online",
+            PartitionState::Offline => "offline",
+        };
+        table.row([
+            row.topic.to_string(),
+            row.partition.to_string(),
+            state.to_owned(),
+            or_dash(row.leader),
+            row.leader_epoch.to_string(),
+            spu_list(&row.replicas),
+            spu_list(&row.isr),
+            or_dash(row.log_start),
+            or_dash(row.log_end),
+        ]);
+    }
+    table.text()
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+fn spu_list(spus: &[SpuId]) -> String {
+    let ids: Vec<_> = spus.iter().map(SpuId::to_string).collect();
+    ids.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_without_leader_has_gaps() {
+        let row = PartitionRow {
+            topic: "flights".parse().unwrap(),
+            partition: PartitionIndex(2),
+            state: PartitionState::Offline,
+            leader: None,
+            leader_epoch: LeaderEpoch(4),
+            replicas: vec![SpuId(0), SpuId(1)],
+            isr: vec![SpuId(1)],
+            log_start: None,
+            log_end: None,
+        };
+
+        assert_eq!(
+            partition_table(&[row]),
+            "TOPIC    PARTITION  STATE    LEADER  EPOCH  REPLICAS  ISR  LOG START  LOG END\n\
+             flights  2          offline  -       4      0,1       1    -          -"
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! `topic describe`
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use thalweg_types::{ConfigKey, TopicName};
+
+use super::row::TopicRow;
+use crate::commands::partition::row::{PartitionRow, partition_rows, partition_table};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{OutputArguments, Render, Table, fields};
+
+/// Show a topic: its settings, with what they mean, and its partitions.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DescribeArguments {
+    /// Name of the topic.
+    name: TopicName,
+
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+#[derive(Debug, Serialize)]
+struct TopicShown {
+    #[serde(flatten)]
+    topic: TopicRow,
+    /// Every setting with the value in force.
+    settings: BTreeMap<&'static str, String>,
+    partition_list: Vec<PartitionRow>,
+}
+
+impl Render for TopicShown {
+    fn render(&self) -> String {
+        let topic = &self.topic;
+        let mut state = topic.state();
+        if !topic.reason.is_empty() {
+            state = format!("{state} ({})", topic.reason);
+        }
+        let head = fields([
+            ("Name", topic.name.to_string()),
+            ("Id", topic.id.to_string()),
+            ("State", state),
+            ("Partitions", topic.partitions.to_string()),
+            ("Replication", topic.replication.to_string()),
+        ]);
+        let mut settings = Table::new(["SETTING", "VALUE", "FROM", "MEANING"]);
+        for key in ConfigKey::ALL {
+            let from = if topic.config.is_set(*key) {
+                "topic"
+            } else {
+                "default"
+            };
+            settings.row([
+                key.name().to_owned(),
+                topic.config.get(*key).to_owned(),
+                from.to_owned(),
+                key.documentation().to_owned(),
+            ]);
+        }
+        format!(
+            "{head}\n\n{}\n\n{}",
+            settings.text(),
+            partition_table(&self.partition_list)
+        )
+    }
+}
+
+pub(crate) async fn run(arguments: &DescribeArguments, context: &Context) -> Result<(), CliError> {
+    let admin = context.client().await?.admin();
+    let described = admin.describe_topic(&arguments.name).await?;
+    let config = &described.topic.spec.config;
+    let settings = ConfigKey::ALL
+        .iter()
+        .map(|key| (key.name(), config.get(*key).to_owned()))
+        .collect();
+    arguments.output.print(&TopicShown {
+        settings,
+        topic: described.topic.into(),
+        partition_list: partition_rows(&admin, described.partitions).await,
+    })
+}

@@ -1,0 +1,6 @@
+//! The `thalweg` command as a process: what it says, where, and which status it ends with.
+
+mod local_cluster;
+mod profiles;
+mod thalweg;
+mod usage;
