@@ -1,1 +1,31 @@
-//! The macros of the SmartModule SDK.
+//! The macros of the SmartModule SDK: `#[smartmodule(..)]` and `#[derive(SmartOpt)]`.
+//!
+//! They parse and emit; all behaviour lives in ordinary functions of `thalweg_smartmodule`. Errors
+//! point at the author's code.
+#![forbid(unsafe_code)]
+
+mod smart_opt;
+mod smartmodule;
+
+use proc_macro::TokenStream;
+
+/// Makes a function what a SmartModule exports: `#[smartmodule(filter)]`, or `map`, `filter_map`,
+/// `array_map`, `aggregate`, and the hooks `init` and `look_back`.
+///
+/// The function itself stays as it is, and can be called from native tests.
+#[proc_macro_attribute]
+pub fn smartmodule(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    smartmodule::expand(arguments.into(), item.into())
+        .unwrap_or_else(|error| error.to_compile_error())
+        .into()
+}
+
+/// Lets `init` take a struct in place of untyped parameters: each field is a parameter of its
+/// name. A field of type `Option` may be left out, as may one with `#[opt(default)]` or
+/// `#[opt(default = 60)]`; `#[opt(name = "dep-delay")]` names the parameter.
+#[proc_macro_derive(SmartOpt, attributes(opt))]
+pub fn smart_opt(item: TokenStream) -> TokenStream {
+    smart_opt::expand(item.into())
+        .unwrap_or_else(|error| error.to_compile_error())
+        .into()
+}

@@ -1,0 +1,315 @@
+//! What the generated exports call: the loop over a batch, for each kind.
+//!
+//! One guest runs one call at a time, so its buffers live in one thread-local and are reused from
+//! call to call: the input that the host writes, the output and the message that it reads, and the
+//! answer that says where they are.
+
+use std::cell::RefCell;
+
+use thalweg_smartmodule_abi::{
+    ANSWER_BYTES, Answer, FLAGS_KNOWN, InputHeader, RawRecord, STATUS_FAILED, STATUS_OK,
+    STATUS_RECORD_FAILED, bitmap_bytes, bitmap_set, read_record, write_record,
+};
+
+use crate::params::SmartModuleExtraParams;
+use crate::{Error, IntoOutput, Record, RecordData, SmartOpt, host};
+
+pub use crate::params::fields;
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = const { RefCell::new(Buffers::new()) };
+}
+
+struct Buffers {
+    input: Vec<u8>,
+    output: Vec<u8>,
+    message: String,
+    answer: [u8; ANSWER_BYTES],
+    reports_panics: bool,
+}
+
+/// Why a call ended before all its records were dealt with.
+enum Stop {
+    /// The record behind the consumed ones failed.
+    Record(Error),
+    /// The input is not what the ABI says, or a hook failed.
+    Call(Error),
+}
+
+/// How far a call came.
+#[derive(Default)]
+struct Progress {
+    consumed_count: u32,
+    output_count: u32,
+}
+
+impl Buffers {
+    const fn new() -> Self {
+        Self {
+            input: Vec::new(),
+            output: Vec::new(),
+            message: String::new(),
+            answer: [0; ANSWER_BYTES],
+            reports_panics: false,
+        }
+    }
+
+    fn allocate(&mut self, bytes: usize) -> *mut u8 {
+        if !self.reports_panics {
+            host::report_panics();
+            self.reports_panics = true;
+        }
+        let more = bytes.saturating_sub(self.input.len());
+        if self.input.try_reserve_exact(more).is_err() {
+            return std::ptr::null_mut();
+        }
+        self.input.resize(bytes, 0);
+        self.input.as_mut_ptr()
+    }
+
+    /// Runs `call` over the input and puts down what it answers.
+    fn answer(
+        &mut self,
+        bytes: usize,
+        call: impl FnOnce(&[u8], &mut Vec<u8>, &mut Progress) -> Result<(), Stop>,
+    ) -> *const u8 {
+        self.output.clear();
+        self.message.clear();
+        let mut progress = Progress::default();
+        let ended = match self.input.get(..bytes) {
+            Some(input) => call(input, &mut self.output, &mut progress),
+            None => Err(Stop::Call(Error::msg(
+                "the input is longer than its buffer",
+            ))),
+        };
+        let status = match ended {
+            Ok(()) => STATUS_OK,
+            Err(Stop::Record(error)) => {
+                self.message = error.to_string();
+                STATUS_RECORD_FAILED
+            }
+            Err(Stop::Call(error)) => {
+                self.message = error.to_string();
+                STATUS_FAILED
+            }
+        };
+        let answer = Answer {
+            status,
+            consumed_count: progress.consumed_count,
+            output_address: address(self.output.as_ptr()),
+            output_bytes: self.output.len() as u32,
+            output_count: progress.output_count,
+            message_address: address(self.message.as_ptr()),
+            message_bytes: self.message.len() as u32,
+        };
+        self.answer = answer.encode();
+        self.answer.as_ptr()
+    }
+}
+
+/// A guest's addresses have 32 bits; a native test reads its buffers directly.
+fn address(pointer: *const u8) -> u32 {
+    pointer.addr() as u32
+}
+
+/// What `thalweg_alloc` gives.
+#[must_use]
+pub fn alloc(bytes: usize) -> *mut u8 {
+    BUFFERS.with_borrow_mut(|buffers| buffers.allocate(bytes))
+}
+
+/// Runs `call` over the input of `bytes` bytes that the host wrote.
+fn answer(
+    bytes: usize,
+    call: impl FnOnce(&[u8], &mut Vec<u8>, &mut Progress) -> Result<(), Stop>,
+) -> *const u8 {
+    BUFFERS.with_borrow_mut(|buffers| buffers.answer(bytes, call))
+}
+
+/// Calls `each` for every record of the input, until one fails or `each` says that it is enough.
+#[inline]
+fn for_each_record(
+    input: &[u8],
+    progress: &mut Progress,
+    mut each: impl FnMut(&RawRecord<'_>, &Record, &mut Progress) -> Result<Next, Error>,
+) -> Result<(), Stop> {
+    let (header, records) = open(input)?;
+    let mut position = 0;
+    for index in 0..header.record_count {
+        let raw = read_record(records, &mut position)
+            .map_err(|_| Stop::Call(Error::msg("a record of the batch is malformed")))?;
+        // SAFETY: the record lives for this turn of the loop and is passed on by shared
+        // reference, while the input is borrowed throughout.
+        let record = unsafe { Record::from_input(&header, &raw) };
+        let next = each(&raw, &record, progress).map_err(Stop::Record)?;
+        progress.consumed_count = index + 1;
+        if matches!(next, Next::Enough) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether to go on after a record.
+enum Next {
+    Record,
+    Enough,
+}
+
+impl Next {
+    /// Stops once the output has reached the bound that the host asked for.
+    #[inline]
+    fn while_below(output_bytes_soft: u32, output: &[u8]) -> Self {
+        if output.len() < output_bytes_soft as usize {
+            Self::Record
+        } else {
+            Self::Enough
+        }
+    }
+}
+
+fn open(input: &[u8]) -> Result<(InputHeader, &[u8]), Stop> {
+    let header = decode(input)?;
+    let records = header
+        .records(input)
+        .ok_or_else(|| Stop::Call(Error::msg("the records lie outside the input")))?;
+    Ok((header, records))
+}
+
+fn decode(input: &[u8]) -> Result<InputHeader, Stop> {
+    let header = InputHeader::decode(input)
+        .ok_or_else(|| Stop::Call(Error::msg("the input is shorter than its header")))?;
+    let unknown = header.flags & !FLAGS_KNOWN;
+    if unknown != 0 {
+        return Err(Stop::Call(crate::eyre!(
+            "the host asks for {unknown:#x}, which this SDK does not know: rebuild with a newer one"
+        )));
+    }
+    Ok(header)
+}
+
+/// The export of a filter.
+pub fn filter<E: Into<Error>>(
+    bytes: usize,
+    keep: impl Fn(&Record) -> Result<bool, E>,
+) -> *const u8 {
+    answer(bytes, |input, bitmap, progress| {
+        let record_count = decode(input)?.record_count as usize;
+        bitmap.resize(bitmap_bytes(record_count), 0);
+        let ended = for_each_record(input, progress, |_, record, progress| {
+            if keep(record).map_err(Into::into)? {
+                bitmap_set(bitmap, progress.consumed_count as usize);
+                progress.output_count += 1;
+            }
+            Ok(Next::Record)
+        });
+        bitmap.truncate(bitmap_bytes(progress.consumed_count as usize));
+        ended
+    })
+}
+
+/// The export of a map.
+pub fn map<O: IntoOutput, E: Into<Error>>(
+    bytes: usize,
+    map: impl Fn(&Record) -> Result<O, E>,
+) -> *const u8 {
+    write_each(bytes, move |raw, record, out| {
+        map(record)?.write(raw, record, out);
+        Ok::<_, E>(1)
+    })
+}
+
+/// The export of a filter_map.
+pub fn filter_map<O: IntoOutput, E: Into<Error>>(
+    bytes: usize,
+    map: impl Fn(&Record) -> Result<Option<O>, E>,
+) -> *const u8 {
+    write_each(bytes, move |raw, record, out| {
+        let Some(output) = map(record)? else {
+            return Ok::<_, E>(0);
+        };
+        output.write(raw, record, out);
+        Ok(1)
+    })
+}
+
+/// The export of an array_map.
+pub fn array_map<O: IntoOutput, E: Into<Error>>(
+    bytes: usize,
+    map: impl Fn(&Record) -> Result<Vec<O>, E>,
+) -> *const u8 {
+    write_each(bytes, move |raw, record, out| {
+        let outputs = map(record)?;
+        for output in &outputs {
+            output.write(raw, record, out);
+        }
+        Ok::<_, E>(outputs.len() as u32)
+    })
+}
+
+/// Lets `write` append any number of records for each of the input's.
+fn write_each<E: Into<Error>>(
+    bytes: usize,
+    write: impl Fn(&RawRecord<'_>, &Record, &mut Vec<u8>) -> Result<u32, E>,
+) -> *const u8 {
+    answer(bytes, |input, output, progress| {
+        let output_bytes_soft = decode(input)?.output_bytes_soft;
+        for_each_record(input, progress, |raw, record, progress| {
+            progress.output_count += write(raw, record, output).map_err(Into::into)?;
+            Ok(Next::while_below(output_bytes_soft, output))
+        })
+    })
+}
+
+/// The export of an aggregate.
+pub fn aggregate<E: Into<Error>>(
+    bytes: usize,
+    add: impl Fn(RecordData, &Record) -> Result<RecordData, E>,
+) -> *const u8 {
+    answer(bytes, |input, output, progress| {
+        let header = decode(input)?;
+        let mut accumulator = header
+            .accumulator(input)
+            .map(RecordData::from)
+            .ok_or_else(|| Stop::Call(Error::msg("the accumulator lies outside the input")))?;
+        for_each_record(input, progress, |raw, record, progress| {
+            accumulator = add(std::mem::take(&mut accumulator), record).map_err(Into::into)?;
+            write_record(
+                output,
+                raw.timestamp_delta,
+                raw.offset_delta,
+                raw.key,
+                Some(accumulator.as_bytes()),
+                record.headers().iter(),
+            );
+            progress.output_count += 1;
+            Ok(Next::while_below(header.output_bytes_soft, output))
+        })
+    })
+}
+
+/// The export of `init`.
+pub fn init<P: SmartOpt, E: Into<Error>>(
+    bytes: usize,
+    init: impl FnOnce(P) -> Result<(), E>,
+) -> *const u8 {
+    answer(bytes, |input, _, _| {
+        let params = SmartModuleExtraParams::decode(input)
+            .map_err(|_| Stop::Call(Error::msg("the parameters are malformed")))?;
+        let params = P::from_params(&params).map_err(|error| Stop::Call(error.into()))?;
+        init(params).map_err(|error| Stop::Call(error.into()))
+    })
+}
+
+/// The export of `look_back`.
+pub fn look_back<E: Into<Error>>(
+    bytes: usize,
+    see: impl Fn(&Record) -> Result<(), E>,
+) -> *const u8 {
+    answer(bytes, |input, _, progress| {
+        for_each_record(input, progress, |_, record, _| {
+            see(record).map_err(Into::into)?;
+            Ok(Next::Record)
+        })
+    })
+}
