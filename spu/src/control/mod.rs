@@ -37,12 +37,12 @@ pub enum ControlError {
         reason: String,
     },
     /// The data directory belongs elsewhere.
-    #[error("the cluster of the SC at `{sc}` is not the one that this SPU belongs to")]
+    #[error("the SC at `{sc}` leads another cluster: {conflict}")]
     OtherCluster {
         /// The SC's address.
         sc: String,
-        /// What is wrong.
-        source: DataDirError,
+        /// What it would break.
+        conflict: DataDirError,
     },
 }
 

@@ -128,10 +128,10 @@ impl<'a> Session<'a> {
             .cluster_id
             .parse()
             .map_err(|_| SessionEnd::Lost("its cluster id is no UUID".into()))?;
-        self.client.data_dir.claim(cluster_id).map_err(|source| {
+        self.client.data_dir.claim(cluster_id).map_err(|conflict| {
             SessionEnd::Refused(ControlError::OtherCluster {
                 sc: self.client.identity.sc.clone(),
-                source,
+                conflict,
             })
         })?;
         let every = Duration::from_millis(u64::from(message.heartbeat_interval_ms.max(10)));

@@ -80,7 +80,8 @@ async fn a_newer_data_directory_is_refused() {
         .await
         .stop()
         .await;
-    for file in ["spu.json", "cluster.json"] {
+    let directory = dir.path().display().to_string();
+    for (file, named) in [("spu.json", &*directory), ("cluster.json", "cluster.json")] {
         let path = dir.path().join(file);
         let before = std::fs::read_to_string(&path).unwrap();
         let mut json: serde_json::Value = serde_json::from_str(&before).unwrap();
@@ -89,7 +90,7 @@ async fn a_newer_data_directory_is_refused() {
 
         let text = refusal(options(&sc.address.to_string(), dir.path())).await;
 
-        assert_says(&text, &[file, "99", "upgrade"]);
+        assert_says(&text, &[named, "99", "upgrade"]);
         std::fs::write(&path, before).unwrap();
     }
 }

@@ -240,14 +240,13 @@ impl ScriptedSc {
         let address = listener.local_addr().unwrap();
         let tasks = TaskGroup::new();
         let service = ControlServer::new(Service(Arc::clone(script), tasks.clone()));
-        tasks.spawn("scripted-sc", |shutdown| async move {
-            let serving = tonic::transport::Server::builder()
+        tasks.spawn("scripted-sc", |shutdown| {
+            tonic::transport::Server::builder()
                 .add_service(service)
-                .serve_with_incoming(TcpListenerStream::new(listener));
-            tokio::select! {
-                served = serving => served,
-                () = shutdown.cancelled() => Ok(()),
-            }
+                .serve_with_incoming_shutdown(
+                    TcpListenerStream::new(listener),
+                    shutdown.cancelled_owned(),
+                )
         });
         Self {
             address,
@@ -258,6 +257,8 @@ impl ScriptedSc {
 
     /// Goes away without a word.
     pub(crate) async fn stop(self) -> SocketAddr {
+        // No more connections first, so that the SPU can't come back on one that is to end.
+        self.tasks.shutdown().cancel();
         self.script.state().streams.clear();
         self.tasks.stop().await;
         self.address
