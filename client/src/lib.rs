@@ -4,9 +4,10 @@
 
 mod admin;
 mod client;
-mod codec;
+mod cluster_calls;
 mod consumer;
 mod data;
+mod leader_calls;
 mod producer;
 mod smartmodule;
 
@@ -14,15 +15,17 @@ pub use admin::{
     Admin, AdminError, Cluster, NewTopic, TopicDescription, TopicUpdate, Watch, WatchEvent,
 };
 pub use client::{Client, ClientOptions, ConnectError};
-pub use codec::Codec;
 pub use consumer::{
     ConsumeError, Consumer, ConsumerBatch, ConsumerOptions, ConsumerRecord, EndOffset, Isolation,
-    OnOutOfRange, PartitionSelection, RecordView, StartOffset,
+    OnOutOfRange, PartitionSelection, StartOffset,
 };
 pub use data::RequestError;
 pub use producer::{
     Acks, Delivery, DeliveryFuture, InvalidAcks, Partitioner, ProduceError, Producer,
-    ProducerOptions, ProducerRecord, RecordHeader, partition_for_key,
+    ProducerOptions, ProducerRecord, partition_for_key,
 };
 pub use smartmodule::{SmartModuleInvocation, SmartModuleSource};
+pub use thalweg_record::{
+    Codec, Header as RecordHeader, Headers as RecordHeaders, Record as RecordView,
+};
 pub use thalweg_types::resource;

@@ -41,8 +41,8 @@ pub enum AdminError {
         /// What is missing or wrong.
         field: &'static str,
     },
-    /// An SPU refused.
-    #[error("partition `{partition}` refused: {message} ({name})")]
+    /// The partition's leader refused, and would again.
+    #[error("partition `{partition}` refused: {name} ({kafka_code})")]
     PartitionRefused {
         /// The partition.
         partition: String,
@@ -50,8 +50,6 @@ pub enum AdminError {
         kafka_code: i16,
         /// Kafka's name for it.
         name: String,
-        /// What the leader said.
-        message: String,
     },
     /// An SPU could not be asked.
     #[error(transparent)]

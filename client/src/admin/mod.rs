@@ -146,7 +146,11 @@ impl Admin {
     /// # Errors
     /// When the SC can't be reached.
     pub async fn list_topics(&self) -> Result<Vec<Topic>, AdminError> {
-        let reply = self.sc().client()?.list_topics(v1::ListTopicsRequest {}).await;
+        let reply = self
+            .sc()
+            .client()?
+            .list_topics(v1::ListTopicsRequest {})
+            .await;
         all("topics", self.sc().answered(reply)?.topics)
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thalweg_proto::v1::admin_client::AdminClient;
 use thalweg_proto::{error_code, v1};
+use thalweg_types::TopicName;
 use thalweg_types::resource::Spu;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
@@ -65,8 +66,14 @@ impl ScClient {
     pub(crate) fn refused(&self, status: &Status) -> AdminError {
         // A status of the SC's carries our code in its metadata. One without comes from the
         // transport: nobody answered.
-        let from_transport = status.metadata().get(thalweg_proto::ERROR_CODE_ENTRY).is_none()
-            && matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
+        let from_transport = status
+            .metadata()
+            .get(thalweg_proto::ERROR_CODE_ENTRY)
+            .is_none()
+            && matches!(
+                status.code(),
+                Code::Unavailable | Code::Unknown | Code::Cancelled
+            );
         if from_transport {
             return AdminError::Unreachable {
                 address: self.address.clone(),
@@ -82,6 +89,15 @@ impl ScClient {
     pub(crate) async fn list_spus(&self) -> Result<Vec<Spu>, AdminError> {
         let reply = self.client()?.list_spus(v1::ListSpusRequest {}).await;
         all("spus", self.answered(reply)?.spus)
+    }
+
+    /// Whether the SC knows the topic; an error with the code `NotFound` is a clear no.
+    pub(crate) async fn topic_exists(&self, topic: &TopicName) -> Result<bool, AdminError> {
+        let request = v1::GetTopicRequest {
+            name: topic.to_string(),
+        };
+        let reply = self.client()?.get_topic(request).await;
+        self.answered(reply).map(|reply| reply.topic.is_some())
     }
 
     /// The data addresses of the SPUs that the SC hears from.

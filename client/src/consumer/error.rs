@@ -60,7 +60,7 @@ pub enum ConsumeError {
         message: String,
     },
     /// The leader refused the request, and would again.
-    #[error("partition `{partition}` can't be read: {message} ({name})")]
+    #[error("partition `{partition}` can't be read: {name} ({kafka_code})")]
     Refused {
         /// The partition.
         partition: TopicPartition,
@@ -68,8 +68,6 @@ pub enum ConsumeError {
         kafka_code: i16,
         /// Kafka's name for it.
         name: String,
-        /// What the leader said.
-        message: String,
     },
     /// The cluster could not be asked.
     #[error(transparent)]

@@ -104,7 +104,9 @@ impl Connection {
         };
         let reader_address = address.to_owned();
         tasks.spawn("spu-connection-reader", |shutdown| async move {
-            pending.read_answers(reader, &reader_address, shutdown).await;
+            pending
+                .read_answers(reader, &reader_address, shutdown)
+                .await;
             Ok::<_, Infallible>(())
         });
         connection.versions = connection.handshake(options).await?;
@@ -173,7 +175,9 @@ impl Connection {
             (Some(ours), Some(theirs)) if ours.min.max(theirs.min) <= ours.max.min(theirs.max) => {
                 Ok(ours.max.min(theirs.max))
             }
-            _ => Err(self.protocol(format!("it offers no version of API {api_key} that we know"))),
+            _ => Err(self.protocol(format!(
+                "it offers no version of API {api_key} that we know"
+            ))),
         }
     }
 
@@ -210,7 +214,10 @@ impl Connection {
             .expect("a request with a correlation id waits for an answer");
         let frame = timeout(options.request_timeout, frame)
             .await
-            .map_err(|_| self.pending.end_late(&self.address, options.request_timeout))?
+            .map_err(|_| {
+                self.pending
+                    .end_late(&self.address, options.request_timeout)
+            })?
             .unwrap_or_else(|_| Err(self.pending.ended_by(&self.address)))?;
         let answer: ApiVersionsResponse = decode_response::<ApiVersionsRequest>(VERSION, frame)
             .map_err(|error| self.protocol(error.to_string()))?;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use thalweg_runtime::TaskGroup;
 
-use super::connection::{Connection, ConnectionOptions};
 use super::RequestError;
+use super::connection::{Connection, ConnectionOptions};
 
 /// At most one connection to each address.
 #[derive(Debug)]

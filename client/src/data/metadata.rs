@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use thalweg_types::{LeaderEpoch, PartitionIndex, SpuId, TopicName, TopicPartition};
+use thalweg_types::{LeaderEpoch, PartitionIndex, SpuId, TopicName};
 use thalweg_wire::messages::metadata_request::MetadataRequestTopic;
 use thalweg_wire::messages::{MetadataRequest, MetadataResponse};
 use thalweg_wire::{KafkaError, StrBytes, kafka_error};
@@ -99,18 +99,6 @@ impl Metadata {
         self.note(topic, &answer)
     }
 
-    /// The leader of a partition, as far as is known.
-    pub(crate) async fn leader(&self, partition: &TopicPartition) -> Result<Leader, RequestError> {
-        let known = self.topic(&partition.topic).await?;
-        known
-            .as_deref()
-            .and_then(|topic| topic.leader(partition.partition))
-            .cloned()
-            .ok_or_else(|| RequestError::NoLeader {
-                partition: partition.to_string(),
-            })
-    }
-
     /// The address of some SPU that answers.
     pub(crate) async fn any_spu(&self) -> Result<String, RequestError> {
         self.ask(None).await?;
@@ -182,10 +170,12 @@ impl Metadata {
         answer: &MetadataResponse,
     ) -> Result<Option<Arc<TopicMetadata>>, RequestError> {
         let mut known = self.lock();
-        let found = answer
-            .topics
-            .iter()
-            .find(|found| found.name.as_ref().is_some_and(|name| name.as_str() == topic.as_str()));
+        let found = answer.topics.iter().find(|found| {
+            found
+                .name
+                .as_ref()
+                .is_some_and(|name| name.as_str() == topic.as_str())
+        });
         let error = found.and_then(|found| kafka_error(found.error_code));
         match (found, error) {
             (Some(found), None) => {

@@ -3,14 +3,16 @@
 mod connection;
 mod connections;
 mod error;
-mod list_offset;
+mod log_bounds;
 mod metadata;
+mod stream;
 
 pub(crate) use connection::{Connection, ConnectionOptions, Reply};
 pub(crate) use connections::Connections;
 pub use error::RequestError;
-pub(crate) use list_offset::{LogPosition, list_offset};
+pub(crate) use log_bounds::{LogPosition, delete_records, list_offset};
 pub(crate) use metadata::{Leader, Metadata, TopicMetadata};
+pub(crate) use stream::{OpenStreamError, close_stream, open_stream};
 use thalweg_wire::kafka_error;
 
 /// Kafka's name of an error code.

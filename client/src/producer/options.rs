@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::Codec;
+use thalweg_record::Codec;
 
 use crate::SmartModuleInvocation;
 use crate::producer::Partitioner;

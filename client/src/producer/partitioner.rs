@@ -48,9 +48,19 @@ impl StickyPartition {
         }
     }
 
-    /// Notes that a batch was closed: records without a key go elsewhere from now on.
-    pub(crate) fn batch_closed(&self) {
-        self.turn.fetch_add(1, Ordering::Relaxed);
+    /// Notes that a batch of `partition` was closed: records without a key go elsewhere from now
+    /// on, if that is where they went.
+    pub(crate) fn batch_closed(&self, partition: usize, partition_count: usize) {
+        let turn = self.turn.load(Ordering::Relaxed);
+        if turn as usize % partition_count.max(1) == partition {
+            // Whoever else moved it on has done the same.
+            let _ = self.turn.compare_exchange(
+                turn,
+                turn.wrapping_add(1),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
     }
 }
 
@@ -64,7 +74,9 @@ mod tests {
         let choose = || sticky.choose(Partitioner::KeyHash, None, 3);
 
         assert_eq!((choose(), choose()), (0, 0));
-        sticky.batch_closed();
+        sticky.batch_closed(2, 3);
+        assert_eq!(choose(), 0, "that was another partition's batch");
+        sticky.batch_closed(0, 3);
         assert_eq!((choose(), choose()), (1, 1));
     }
 
@@ -72,7 +84,7 @@ mod tests {
     fn a_key_keeps_its_partition_whatever_happens_to_batches() {
         let sticky = StickyPartition::default();
         let before = sticky.choose(Partitioner::KeyHash, Some(b"foobar"), 4);
-        sticky.batch_closed();
+        sticky.batch_closed(0, 4);
 
         assert_eq!(
             sticky.choose(Partitioner::KeyHash, Some(b"foobar"), 4),

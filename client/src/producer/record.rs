@@ -1,5 +1,6 @@
 //! A record on its way into a batch.
 
+use thalweg_record::{Header, record_bytes_max};
 use thalweg_types::PartitionIndex;
 
 /// A record to send. It borrows: `send` copies it into the batch at once.
@@ -18,20 +19,11 @@ pub struct ProducerRecord<'a> {
     /// The payload; `None` marks the key as deleted in a compacted topic.
     pub value: Option<&'a [u8]>,
     /// Named values beside the payload; names may repeat.
-    pub headers: &'a [RecordHeader<'a>],
+    pub headers: &'a [Header<'a>],
     /// Milliseconds since 1970; `None` is the time of the call.
     pub timestamp_ms: Option<i64>,
     /// The partition; `None` leaves it to the partitioner.
     pub partition: Option<PartitionIndex>,
-}
-
-/// One header of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecordHeader<'a> {
-    /// Its name.
-    pub key: &'a str,
-    /// Its value.
-    pub value: Option<&'a [u8]>,
 }
 
 impl<'a> ProducerRecord<'a> {
@@ -53,7 +45,7 @@ impl<'a> ProducerRecord<'a> {
 
     /// With headers.
     #[must_use]
-    pub fn headers(mut self, headers: &'a [RecordHeader<'a>]) -> Self {
+    pub fn headers(mut self, headers: &'a [Header<'a>]) -> Self {
         self.headers = headers;
         self
     }
@@ -74,24 +66,6 @@ impl<'a> ProducerRecord<'a> {
 
     /// An upper bound of its size in a batch, in bytes.
     pub(crate) fn size_bytes_max(&self) -> usize {
-        // Length, attributes, deltas and the two lengths, at their longest; then two for each header.
-        const FIXED: usize = 5 + 1 + 10 + 5 + 5 + 5 + 5;
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|header| 10 + header.key.len() + header.value.map_or(0, <[u8]>::len))
-            .sum();
-        FIXED + self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers
-    }
-}
-
-impl<'a> RecordHeader<'a> {
-    /// A header with a value.
-    #[must_use]
-    pub fn new(key: &'a str, value: &'a [u8]) -> Self {
-        Self {
-            key,
-            value: Some(value),
-        }
+        record_bytes_max(self.key, self.value, self.headers)
     }
 }

@@ -1,0 +1,158 @@
+//! One fetch: opens the streams that are missing, asks one SPU for many partitions, and waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thalweg_types::{LeaderEpoch, Offset, PartitionIndex, TopicName};
+use thalweg_wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use thalweg_wire::messages::fetch_response::PartitionData;
+use thalweg_wire::messages::{BrokerId, FetchRequest};
+use thalweg_wire::{StrBytes, StreamPurpose, kafka_error, tags};
+
+use super::ConsumerOptions;
+use super::progress::BoundStream;
+use crate::data::{
+    Connection, Connections, OpenStreamError, RequestError, kafka_name, open_stream,
+};
+
+/// One partition of a fetch.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) partition: PartitionIndex,
+    pub(crate) position: Offset,
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) stream: Option<BoundStream>,
+    pub(crate) accumulator: Option<Bytes>,
+}
+
+/// What a fetch came to.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    /// The SPU that was asked.
+    pub(crate) address: String,
+    /// The partitions that were asked for, with the streams that they have now.
+    pub(crate) targets: Vec<Target>,
+    pub(crate) outcome: Result<Vec<PartitionData>, FetchError>,
+}
+
+/// Why a fetch has no answer.
+#[derive(Debug)]
+pub(crate) enum FetchError {
+    Request(RequestError),
+    /// The SPU refused the SmartModules. Its words.
+    Modules(PartitionIndex, String),
+}
+
+/// Asks the SPU at `address` for `targets`. Resolves with records, or when the wait is over.
+pub(crate) async fn fetch(
+    connections: Arc<Connections>,
+    address: String,
+    topic: TopicName,
+    mut targets: Vec<Target>,
+    options: Arc<ConsumerOptions>,
+) -> Fetched {
+    let outcome = async {
+        let connection = connections.get(&address).await;
+        let connection = connection.map_err(FetchError::Request)?;
+        for target in &mut targets {
+            target.bind(&connection, &options).await?;
+        }
+        ask(&connection, &topic, &targets, &options)
+            .await
+            .map_err(FetchError::Request)
+    };
+    let outcome = outcome.await;
+    Fetched {
+        address,
+        targets,
+        outcome,
+    }
+}
+
+impl Target {
+    /// Sees to it that the target's stream, if it needs one, is on `connection`.
+    async fn bind(
+        &mut self,
+        connection: &Arc<Connection>,
+        options: &ConsumerOptions,
+    ) -> Result<(), FetchError> {
+        let is_bound = self
+            .stream
+            .as_ref()
+            .is_some_and(|stream| Arc::ptr_eq(&stream.connection, connection));
+        if options.smartmodules.is_empty() || is_bound {
+            return Ok(());
+        }
+        let opened = open_stream(
+            connection,
+            StreamPurpose::Consume,
+            &options.smartmodules,
+            self.accumulator.clone(),
+            options.request_timeout,
+        );
+        let id = opened.await.map_err(|error| match error {
+            OpenStreamError::Refused(message) => FetchError::Modules(self.partition, message),
+            OpenStreamError::Request(error) => FetchError::Request(error),
+        })?;
+        self.stream = Some(BoundStream {
+            connection: Arc::clone(connection),
+            id,
+        });
+        Ok(())
+    }
+
+    fn to_wire(&self, options: &ConsumerOptions) -> FetchPartition {
+        let mut partition = FetchPartition::default()
+            .with_partition(self.partition.0)
+            .with_current_leader_epoch(self.leader_epoch.0)
+            .with_fetch_offset(self.position.0)
+            .with_partition_max_bytes(wire_bytes(options.partition_bytes_max));
+        if let Some(stream) = &self.stream {
+            tags::set_stream_id(&mut partition.unknown_tagged_fields, stream.id);
+        }
+        partition
+    }
+}
+
+async fn ask(
+    connection: &Arc<Connection>,
+    topic: &TopicName,
+    targets: &[Target],
+    options: &ConsumerOptions,
+) -> Result<Vec<PartitionData>, RequestError> {
+    let partitions = targets.iter().map(|target| target.to_wire(options));
+    let topic = FetchTopic::default()
+        .with_topic(StrBytes::from_string(topic.to_string()).into())
+        .with_partitions(partitions.collect());
+    let request = FetchRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_max_wait_ms(wire_ms(options.fetch_wait))
+        .with_min_bytes(wire_bytes(options.fetch_bytes_min))
+        .with_max_bytes(wire_bytes(options.fetch_bytes_max))
+        .with_isolation_level(options.isolation.wire_value())
+        // Outside of any fetch session.
+        .with_session_id(0)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic]);
+    let wait = options.fetch_wait + options.request_timeout;
+    let answer = connection.call(&request, wait).await?;
+    if kafka_error(answer.error_code).is_some() {
+        return Err(RequestError::Refused {
+            address: connection.address().to_owned(),
+            request: "Fetch",
+            kafka_code: answer.error_code,
+            name: kafka_name(answer.error_code),
+        });
+    }
+    let topics = answer.responses.into_iter();
+    Ok(topics.flat_map(|topic| topic.partitions).collect())
+}
+
+fn wire_bytes(bytes: u32) -> i32 {
+    i32::try_from(bytes).unwrap_or(i32::MAX)
+}
+
+fn wire_ms(wait: Duration) -> i32 {
+    i32::try_from(wait.as_millis()).unwrap_or(i32::MAX)
+}

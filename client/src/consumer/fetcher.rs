@@ -1,0 +1,354 @@
+//! Keeps fetches under way for a consumer: one at a time per SPU, each for all of the consumer's
+//! partitions that this SPU leads.
+//!
+//! [`Fetcher`] is the task. The next fetch goes out as soon as an answer has come, while the
+//! consumer still reads what came before: it runs ahead by a bounded number of bytes. Positions
+//! and what an answer means for them are [`PartitionProgress`]'s. A failure ends the consumer with
+//! an error; leaders that move and connections that break don't.
+
+use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken};
+use thalweg_types::{PartitionIndex, TopicName, TopicPartition};
+use thalweg_wire::messages::fetch_response::PartitionData;
+use thalweg_wire::{KafkaError, STREAM_FAILED, UNKNOWN_STREAM, kafka_error, tags};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+use super::fetch::{FetchError, Fetched, Target, fetch};
+use super::progress::{Arrived, PartitionProgress};
+use super::start::position;
+use super::{ConsumeError, ConsumerOptions, OnOutOfRange};
+use crate::client::ClientCore;
+use crate::data::{Connections, LogPosition, kafka_name};
+use crate::leader_calls::may_have_moved;
+
+/// How many answers may wait for the consumer, whatever their size. When full, the fetcher waits.
+const QUEUE_LENGTH: usize = 256;
+
+/// How long a topic that was there may be missing before it counts as deleted.
+const MISSING_TOPIC_PATIENCE: Duration = Duration::from_secs(5);
+
+const RETRY: BackoffOptions = BackoffOptions {
+    initial: Duration::from_millis(20),
+    max: Duration::from_secs(1),
+};
+
+/// What a fetcher tells its consumer; the end of the channel is the end of the records.
+pub(crate) type FetcherMessage = Result<Arrived, ConsumeError>;
+
+/// How many bytes were fetched and not yet taken.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    bytes: AtomicUsize,
+    taken: Notify,
+}
+
+/// The task behind a consumer.
+pub(crate) struct Fetcher {
+    core: Arc<ClientCore>,
+    connections: Arc<Connections>,
+    topic: TopicName,
+    options: Arc<ConsumerOptions>,
+    progress: BTreeMap<PartitionIndex, PartitionProgress>,
+    consumer: mpsc::Sender<FetcherMessage>,
+    ahead: Arc<Ahead>,
+    under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Fetched> + Send>>>,
+    busy_spus: HashSet<String>,
+    /// The answer that told of a leader that turned out wrong.
+    stale_answer: Option<u64>,
+    retry_at: Option<Instant>,
+    backoff: Backoff,
+    missing_since: Option<Duration>,
+}
+
+impl Ahead {
+    /// Notes that the consumer took `bytes`.
+    pub(crate) fn take(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.taken.notify_one();
+    }
+}
+
+impl Fetcher {
+    /// Starts fetching. The task ends with the records, or when `consumer` is dropped.
+    pub(crate) fn spawn(
+        core: Arc<ClientCore>,
+        topic: TopicName,
+        options: Arc<ConsumerOptions>,
+        progress: Vec<PartitionProgress>,
+    ) -> (mpsc::Receiver<FetcherMessage>, Arc<Ahead>) {
+        let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
+        let ahead = Arc::new(Ahead::default());
+        let tasks = core.tasks.clone();
+        let connection_options = core.options.connection_options(options.request_timeout);
+        let fetcher = Self {
+            connections: Arc::new(Connections::new(connection_options, tasks.clone())),
+            core,
+            topic,
+            options,
+            progress: progress
+                .into_iter()
+                .map(|progress| (progress.partition, progress))
+                .collect(),
+            consumer: sender,
+            ahead: Arc::clone(&ahead),
+            under_way: FuturesUnordered::new(),
+            busy_spus: HashSet::new(),
+            stale_answer: None,
+            retry_at: None,
+            backoff: Backoff::new(RETRY),
+            missing_since: None,
+        };
+        tasks.spawn("consumer-fetcher", |shutdown| async move {
+            fetcher.run(shutdown).await;
+            Ok::<_, Infallible>(())
+        });
+        (receiver, ahead)
+    }
+
+    async fn run(mut self, shutdown: CancellationToken) {
+        let consumer = self.consumer.clone();
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = consumer.closed() => return,
+            ended = self.fetch_all() => ended,
+        };
+        if let Err(error) = ended {
+            // The consumer may have been dropped meanwhile.
+            let _ = consumer.send(Err(error)).await;
+        }
+    }
+
+    async fn fetch_all(&mut self) -> Result<(), ConsumeError> {
+        loop {
+            self.progress.retain(|_, progress| !progress.is_done());
+            if self.progress.is_empty() {
+                return Ok(());
+            }
+            let has_room = self.ahead.bytes.load(Ordering::Acquire) < self.options.prefetch_bytes;
+            if has_room && self.retry_at.is_none() {
+                self.fetch_where_idle().await?;
+            }
+            let retry_at = self.retry_at;
+            let ahead = Arc::clone(&self.ahead);
+            tokio::select! {
+                Some(fetched) = self.under_way.next() => self.take_in(fetched).await?,
+                () = ahead.taken.notified(), if !has_room => {}
+                () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
+                    self.retry_at = None;
+                }
+            }
+        }
+    }
+
+    /// Sends a fetch to every SPU that leads one of our partitions and has none under way.
+    async fn fetch_where_idle(&mut self) -> Result<(), ConsumeError> {
+        let metadata = match self.stale_answer {
+            Some(stale) => self.core.metadata.refresh(&self.topic, stale).await,
+            None => self.core.metadata.topic(&self.topic).await,
+        };
+        let metadata = match metadata {
+            Ok(Some(metadata)) => metadata,
+            Ok(None) => return self.topic_is_missing(),
+            Err(error) => {
+                debug!(%error, topic = %self.topic, "can't find the leaders, will ask again");
+                self.try_again_later(0);
+                return Ok(());
+            }
+        };
+        self.missing_since = None;
+        self.stale_answer = None;
+        let mut targets: BTreeMap<&str, Vec<&mut PartitionProgress>> = BTreeMap::new();
+        let mut is_leaderless = false;
+        for progress in self.progress.values_mut().filter(|one| !one.is_fetching) {
+            match metadata.leader(progress.partition) {
+                Some(leader) if self.busy_spus.contains(&leader.address) => {}
+                Some(leader) => targets.entry(&leader.address).or_default().push(progress),
+                None => is_leaderless = true,
+            }
+        }
+        for (address, mut partitions) in targets {
+            // Whoever had records last comes last: an answer is filled from the front.
+            partitions.sort_by_key(|progress| progress.turns);
+            let targets = partitions.into_iter().map(|progress| {
+                progress.is_fetching = true;
+                let leader = metadata.leader(progress.partition);
+                Target {
+                    partition: progress.partition,
+                    position: progress.position,
+                    leader_epoch: leader
+                        .map_or(thalweg_types::LeaderEpoch::UNKNOWN, |leader| leader.epoch),
+                    stream: progress.stream.clone(),
+                    accumulator: progress.accumulator.clone(),
+                }
+            });
+            self.busy_spus.insert(address.to_owned());
+            self.under_way.push(Box::pin(fetch(
+                Arc::clone(&self.connections),
+                address.to_owned(),
+                self.topic.clone(),
+                targets.collect(),
+                Arc::clone(&self.options),
+            )));
+        }
+        if is_leaderless {
+            self.try_again_later(metadata.answer);
+        }
+        Ok(())
+    }
+
+    async fn take_in(&mut self, fetched: Fetched) -> Result<(), ConsumeError> {
+        self.busy_spus.remove(&fetched.address);
+        for target in fetched.targets {
+            if let Some(progress) = self.progress.get_mut(&target.partition) {
+                progress.is_fetching = false;
+                progress.stream = target.stream;
+            }
+        }
+        match fetched.outcome {
+            Ok(partitions) => {
+                for answer in partitions {
+                    self.take_in_partition(answer).await?;
+                }
+                Ok(())
+            }
+            Err(FetchError::Modules(partition, message)) => Err(ConsumeError::SmartModule {
+                partition: self.name(partition),
+                message,
+            }),
+            Err(FetchError::Request(error)) => {
+                debug!(%error, topic = %self.topic, "fetch failed, will fetch again");
+                self.try_again_later(u64::MAX);
+                Ok(())
+            }
+        }
+    }
+
+    async fn take_in_partition(&mut self, answer: PartitionData) -> Result<(), ConsumeError> {
+        let partition = PartitionIndex(answer.partition_index);
+        if let Some(error) = kafka_error(answer.error_code) {
+            return self.take_in_error(partition, error, &answer).await;
+        }
+        let name = self.name(partition);
+        let Some(progress) = self.progress.get_mut(&partition) else {
+            return Ok(());
+        };
+        self.backoff.reset();
+        let fields = &answer.unknown_tagged_fields;
+        if let Some(accumulator) = tags::accumulator(fields) {
+            progress.accumulator = Some(accumulator);
+        }
+        let records = answer.records.unwrap_or_default();
+        let arrived = progress
+            .advance(&records, tags::resume_offset(fields))
+            .map_err(|error| ConsumeError::Corrupt {
+                partition: name,
+                offset: progress.position,
+                reason: error.to_string(),
+            })?;
+        if let Some(arrived) = arrived {
+            self.ahead
+                .bytes
+                .fetch_add(arrived.batches.len(), Ordering::AcqRel);
+            // Fails only when the consumer was dropped, which ends this task anyway.
+            let _ = self.consumer.send(Ok(arrived)).await;
+        }
+        Ok(())
+    }
+
+    async fn take_in_error(
+        &mut self,
+        partition: PartitionIndex,
+        error: KafkaError,
+        answer: &PartitionData,
+    ) -> Result<(), ConsumeError> {
+        match error {
+            KafkaError::OffsetOutOfRange => self.out_of_range(partition).await,
+            KafkaError::Unknown(UNKNOWN_STREAM) => {
+                if let Some(progress) = self.progress.get_mut(&partition) {
+                    progress.stream = None;
+                }
+                self.try_again_later(0);
+                Ok(())
+            }
+            KafkaError::Unknown(STREAM_FAILED) => Err(ConsumeError::SmartModule {
+                partition: self.name(partition),
+                message: tags::stream_failure(&answer.unknown_tagged_fields).map_or_else(
+                    || "it did not say why".to_owned(),
+                    |failure| failure.to_string(),
+                ),
+            }),
+            error if may_have_moved(error) => {
+                debug!(%error, topic = %self.topic, %partition, "leader has moved");
+                self.try_again_later(u64::MAX);
+                Ok(())
+            }
+            _ => Err(ConsumeError::Refused {
+                partition: self.name(partition),
+                kafka_code: answer.error_code,
+                name: kafka_name(answer.error_code),
+            }),
+        }
+    }
+
+    async fn out_of_range(&mut self, partition: PartitionIndex) -> Result<(), ConsumeError> {
+        let name = self.name(partition);
+        let log_start = position(&self.core, &name, &self.options, LogPosition::Start).await?;
+        let log_end = position(&self.core, &name, &self.options, LogPosition::End).await?;
+        let Some(progress) = self.progress.get_mut(&partition) else {
+            return Ok(());
+        };
+        match self.options.on_out_of_range {
+            // The log has grown or the leader changed meanwhile: it is in range now.
+            _ if (log_start..=log_end).contains(&progress.position) => self.try_again_later(0),
+            OnOutOfRange::Beginning => progress.position = log_start,
+            OnOutOfRange::End => progress.position = log_end,
+            OnOutOfRange::Fail => {
+                return Err(ConsumeError::OffsetOutOfRange {
+                    partition: name,
+                    offset: progress.position,
+                    log_start,
+                    log_end,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the leaders anew, unless somebody has since the answer numbered `stale`, and
+    /// fetches again: after a moment.
+    fn try_again_later(&mut self, stale: u64) {
+        if stale > 0 {
+            self.stale_answer = Some(stale);
+        }
+        self.retry_at = Some(Instant::now() + self.backoff.next_delay());
+    }
+
+    fn topic_is_missing(&mut self) -> Result<(), ConsumeError> {
+        let now = self.core.clock.monotonic();
+        let since = *self.missing_since.get_or_insert(now);
+        if now.saturating_sub(since) < MISSING_TOPIC_PATIENCE {
+            self.try_again_later(u64::MAX);
+            return Ok(());
+        }
+        Err(ConsumeError::UnknownTopic {
+            topic: self.topic.clone(),
+        })
+    }
+
+    fn name(&self, partition: PartitionIndex) -> TopicPartition {
+        TopicPartition {
+            topic: self.topic.clone(),
+            partition,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Where a consumer begins and stops, partition by partition, before it fetches anything.
+
+use futures::future::try_join_all;
+use thalweg_types::{Offset, PartitionIndex, TopicName, TopicPartition};
+
+use super::progress::PartitionProgress;
+use super::{ConsumeError, ConsumerOptions, EndOffset, PartitionSelection, StartOffset};
+use crate::client::ClientCore;
+use crate::data::{LogPosition, kafka_name};
+use crate::leader_calls::{LeaderCallError, LeaderQuestion};
+
+/// The partitions to read, each at its start.
+pub(crate) async fn begin(
+    core: &ClientCore,
+    topic: &TopicName,
+    options: &ConsumerOptions,
+) -> Result<Vec<PartitionProgress>, ConsumeError> {
+    let Some(metadata) = core.existing_topic(topic).await? else {
+        return Err(ConsumeError::UnknownTopic {
+            topic: topic.clone(),
+        });
+    };
+    let partition_count = metadata.partitions.len();
+    let partitions = select(topic, &options.partitions, partition_count)?;
+    let begin = partitions.into_iter().map(|partition| {
+        let partition = TopicPartition {
+            topic: topic.clone(),
+            partition,
+        };
+        begin_partition(core, partition, options)
+    });
+    try_join_all(begin).await
+}
+
+async fn begin_partition(
+    core: &ClientCore,
+    partition: TopicPartition,
+    options: &ConsumerOptions,
+) -> Result<PartitionProgress, ConsumeError> {
+    let start = start_of(core, &partition, options).await?;
+    let end = end_of(core, &partition, options).await?;
+    let accumulator = options.accumulator.clone();
+    Ok(PartitionProgress::new(
+        partition.partition,
+        start,
+        end,
+        accumulator,
+    ))
+}
+
+/// Where a log begins or ends, as this consumer may see it.
+pub(crate) async fn position(
+    core: &ClientCore,
+    partition: &TopicPartition,
+    options: &ConsumerOptions,
+    position: LogPosition,
+) -> Result<Offset, ConsumeError> {
+    let question = LeaderQuestion::LogOffset {
+        position,
+        isolation: options.isolation.wire_value(),
+    };
+    core.ask_leader(partition, question)
+        .await
+        .map_err(|error| consume_error(partition, error))
+}
+
+fn select(
+    topic: &TopicName,
+    selection: &PartitionSelection,
+    partition_count: usize,
+) -> Result<Vec<PartitionIndex>, ConsumeError> {
+    let count = i32::try_from(partition_count).unwrap_or(i32::MAX);
+    let mut partitions = match selection {
+        PartitionSelection::All => (0..count).map(PartitionIndex).collect(),
+        PartitionSelection::Only(partitions) => partitions.clone(),
+    };
+    partitions.sort_unstable();
+    partitions.dedup();
+    match partitions
+        .iter()
+        .find(|index| !(0..count).contains(&index.0))
+    {
+        Some(unknown) => Err(ConsumeError::UnknownPartition {
+            topic: topic.clone(),
+            partition: *unknown,
+            partition_count,
+        }),
+        None => Ok(partitions),
+    }
+}
+
+async fn start_of(
+    core: &ClientCore,
+    partition: &TopicPartition,
+    options: &ConsumerOptions,
+) -> Result<Offset, ConsumeError> {
+    let at = |at| position(core, partition, options, at);
+    match options.start {
+        StartOffset::Beginning => at(LogPosition::Start).await,
+        StartOffset::End => at(LogPosition::End).await,
+        StartOffset::Offset(offset) => Ok(offset),
+        StartOffset::FromEnd(count) => {
+            let end = at(LogPosition::End).await?;
+            let start = at(LogPosition::Start).await?;
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            Ok(Offset(end.0.saturating_sub(count)).max(start))
+        }
+        StartOffset::Timestamp(timestamp_ms) => {
+            let found = at(LogPosition::Timestamp(timestamp_ms)).await?;
+            if found < Offset::ZERO {
+                return at(LogPosition::End).await;
+            }
+            Ok(found)
+        }
+    }
+}
+
+async fn end_of(
+    core: &ClientCore,
+    partition: &TopicPartition,
+    options: &ConsumerOptions,
+) -> Result<Option<Offset>, ConsumeError> {
+    match options.end {
+        EndOffset::Never => Ok(None),
+        EndOffset::Offset(offset) => Ok(Some(offset)),
+        EndOffset::LogEnd => position(core, partition, options, LogPosition::End)
+            .await
+            .map(Some),
+    }
+}
+
+fn consume_error(partition: &TopicPartition, error: LeaderCallError) -> ConsumeError {
+    match error {
+        LeaderCallError::UnknownTopic => ConsumeError::UnknownTopic {
+            topic: partition.topic.clone(),
+        },
+        LeaderCallError::UnknownPartition { partition_count } => ConsumeError::UnknownPartition {
+            topic: partition.topic.clone(),
+            partition: partition.partition,
+            partition_count,
+        },
+        LeaderCallError::Refused { kafka_code } => ConsumeError::Refused {
+            partition: partition.clone(),
+            kafka_code,
+            name: kafka_name(kafka_code),
+        },
+        LeaderCallError::Request(error) => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_does_not_exist_is_named() {
+        let topic = "t".parse().unwrap();
+        let only = |indexes: &[i32]| {
+            PartitionSelection::Only(indexes.iter().copied().map(PartitionIndex).collect())
+        };
+
+        assert_eq!(select(&topic, &only(&[2, 0, 2]), 3).unwrap().len(), 2);
+        let error = select(&topic, &only(&[0, 3]), 3).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "topic `t` has no partition 3, it has 3, counted from 0"
+        );
+    }
+}

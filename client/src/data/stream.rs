@@ -1,0 +1,63 @@
+//! Opening a stream: binding a chain of SmartModules to a connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thalweg_wire::{
+    CloseStreamRequest, ModuleSource, OpenStreamRequest, StreamId, StreamPurpose, StreamStep,
+    kafka_error,
+};
+
+use super::{Connection, RequestError, kafka_name};
+use crate::smartmodule::{SmartModuleInvocation, SmartModuleSource};
+
+/// Why a stream is not open.
+#[derive(Debug)]
+pub(crate) enum OpenStreamError {
+    /// The SPU refused the chain, and would again. Its words.
+    Refused(String),
+    Request(RequestError),
+}
+
+/// Binds `modules` to `connection`.
+pub(crate) async fn open_stream(
+    connection: &Arc<Connection>,
+    purpose: StreamPurpose,
+    modules: &[SmartModuleInvocation],
+    accumulator: Option<Bytes>,
+    wait: Duration,
+) -> Result<StreamId, OpenStreamError> {
+    let request = OpenStreamRequest {
+        purpose,
+        steps: modules.iter().map(step).collect(),
+        accumulator,
+    };
+    let answer = connection.call(&request, wait).await;
+    let answer = answer.map_err(OpenStreamError::Request)?;
+    match kafka_error(answer.error_code) {
+        None => Ok(answer.stream_id),
+        Some(_) => Err(OpenStreamError::Refused(
+            answer
+                .error_message
+                .unwrap_or_else(|| kafka_name(answer.error_code)),
+        )),
+    }
+}
+
+/// Ends a stream. That it can't be ended means that the connection has, and the stream with it.
+pub(crate) async fn close_stream(connection: &Arc<Connection>, stream: StreamId, wait: Duration) {
+    let request = CloseStreamRequest { stream_id: stream };
+    let _ = connection.call(&request, wait).await;
+}
+
+fn step(module: &SmartModuleInvocation) -> StreamStep {
+    StreamStep {
+        name: module.name.clone(),
+        source: match &module.source {
+            SmartModuleSource::Wasm(wasm) => ModuleSource::Wasm(wasm.clone()),
+            SmartModuleSource::Named(name) => ModuleSource::Registered(name.clone()),
+        },
+        params: module.params.clone(),
+    }
+}

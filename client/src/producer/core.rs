@@ -1,0 +1,203 @@
+//! What the clones of a producer and its senders share.
+
+use std::sync::{Arc, Mutex, RwLock};
+
+use thalweg_record::BATCH_HEADER_BYTES;
+use thalweg_types::{PartitionIndex, ProducerEpoch, ProducerId, TopicName};
+
+use super::delivery::{BatchDelivery, BatchStored};
+use super::memory::MemoryBudget;
+use super::partitioner::StickyPartition;
+use super::queue::PartitionQueue;
+use super::sender::PartitionSender;
+use super::{Acks, DeliveryFuture, ProduceError, ProducerOptions, ProducerRecord};
+use crate::client::ClientCore;
+
+/// What the clones of a producer and its senders share.
+#[derive(Debug)]
+pub(crate) struct ProducerCore {
+    pub(crate) client: Arc<ClientCore>,
+    pub(crate) topic: TopicName,
+    pub(crate) options: ProducerOptions,
+    /// `None` where not idempotent.
+    pub(crate) identity: Option<(ProducerId, ProducerEpoch)>,
+    pub(crate) memory: MemoryBudget,
+    /// The largest batch that the topic accepts.
+    batch_bytes_limit: usize,
+    sticky: StickyPartition,
+    /// In the order of the partitions; grows when the topic does.
+    queues: RwLock<Vec<Arc<PartitionQueue>>>,
+    first_failure: Mutex<Option<ProduceError>>,
+}
+
+impl ProducerCore {
+    pub(crate) async fn open(
+        client: Arc<ClientCore>,
+        topic: TopicName,
+        options: ProducerOptions,
+    ) -> Result<Arc<Self>, ProduceError> {
+        let Some(metadata) = client.existing_topic(&topic).await? else {
+            return Err(ProduceError::UnknownTopic { topic });
+        };
+        let identity = if options.idempotent && options.acks != Acks::None {
+            Some(client.new_producer_identity().await?)
+        } else {
+            None
+        };
+        let batch_bytes_limit = client.max_message_bytes(&topic).await?;
+        let core = Arc::new(Self {
+            memory: MemoryBudget::new(options.memory_bytes),
+            client,
+            topic,
+            options,
+            identity,
+            batch_bytes_limit,
+            sticky: StickyPartition::default(),
+            queues: RwLock::default(),
+            first_failure: Mutex::default(),
+        });
+        core.grow(metadata.partitions.len());
+        Ok(core)
+    }
+
+    /// Asks for the topic's partitions anew when `partition` is not known.
+    pub(crate) async fn ensure_partition(
+        self: &Arc<Self>,
+        partition: PartitionIndex,
+    ) -> Result<(), ProduceError> {
+        let count = self.queues().len();
+        let is_known = usize::try_from(partition.0).is_ok_and(|index| index < count);
+        if !is_known && partition.0 >= 0 {
+            let metadata = self.client.metadata.refresh(&self.topic, u64::MAX).await?;
+            self.grow(metadata.map_or(0, |metadata| metadata.partitions.len()));
+        }
+        Ok(())
+    }
+
+    /// What `record` takes of the memory, in bytes, or that it is too large for the topic.
+    pub(crate) fn check_size(&self, record: &ProducerRecord<'_>) -> Result<usize, ProduceError> {
+        let size_bytes = record.size_bytes_max();
+        let limit_bytes = self.batch_bytes_limit.saturating_sub(BATCH_HEADER_BYTES);
+        if size_bytes > limit_bytes {
+            return Err(ProduceError::RecordTooLarge {
+                topic: self.topic.clone(),
+                size_bytes,
+                limit_bytes,
+            });
+        }
+        Ok(size_bytes)
+    }
+
+    /// Puts a record into its partition's batch. Its memory has been taken, and is given back
+    /// when it can't be accepted.
+    pub(crate) fn accept(
+        &self,
+        record: &ProducerRecord<'_>,
+        memory_bytes: usize,
+    ) -> Result<DeliveryFuture, ProduceError> {
+        let accepted = self.push(record, memory_bytes);
+        if accepted.is_err() {
+            self.memory.give_back(memory_bytes);
+        }
+        accepted
+    }
+
+    /// Notes that a batch is on its way: records without a key go to another partition now.
+    pub(crate) fn batch_closed(&self, partition: PartitionIndex) {
+        let count = self.queues().len();
+        if let Ok(index) = usize::try_from(partition.0) {
+            self.sticky.batch_closed(index, count);
+        }
+    }
+
+    /// Notes what became of a batch.
+    pub(crate) fn settled(
+        &self,
+        delivery: &BatchDelivery,
+        memory_bytes: usize,
+        outcome: Result<BatchStored, ProduceError>,
+    ) {
+        if let Err(error) = &outcome {
+            let mut first = self
+                .first_failure
+                .lock()
+                .expect("nothing panics while it holds this lock");
+            first.get_or_insert_with(|| error.clone());
+        }
+        delivery.resolve(outcome);
+        self.memory.give_back(memory_bytes);
+    }
+
+    pub(crate) async fn flush(&self) -> Result<(), ProduceError> {
+        let queues = self.queues().clone();
+        let undelivered: Vec<_> = queues.iter().flat_map(|queue| queue.flush()).collect();
+        for batch in undelivered {
+            // Failures are told below, also those of batches that were settled before.
+            let _ = batch.of_record(0).await;
+        }
+        let first = self
+            .first_failure
+            .lock()
+            .expect("nothing panics while it holds this lock")
+            .take();
+        first.map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn close(&self) {
+        for queue in self.queues().iter() {
+            queue.close();
+        }
+    }
+
+    fn push(
+        &self,
+        record: &ProducerRecord<'_>,
+        memory_bytes: usize,
+    ) -> Result<DeliveryFuture, ProduceError> {
+        let timestamp_ms = record
+            .timestamp_ms
+            .unwrap_or_else(|| self.client.clock.now_ms());
+        let queues = self.queues();
+        let count = queues.len();
+        let index = match record.partition {
+            Some(partition) => usize::try_from(partition.0).unwrap_or(usize::MAX),
+            None => self
+                .sticky
+                .choose(self.options.partitioner, record.key, count),
+        };
+        let queue = queues
+            .get(index)
+            .ok_or_else(|| ProduceError::UnknownPartition {
+                topic: self.topic.clone(),
+                partition: record.partition.unwrap_or_default(),
+                partition_count: count,
+            })?;
+        let pushed = queue.push(record, timestamp_ms, memory_bytes)?;
+        if pushed.closed_a_batch {
+            self.sticky.batch_closed(index, count);
+        }
+        Ok(pushed.delivery)
+    }
+
+    /// Adds queues and senders up to `partition_count`.
+    fn grow(self: &Arc<Self>, partition_count: usize) {
+        let batch_bytes = self.options.batch_bytes.min(self.batch_bytes_limit);
+        let mut queues = self
+            .queues
+            .write()
+            .expect("nothing panics while it holds this lock");
+        while queues.len() < partition_count {
+            let index = i32::try_from(queues.len()).expect("partitions are numbered by i32");
+            let queue = PartitionQueue::new(PartitionIndex(index), batch_bytes, &self.options);
+            let queue = Arc::new(queue);
+            PartitionSender::spawn(self, Arc::clone(&queue));
+            queues.push(queue);
+        }
+    }
+
+    fn queues(&self) -> std::sync::RwLockReadGuard<'_, Vec<Arc<PartitionQueue>>> {
+        self.queues
+            .read()
+            .expect("nothing panics while it holds this lock")
+    }
+}
