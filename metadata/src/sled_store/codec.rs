@@ -4,6 +4,7 @@
 //! a later version adds does not trouble an older row.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::path::Path;
 
 use thalweg_types::ClusterId;
@@ -13,6 +14,9 @@ use uuid::Uuid;
 use super::OpenError;
 use super::rows::{Counters, Plan};
 use crate::WatchEvent;
+
+/// Sled's own folder in the data directory.
+pub(super) const ENGINE_FOLDER: &str = "metadata";
 
 const CLUSTER_ID: &[u8] = b"meta/cluster-id";
 const REVISION: &[u8] = b"meta/revision";
@@ -59,7 +63,7 @@ pub(super) fn identify(
             engine
                 .insert(CLUSTER_ID, fresh.to_string().as_bytes())
                 .map_err(fail)?;
-            engine.flush().map_err(fail)?;
+            sync(engine, directory).map_err(fail)?;
             Ok(fresh)
         }
     }
@@ -97,7 +101,11 @@ pub(super) fn load(engine: &sled::Db, directory: &Path) -> Result<Contents, Open
 }
 
 /// Writes what `plan` says, and returns once it is synced.
-pub(super) fn persist<T>(engine: &sled::Db, plan: &Plan<T>) -> Result<(), sled::Error> {
+pub(super) fn persist<T>(
+    engine: &sled::Db,
+    directory: &Path,
+    plan: &Plan<T>,
+) -> Result<(), sled::Error> {
     let mut batch = sled::Batch::default();
     for change in &plan.changes {
         match change {
@@ -119,7 +127,21 @@ pub(super) fn persist<T>(engine: &sled::Db, plan: &Plan<T>) -> Result<(), sled::
     batch.insert(CONTROLLER_EPOCH, &controller_epoch.to_be_bytes());
     batch.insert(PRODUCER_ID, &producer_id.to_be_bytes());
     engine.apply_batch(batch)?;
+    sync(engine, directory)
+}
+
+/// Returns once everything that was written would survive a power cut.
+///
+/// sled's own flush ends with `sync_file_range`, which leaves the disk's cache and the file's size
+/// alone, so the files are synced here once more.
+fn sync(engine: &sled::Db, directory: &Path) -> Result<(), sled::Error> {
     engine.flush()?;
+    let rows = directory.join(ENGINE_FOLDER);
+    File::open(rows.join("db"))?.sync_data()?;
+    // Where sled puts a value that is larger than its segments. Almost always empty.
+    for blob in fs::read_dir(rows.join("blobs"))? {
+        File::open(blob?.path())?.sync_all()?;
+    }
     Ok(())
 }
 

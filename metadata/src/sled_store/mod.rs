@@ -155,7 +155,7 @@ impl Shared {
         };
         if plan.counters != before {
             // On failure `engine` stays empty.
-            codec::persist(&open, &plan).map_err(|error| StoreError::Failed {
+            codec::persist(&open, &self.path, &plan).map_err(|error| StoreError::Failed {
                 reason: error.to_string(),
             })?;
         }
@@ -261,7 +261,7 @@ impl Watcher {
 /// this process just closed has a thread that is about to let go of it.
 fn open_sled(directory: &Path, options: &SledOptions) -> Result<sled::Db, OpenError> {
     let config = sled::Config::new()
-        .path(directory.join("metadata"))
+        .path(directory.join(codec::ENGINE_FOLDER))
         .cache_capacity(options.cache_bytes)
         .mode(sled::Mode::LowSpace)
         // Every write is synced before it is acknowledged; nothing is left for a timer.
