@@ -25,6 +25,8 @@ mod producer_state;
 mod retention;
 mod segment;
 mod segment_index;
+#[cfg(test)]
+mod testing;
 mod threads;
 mod verified_ranges;
 

@@ -17,6 +17,8 @@ mod read;
 mod recovery;
 mod scrub;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::fmt;

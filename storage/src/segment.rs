@@ -278,16 +278,15 @@ impl Segment {
         epochs: &EpochCache,
     ) -> Result<VerifiedEnd, WalkError> {
         let next = self.ceiling(start.position + 1, tail)?;
-        let wanted = self
-            .ceiling(start.position + u64::from(max_bytes), tail)?
-            .max(next);
         let known = lock(&self.verified).end_from(start.position);
         if known >= next {
             return Ok(VerifiedEnd {
-                position: known.min(wanted),
+                position: known,
                 then: None,
             });
         }
+        // The slice begins before `next`.
+        let wanted = self.ceiling(next + u64::from(max_bytes), tail)?;
         match self.verify(start, wanted, epochs) {
             Ok(()) => Ok(VerifiedEnd {
                 position: wanted,
@@ -367,6 +366,9 @@ impl Segment {
 
     /// Takes the index into memory, so that the segment can take appends.
     pub(crate) fn make_active(self: &Arc<Self>) -> io::Result<()> {
+        if matches!(&*read(&self.index), Some(SegmentIndex::Memory(_))) {
+            return Ok(());
+        }
         // Loads it when it is not.
         self.with_index(|_| Ok(()))?;
         let mut index = write(&self.index);

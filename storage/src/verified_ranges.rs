@@ -38,6 +38,9 @@ impl VerifiedRanges {
 
     /// Forgets a range: it was cut off, or found damaged.
     pub(crate) fn remove(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
         let kept = |known: Range<u64>| {
             let before = known.start..known.end.min(range.start);
             let after = known.start.max(range.end)..known.end;

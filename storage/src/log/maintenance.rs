@@ -78,6 +78,12 @@ impl Log {
 
         self.log_end.store(end);
         self.high_watermark.lower(end);
+        if end < self.log_start() {
+            // The batch that holds the log's start went whole.
+            self.log_start.lower(end);
+            self.write_checkpoint(self.current_checkpoint(), true)
+                .map_err(failed_to("write", &checkpoint_path))?;
+        }
         {
             let mut sync = lock(&self.sync);
             sync.note_truncated(end);

@@ -535,7 +535,11 @@ impl Log {
     }
 
     fn write_planned(&self, group: &mut Group) -> Result<(), AppendError> {
-        let written = group.segment.file().and_then(|file| {
+        let opened = group
+            .segment
+            .make_active()
+            .and_then(|()| group.segment.file());
+        let written = opened.and_then(|file| {
             let position = group.start.len_bytes;
             match write_all(&*file, group.buffers(), position) {
                 Ok(()) => Ok(file),

@@ -1,0 +1,159 @@
+//! Bits that flip on the disk: found, never served.
+
+use std::sync::Arc;
+
+use thalweg_types::Offset;
+
+use crate::testing::{Listener, TestBed, append, batch, crash, flip_bit, options, read_all};
+use crate::{AppendError, LogHealth, LogOptions, ReadError};
+
+#[test]
+fn a_bit_flipped_while_the_log_was_closed_is_never_served_wherever_it_is() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, batch(2)).unwrap();
+    let first = log.size_bytes() as usize;
+    append(&log, batch(2)).unwrap();
+    append(&log, batch(2)).unwrap();
+    let whole = read_all(&log, Offset(0));
+    log.close().unwrap();
+    crash(log);
+    let path = bed.files_ending(".log").remove(0);
+
+    for bit in first * 8..first * 2 * 8 {
+        flip_bit(&path, bit);
+        let log = bed.open();
+
+        let slice = log.read(Offset(0), 1 << 20, log.log_end()).unwrap();
+        assert_eq!(slice.read_bytes().unwrap(), whole[..first], "bit {bit}");
+        let error = log.read(Offset(2), 1 << 20, log.log_end()).unwrap_err();
+        assert!(
+            matches!(error, ReadError::Corrupt { .. }),
+            "bit {bit}: {error}"
+        );
+        assert!(matches!(log.health(), LogHealth::Quarantined { .. }));
+
+        crash(log);
+        flip_bit(&path, bit);
+    }
+}
+
+#[test]
+fn a_segment_that_lost_its_last_batch_is_noticed() {
+    let bed = TestBed::new(LogOptions {
+        segment_bytes: 300,
+        ..options()
+    });
+    let log = bed.open();
+    for _ in 0..10 {
+        append(&log, batch(3)).unwrap();
+    }
+    log.close().unwrap();
+    crash(log);
+    let path = bed.files_ending(".log").remove(0);
+    let length = path.metadata().unwrap().len();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(length - batch(3).len() as u64).unwrap();
+
+    let log = bed.open();
+
+    let mut next = Offset(0);
+    let error = loop {
+        match log.read(next, 100, log.log_end()) {
+            Ok(slice) => next = slice.next_offset,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, ReadError::Corrupt { .. }), "{error}");
+    assert!(next < log.segment_at(log.log_end()).base_offset());
+}
+
+#[test]
+fn what_lies_after_the_damage_can_still_be_read() {
+    let bed = TestBed::new(LogOptions {
+        segment_bytes: 300,
+        ..options()
+    });
+    let log = bed.open();
+    for _ in 0..10 {
+        append(&log, batch(3)).unwrap();
+    }
+    log.close().unwrap();
+    crash(log);
+    let logs = bed.files_ending(".log");
+    flip_bit(&logs[1], 800);
+
+    let log = bed.open();
+
+    let third: i64 = logs[2]
+        .file_stem()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    read_all(&log, Offset(third));
+    assert_eq!(log.health(), LogHealth::Ok);
+}
+
+#[test]
+fn a_scrub_finds_damage_in_what_was_verified_before_and_quarantines() {
+    let bed = TestBed::new(LogOptions {
+        segment_bytes: 300,
+        ..options()
+    });
+    let log = bed.open();
+    let listener = Arc::new(Listener::default());
+    log.set_listener(listener.clone());
+    for _ in 0..10 {
+        append(&log, batch(3)).unwrap();
+    }
+    flip_bit(&bed.files_ending(".log")[1], 800);
+
+    let mut steps = 0;
+    let found = loop {
+        let progress = log.scrub(200).unwrap();
+        steps += 1;
+        if let Some(offset) = progress.damaged_at {
+            break offset;
+        }
+        assert!(!progress.finished);
+    };
+
+    assert!(steps > 1, "a budget is kept to");
+    assert!(matches!(
+        listener.wait_for_failure(),
+        LogHealth::Quarantined { .. }
+    ));
+    assert!(matches!(
+        append(&log, batch(1)),
+        Err(AppendError::Failed { .. })
+    ));
+    let error = log.read(found, 100, log.log_end()).unwrap_err();
+    assert!(matches!(error, ReadError::Corrupt { .. }), "{error}");
+}
+
+#[test]
+fn a_scrub_of_a_sound_log_comes_round() {
+    let bed = TestBed::new(LogOptions {
+        segment_bytes: 300,
+        ..options()
+    });
+    let log = bed.open();
+    for _ in 0..10 {
+        append(&log, batch(3)).unwrap();
+    }
+
+    for _ in 0..2 {
+        let mut checked = 0;
+        loop {
+            let progress = log.scrub(250).unwrap();
+            checked += progress.checked_bytes;
+            assert_eq!(progress.damaged_at, None);
+            if progress.finished {
+                break;
+            }
+        }
+        assert_eq!(checked, log.size_bytes());
+    }
+}

@@ -1,0 +1,173 @@
+//! Disks that are full, fail or lie.
+
+use std::sync::Arc;
+
+use thalweg_types::{Durability, Offset};
+
+use crate::testing::{Listener, TestBed, append, batch, batch_of, crash, options, read_all};
+use crate::{AppendError, LogHealth, LogOptions};
+
+fn fsync() -> LogOptions {
+    LogOptions {
+        durability: Durability::Fsync,
+        ..options()
+    }
+}
+
+#[test]
+fn a_full_disk_makes_the_log_read_only_until_there_is_room() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, batch(3)).unwrap();
+    let before = read_all(&log, Offset(0));
+    bed.files.set(|faults| faults.room_bytes = Some(20));
+
+    let error = append(&log, batch(3)).unwrap_err();
+
+    assert!(matches!(error, AppendError::DiskFull), "{error}");
+    assert!(matches!(log.health(), LogHealth::ReadOnly { .. }));
+    assert_eq!(read_all(&log, Offset(0)), before);
+    let file = &bed.files_ending(".log")[0];
+    assert_eq!(file.metadata().unwrap().len(), before.len() as u64);
+
+    bed.files.set(|faults| faults.room_bytes = None);
+    assert_eq!(append(&log, batch(3)).unwrap().base_offset, Offset(3));
+    assert_eq!(log.health(), LogHealth::Ok);
+    read_all(&log, Offset(0));
+}
+
+#[test]
+fn a_disk_that_fills_at_a_roll_heals_too() {
+    let bed = TestBed::new(LogOptions {
+        segment_bytes: 100,
+        ..options()
+    });
+    let log = bed.open();
+    append(&log, batch(3)).unwrap();
+    bed.files.set(|faults| faults.room_bytes = Some(0));
+
+    assert!(matches!(append(&log, batch(3)), Err(AppendError::DiskFull)));
+    bed.files.set(|faults| faults.room_bytes = None);
+
+    assert_eq!(append(&log, batch(3)).unwrap().base_offset, Offset(3));
+    read_all(&log, Offset(0));
+}
+
+#[test]
+fn short_writes_are_gone_on_with() {
+    let bed = TestBed::new(options());
+    bed.files.set(|faults| faults.write_bytes_max = Some(7));
+    let log = bed.open();
+
+    append(&log, [batch(3), batch(2)].concat()).unwrap();
+
+    assert_eq!(log.log_end(), Offset(5));
+    read_all(&log, Offset(0));
+}
+
+#[test]
+fn a_write_that_fails_half_way_is_undone_with_its_sequences() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, batch_of(1, 0, 0, 2)).unwrap();
+    bed.files.set(|faults| faults.fail_write_after = Some(30));
+
+    let error = append(&log, batch_of(1, 0, 2, 2)).unwrap_err();
+
+    assert!(matches!(error, AppendError::Io { .. }), "{error}");
+    assert_eq!(log.health(), LogHealth::Ok);
+    let again = append(&log, batch_of(1, 0, 2, 2)).unwrap();
+    assert_eq!((again.base_offset, again.duplicate), (Offset(2), false));
+    read_all(&log, Offset(0));
+}
+
+#[test]
+fn a_failed_write_that_can_not_be_undone_fails_the_log() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    let listener = Arc::new(Listener::default());
+    log.set_listener(listener.clone());
+    append(&log, batch(2)).unwrap();
+    bed.files.set(|faults| {
+        faults.fail_write_after = Some(30);
+        faults.fail_cuts = true;
+    });
+
+    let error = append(&log, batch(2)).unwrap_err();
+
+    assert!(matches!(error, AppendError::Failed { .. }), "{error}");
+    assert!(matches!(
+        listener.wait_for_failure(),
+        LogHealth::Failed { .. }
+    ));
+    assert!(matches!(
+        append(&log, batch(2)),
+        Err(AppendError::Failed { .. })
+    ));
+    crash(log);
+    bed.files.set(|faults| faults.fail_cuts = false);
+    let log = bed.open();
+    assert_eq!(log.log_end(), Offset(2));
+    assert_eq!(append(&log, batch(2)).unwrap().base_offset, Offset(2));
+}
+
+#[test]
+fn a_failed_sync_fails_the_log_and_is_not_tried_again() {
+    let bed = TestBed::new(fsync());
+    let log = bed.open();
+    let listener = Arc::new(Listener::default());
+    log.set_listener(listener.clone());
+    append(&log, batch(2)).unwrap();
+    listener.wait_until_stable(Offset(2));
+    bed.files.set(|faults| faults.fail_syncs = true);
+
+    append(&log, batch(3)).unwrap();
+
+    assert!(matches!(
+        listener.wait_for_failure(),
+        LogHealth::Failed { .. }
+    ));
+    bed.files.set(|faults| faults.fail_syncs = false);
+    let syncs = bed.files.syncs();
+    assert!(matches!(
+        append(&log, batch(1)),
+        Err(AppendError::Failed { .. })
+    ));
+    assert_eq!(log.stable_end(), Offset(2));
+    log.close().unwrap();
+    assert_eq!(bed.files.syncs(), syncs);
+}
+
+#[test]
+fn what_a_failed_sync_left_in_doubt_is_cut_when_the_log_is_reopened() {
+    let bed = TestBed::new(fsync());
+    let log = bed.open();
+    let listener = Arc::new(Listener::default());
+    log.set_listener(listener.clone());
+    append(&log, batch_of(1, 0, 0, 2)).unwrap();
+    listener.wait_until_stable(Offset(2));
+    bed.files.set(|faults| faults.fail_syncs = true);
+    append(&log, batch_of(1, 0, 2, 3)).unwrap();
+    listener.wait_for_failure();
+    bed.files.set(|faults| faults.fail_syncs = false);
+    crash(log);
+
+    let log = bed.open();
+
+    assert_eq!((log.log_end(), log.stable_end()), (Offset(2), Offset(2)));
+    let again = append(&log, batch_of(1, 0, 2, 3)).unwrap();
+    assert_eq!((again.base_offset, again.duplicate), (Offset(2), false));
+    crash(log);
+    assert_eq!(bed.open().log_end(), Offset(5));
+}
+
+#[test]
+fn a_sync_that_can_not_be_done_at_opening_is_an_error() {
+    let bed = TestBed::new(fsync());
+    let log = bed.open();
+    append(&log, batch(2)).unwrap();
+    crash(log);
+    bed.files.set(|faults| faults.fail_syncs = true);
+
+    assert!(bed.try_open().is_err());
+}

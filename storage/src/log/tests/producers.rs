@@ -1,0 +1,160 @@
+//! Idempotent producers: what they sent twice, out of order, or through a SmartModule.
+
+use thalweg_types::{Durability, Offset};
+
+use crate::testing::{
+    NOW_MS, TestBed, append, append_with, batch, batch_of, crash, options, read_all, sequences,
+};
+use crate::{AppendError, LogOptions, MaintainError};
+
+#[test]
+fn a_duplicate_gets_its_first_offset_and_is_not_written() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    for sequence in [0, 10, 20] {
+        append(&log, batch_of(1, 0, sequence, 10)).unwrap();
+    }
+
+    let again = append(&log, batch_of(1, 0, 10, 10)).unwrap();
+
+    assert!(again.duplicate);
+    assert_eq!(
+        (again.base_offset, again.next_offset),
+        (Offset(10), Offset(20))
+    );
+    assert_eq!(log.log_end(), Offset(30));
+}
+
+#[test]
+fn a_gap_is_refused() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, batch_of(1, 0, 0, 10)).unwrap();
+
+    let error = append(&log, batch_of(1, 0, 11, 10)).unwrap_err();
+
+    assert!(
+        matches!(error, AppendError::OutOfOrderSequence { expected: 10, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn producers_are_known_after_a_crash_and_after_a_clean_restart() {
+    let bed = TestBed::new(LogOptions {
+        segment_bytes: 600,
+        ..options()
+    });
+    let log = bed.open();
+    for sequence in 0..20 {
+        append(&log, batch_of(1, 0, sequence * 5, 5)).unwrap();
+    }
+    crash(log);
+
+    let crashed = bed.open();
+    assert!(append(&crashed, batch_of(1, 0, 80, 5)).unwrap().duplicate);
+    assert!(append(&crashed, batch_of(1, 0, 101, 5)).is_err());
+    append(&crashed, batch_of(1, 0, 100, 5)).unwrap();
+    crashed.close().unwrap();
+
+    let log = bed.open();
+    let again = append(&log, batch_of(1, 0, 100, 5)).unwrap();
+    assert_eq!((again.duplicate, again.base_offset), (true, Offset(100)));
+    append(&log, batch_of(1, 0, 105, 5)).unwrap();
+}
+
+#[test]
+fn producers_are_found_in_the_batches_when_the_snapshot_is_lost() {
+    let bed = TestBed::new(LogOptions {
+        segment_bytes: 600,
+        ..options()
+    });
+    let log = bed.open();
+    append(&log, batch_of(7, 0, 0, 5)).unwrap();
+    for _ in 0..20 {
+        append(&log, batch(5)).unwrap();
+    }
+    log.close().unwrap();
+    std::fs::remove_file(bed.path().join("producers")).unwrap();
+
+    let log = bed.open();
+
+    assert!(append(&log, batch_of(7, 0, 0, 5)).unwrap().duplicate);
+}
+
+#[test]
+fn sequences_that_a_smartmodule_changed_survive_a_crash() {
+    for durability in [Durability::Memory, Durability::Fsync] {
+        let bed = TestBed::new(LogOptions {
+            durability,
+            ..options()
+        });
+        let log = bed.open();
+        let listener = std::sync::Arc::new(crate::testing::Listener::default());
+        log.set_listener(listener.clone());
+        // Ten records went in, three came out.
+        append_with(&log, batch_of(1, 0, 0, 3), |append| {
+            append.sequences = Some(sequences(1, 0, 9));
+        })
+        .unwrap();
+        listener.wait_until_stable(Offset(3));
+        crash(log);
+
+        let log = bed.open();
+
+        let again = append_with(&log, batch_of(1, 0, 0, 3), |append| {
+            append.sequences = Some(sequences(1, 0, 9));
+        });
+        assert!(again.unwrap().duplicate);
+        append(&log, batch_of(1, 0, 10, 5)).unwrap();
+    }
+}
+
+#[test]
+fn a_batch_that_a_smartmodule_emptied_counts_and_survives_a_crash() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, batch_of(1, 0, 0, 2)).unwrap();
+
+    let emptied = log.advance_producer(sequences(1, 2, 6), NOW_MS).unwrap();
+
+    assert_eq!(
+        (emptied.base_offset, emptied.next_offset),
+        (Offset(2), Offset(2))
+    );
+    crash(log);
+    let log = bed.open();
+    assert!(
+        log.advance_producer(sequences(1, 2, 6), NOW_MS)
+            .unwrap()
+            .duplicate
+    );
+    let gap = log
+        .advance_producer(sequences(1, 8, 9), NOW_MS)
+        .unwrap_err();
+    assert!(matches!(gap, MaintainError::Refused(_)), "{gap}");
+    append(&log, batch_of(1, 0, 7, 2)).unwrap();
+    assert_eq!(log.log_end(), Offset(4));
+}
+
+#[test]
+fn truncation_forgets_what_was_cut_and_keeps_the_rest() {
+    let bed = TestBed::new(LogOptions {
+        segment_bytes: 600,
+        ..options()
+    });
+    let log = bed.open();
+    for sequence in 0..20 {
+        append(&log, batch_of(1, 0, sequence * 5, 5)).unwrap();
+    }
+
+    log.truncate_to(Offset(40)).unwrap();
+
+    assert!(append(&log, batch_of(1, 0, 35, 5)).unwrap().duplicate);
+    assert!(append(&log, batch_of(1, 0, 45, 5)).is_err());
+    assert_eq!(
+        append(&log, batch_of(1, 0, 40, 5)).unwrap().base_offset,
+        Offset(40)
+    );
+    read_all(&log, Offset(0));
+}
