@@ -25,6 +25,9 @@ use crate::state::{Controller, spawn_reconciler};
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long clients may take to hang up when the SC stops.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// How many requests and watches one connection may have open.
 const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 
@@ -148,8 +151,8 @@ fn spawn_server(
     control: ControlService,
     tasks: &TaskGroup,
 ) {
-    tasks.spawn("grpc-server", |shutdown| {
-        Server::builder()
+    tasks.spawn("grpc-server", |shutdown| async move {
+        let serving = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
@@ -157,7 +160,16 @@ fn spawn_server(
             .add_service(ControlServer::new(control))
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(listener).with_nodelay(Some(true)),
-                shutdown.cancelled_owned(),
-            )
+                shutdown.clone().cancelled_owned(),
+            );
+        let patience = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(CLOSE_WAIT_MAX).await;
+        };
+        tokio::select! {
+            served = serving => served,
+            // Requests are done by then. What is left are clients that don't hang up.
+            () = patience => Ok(()),
+        }
     });
 }

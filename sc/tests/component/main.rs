@@ -1,0 +1,11 @@
+//! One SC with its real gRPC port on loopback, and SPUs that are played by the tests.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on stops")]
+
+mod failure;
+mod fake_spu;
+mod process;
+mod registration;
+mod restart;
+mod test_sc;
+mod topics;
+mod watching;
