@@ -11,8 +11,10 @@
 //! Locks are taken in this order and none is held while a callback runs: `sync_run`, `writer`,
 //! `queue`, then any one of the others.
 
+mod group;
 mod maintenance;
 mod open;
+mod queue;
 mod read;
 mod recovery;
 mod scrub;
@@ -29,8 +31,9 @@ use std::sync::{Arc, Mutex, RwLock};
 use thalweg_types::{LeaderEpoch, Offset};
 use tracing::{error, info, warn};
 
+use self::queue::AppendQueue;
 use self::sync::SyncState;
-use self::writer::{AppendQueue, WriterState};
+use self::writer::WriterState;
 use crate::checkpoint::Checkpoint;
 use crate::epoch_cache::EpochCache;
 use crate::files::LogFiles;

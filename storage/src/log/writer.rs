@@ -5,65 +5,21 @@
 //! anything is written; a write that fails is cut off again and its plan undone, so that the log
 //! is as it was.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::ops::Range;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use thalweg_record::{BATCH_HEADER_BYTES, BatchHeader, batch_prefix, batches};
+use thalweg_record::{BatchHeader, batch_prefix, batches};
 use thalweg_types::{Durability, LeaderEpoch, TimestampType};
 
 use super::Log;
-use crate::append::AppendDone;
+use super::group::{Finished, Group, Mark, Outcome, is_disk_full, sealed_header, write_all};
 use crate::batch_walk::BATCH_BYTES_MAX;
 use crate::files::LogFile;
 use crate::locks::{lock, write};
-use crate::producer_state::{Undo, Verdict};
-use crate::segment::{AppendedBatch, Segment, Tail};
-use crate::{Append, AppendError, Appended, FollowerAppend, LogOptions, ProducerSequences};
-
-/// How much one vectored write takes at most, but for a single larger append: enough to make the
-/// system call cheap, little enough to be in the processor's caches still.
-const GROUP_BYTES_MAX: usize = 4 << 20;
-
-/// How many buffers one vectored write takes (`IOV_MAX`).
-const WRITE_BUFFERS_MAX: usize = 1024;
-
-/// Where the checksum of a batch begins and what it covers.
-const CRC_BYTES: Range<usize> = 17..21;
-
-/// Appends that wait for the writer.
-#[derive(Default)]
-pub(super) struct AppendQueue {
-    appends: VecDeque<Append>,
-    bytes: usize,
-    is_scheduled: bool,
-    is_closed: bool,
-}
-
-impl AppendQueue {
-    /// Refuses everything from now on.
-    pub(super) const fn close(&mut self) {
-        self.is_closed = true;
-    }
-
-    /// Takes the next appends, up to about one write's worth.
-    fn take_group(&mut self) -> Vec<Append> {
-        let mut bytes = 0;
-        let mut group = Vec::new();
-        while let Some(next) = self.appends.front() {
-            bytes += next.batches.len();
-            if bytes > GROUP_BYTES_MAX && !group.is_empty() {
-                break;
-            }
-            group.extend(self.appends.pop_front());
-        }
-        let taken: usize = group.iter().map(|append| append.batches.len()).sum();
-        self.bytes -= taken;
-        group
-    }
-}
+use crate::producer_state::Verdict;
+use crate::segment::Segment;
+use crate::{Append, AppendError, Appended, FollowerAppend, ProducerSequences};
 
 /// What the writer keeps from one write to the next.
 #[derive(Default)]
@@ -74,109 +30,22 @@ pub(super) struct WriterState {
     prefixes: Vec<u8>,
 }
 
-/// Appends that were written or refused, and have yet to hear of it.
-#[derive(Default)]
-pub(super) struct Finished {
-    outcomes: Vec<Outcome>,
-    has_written: bool,
-    has_failed: bool,
-}
-
-struct Outcome {
-    done: AppendDone,
-    result: Result<Appended, AppendError>,
-}
-
-/// Batches planned for one write to one segment.
-struct Group {
-    segment: Arc<Segment>,
-    options: Arc<LogOptions>,
-    /// Where the write begins, and where it will end.
-    start: Tail,
-    end: Tail,
-    prefixes: Vec<u8>,
-    planned: Vec<PlannedBatch>,
-    undo: Vec<Undo>,
-    /// Whether sequences differ from what the batches say, so that a replay would not find them.
-    has_sequences: bool,
-    has_rolled: bool,
-    now_ms: i64,
-    /// Which outcomes depend on the write.
-    pending_from: usize,
-    finished: Finished,
-}
-
-struct PlannedBatch {
-    /// What replaces the first bytes of the batch, in `Group::prefixes`.
-    prefix: Range<usize>,
-    bytes: Bytes,
-    index: AppendedBatch,
-}
-
-/// How far a group was planned, to go back to.
-struct Mark {
-    end: Tail,
-    planned: usize,
-    undo: usize,
-}
-
 impl Log {
-    /// Queues batches for the partition's writer. `done` is called in every case: at once when
-    /// the log is closed, has failed, or too much is queued already.
-    pub fn submit(self: &Arc<Self>, append: Append) {
-        let (append, error) = match self.enqueue(append) {
-            Ok(false) => return,
-            Ok(true) => return self.threads.schedule_write(self),
-            Err(refused) => refused,
-        };
-        (append.done)(Err(error));
-    }
-
-    /// Returns whether the log has to be scheduled.
-    fn enqueue(&self, append: Append) -> Result<bool, (Append, AppendError)> {
-        if let Some(reason) = self.out_reason() {
-            return Err((append, AppendError::Failed { reason }));
-        }
-        let mut queue = lock(&self.queue);
-        if queue.is_closed {
-            return Err((append, AppendError::Closed));
-        }
-        let bytes = queue.bytes + append.batches.len();
-        if bytes > self.threads.options().queue_bytes && !queue.appends.is_empty() {
-            return Err((append, AppendError::QueueFull));
-        }
-        queue.bytes = bytes;
-        queue.appends.push_back(append);
-        Ok(!std::mem::replace(&mut queue.is_scheduled, true))
-    }
-
     /// Writes the next group of the queue. Called on a writer thread; returns whether there is
     /// more.
     pub(crate) fn write_queued(self: &Arc<Self>) -> bool {
         let finished = self.write_group(&mut lock(&self.writer));
         self.finish(finished);
-        let mut queue = lock(&self.queue);
-        queue.is_scheduled = !queue.appends.is_empty();
-        queue.is_scheduled
+        lock(&self.queue).has_more()
     }
 
     /// Writes all that is queued. What comes back must be given to `finish` without the lock.
     pub(super) fn write_all_queued(self: &Arc<Self>, writer: &mut WriterState) -> Vec<Finished> {
         let mut finished = Vec::new();
-        while !lock(&self.queue).appends.is_empty() {
+        while !lock(&self.queue).is_empty() {
             finished.push(self.write_group(writer));
         }
         finished
-    }
-
-    /// Answers all that is queued without a write: a bug has stopped the writer.
-    pub(crate) fn abandon_queue(&self) {
-        let abandoned = std::mem::take(&mut lock(&self.queue).appends);
-        for append in abandoned {
-            (append.done)(Err(AppendError::Failed {
-                reason: "a bug stopped its writer".to_owned(),
-            }));
-        }
     }
 
     /// Appends what a follower fetched, before it returns: offsets and epochs are as the leader
@@ -611,44 +480,6 @@ impl Log {
     }
 }
 
-impl Group {
-    fn mark(&self) -> Mark {
-        Mark {
-            end: self.end,
-            planned: self.planned.len(),
-            undo: self.undo.len(),
-        }
-    }
-
-    fn push(&mut self, prefix: Range<usize>, bytes: Bytes, header: &BatchHeader) {
-        let position = self.end.len_bytes;
-        self.end = Tail {
-            len_bytes: position + bytes.len() as u64,
-            next_offset: header.next_offset(),
-        };
-        self.planned.push(PlannedBatch {
-            prefix,
-            bytes,
-            index: AppendedBatch {
-                base_offset: header.base_offset,
-                position,
-                max_timestamp_ms: header.max_timestamp_ms,
-            },
-        });
-    }
-
-    fn buffers(&self) -> Vec<IoSlice<'_>> {
-        let mut buffers = Vec::with_capacity(self.planned.len() * 2);
-        for batch in &self.planned {
-            if !batch.prefix.is_empty() {
-                buffers.push(IoSlice::new(&self.prefixes[batch.prefix.clone()]));
-            }
-            buffers.push(IoSlice::new(&batch.bytes[batch.prefix.len()..]));
-        }
-        buffers
-    }
-}
-
 /// The sequences that a batch says itself; `None` when no idempotent producer wrote it.
 pub(super) fn sequences_of(header: &BatchHeader) -> Option<ProducerSequences> {
     if header.producer_id.0 < 0 || header.is_control() {
@@ -670,44 +501,4 @@ const fn check_size(batch_bytes: u64, limit_bytes: u64) -> Result<(), AppendErro
         });
     }
     Ok(())
-}
-
-/// A header as it goes to the disk, with the checksum of itself and the records after it.
-fn sealed_header(header: &BatchHeader, batch: &[u8]) -> [u8; BATCH_HEADER_BYTES] {
-    let mut bytes = header.encode();
-    let crc = crc32c::crc32c_append(
-        crc32c::crc32c(&bytes[CRC_BYTES.end..]),
-        &batch[BATCH_HEADER_BYTES..],
-    );
-    bytes[CRC_BYTES].copy_from_slice(&crc.to_be_bytes());
-    bytes
-}
-
-/// Writes all buffers, however few bytes the file takes at once.
-fn write_all(
-    file: &dyn LogFile,
-    mut buffers: Vec<IoSlice<'_>>,
-    mut position: u64,
-) -> io::Result<()> {
-    let mut left = buffers.as_mut_slice();
-    while !left.is_empty() {
-        let count = left.len().min(WRITE_BUFFERS_MAX);
-        let written = match file.write_vectored_at(&left[..count], position) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            written => written?,
-        };
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        position += written as u64;
-        IoSlice::advance_slices(&mut left, written);
-    }
-    Ok(())
-}
-
-fn is_disk_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
