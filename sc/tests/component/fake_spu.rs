@@ -152,11 +152,12 @@ impl FakeSpu {
     }
 
     pub(crate) fn partitions(&self) -> Vec<&Partition> {
-        let partition = |row| match row {
-            &Resource::Partition(ref partition) => Some(partition),
+        let rows = self.known.values();
+        rows.filter_map(|row| match row {
+            Resource::Partition(partition) => Some(partition),
             _ => None,
-        };
-        self.known.values().filter_map(partition).collect()
+        })
+        .collect()
     }
 
     pub(crate) fn topic(&self, name: &str) -> Option<&Topic> {
