@@ -38,7 +38,6 @@ cluster:
 
 # Other people's Kafka clients
 compat:
-    cargo xtask fetch
     cargo build --release --bins
     cargo test --release --package thalweg-tests-compat
 

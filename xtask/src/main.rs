@@ -16,8 +16,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask COMMAND
   demo   the tour: a cluster, 336,776 flights, five SmartModules (cargo demo)
   ci     everything that must hold before a change goes in (cargo ci)
-  tidy   the shape of the sources: head comments, lengths, names, links
-  fetch  what the tests against other people's clients need";
+  tidy   the shape of the sources: head comments, lengths, names, links";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -25,7 +24,6 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
-        ["fetch"] => ci::fetch(),
         _ => {
             report::complain(USAGE);
             return ExitCode::from(2);

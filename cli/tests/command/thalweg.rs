@@ -20,7 +20,7 @@ pub(crate) struct Outcome {
 impl Thalweg {
     pub(crate) fn new() -> Self {
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: tempfile::tempdir().expect("a temporary folder can be made"),
         }
     }
 
@@ -38,16 +38,19 @@ impl Thalweg {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
-        self.command(arguments).output().unwrap().into()
+        self.command(arguments)
+            .output()
+            .expect("the program was built")
+            .into()
     }
 }
 
 impl From<Output> for Outcome {
     fn from(output: Output) -> Self {
         Self {
-            status: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            status: output.status.code().expect("no signal ended it"),
+            stdout: String::from_utf8(output.stdout).expect("stdout is text"),
+            stderr: String::from_utf8(output.stderr).expect("stderr is text"),
         }
     }
 }

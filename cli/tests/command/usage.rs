@@ -8,8 +8,8 @@ use crate::thalweg::Thalweg;
 
 /// An address that nobody listens on.
 fn dead_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    listener.local_addr().expect("it is bound").to_string()
 }
 
 #[test]

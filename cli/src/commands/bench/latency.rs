@@ -88,7 +88,7 @@ impl Quantiles {
     fn of(mut samples: Vec<Duration>) -> Option<Self> {
         samples.sort_unstable();
         let last = samples.len().checked_sub(1)?;
-        let at = |per_mille: usize| samples[last * per_mille / 1000].as_secs_f64() * 1e3;
+        let at = |per_mille: usize| samples[last * per_mille / 1000].as_nanos() as f64 / 1e6;
         Some(Self {
             p50: at(500),
             p99: at(990),
