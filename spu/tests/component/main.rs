@@ -5,5 +5,6 @@ mod assignment;
 mod bad_input;
 mod disk;
 mod harness;
+mod real_sc;
 mod scripted_sc;
 mod without_sc;

@@ -53,13 +53,11 @@ async fn a_restart_is_a_new_incarnation_of_the_same_directory() {
     let (script, dir) = (Script::new(), tempfile::tempdir().unwrap());
     let sc = ScriptedSc::start(&script).await;
 
-    for _ in 0..2 {
-        start(&sc.address.to_string(), dir.path())
-            .await
-            .stop()
-            .await;
+    for life in 1..=2 {
+        let spu = start(&sc.address.to_string(), dir.path()).await;
+        script.wait_for_registrations(life).await;
+        spu.stop().await;
     }
-    script.wait_for_registrations(2).await;
 
     let registered = script.registered();
     assert!(registered[0].cluster_id.is_empty());
