@@ -152,3 +152,29 @@ async fn after_a_failure_the_next_write_opens_it_afresh_and_watchers_hear_what_i
     assert_eq!(second, first + 1);
     assert_eq!(watch.next().await, Some(WatchEvent::Snapshot(Vec::new())));
 }
+
+#[test]
+fn the_examples_of_the_format_page_are_rows() {
+    let page = include_str!("../../../docs/formats/sc-data-directory.md");
+    let examples = page.split("```json\n").skip(1);
+    let examples: Vec<_> = examples
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+
+    let mut keys = Vec::new();
+    for example in &examples[1..] {
+        let row: Resource = serde_json::from_str(example).unwrap();
+        let written: serde_json::Value = serde_json::to_value(&row).unwrap();
+        assert_eq!(
+            written,
+            serde_json::from_str::<serde_json::Value>(example).unwrap()
+        );
+        keys.push(row.key().to_string());
+    }
+
+    assert_eq!(keys, ["partition `flights-3`", "topic `flights`", "SPU 2"]);
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("sc.json"), examples[0]).unwrap();
+    let identity = directory::read_identity(directory.path()).unwrap().unwrap();
+    assert_eq!(identity.to_string(), "5f64ae2b-5a3c-4d3b-9d4e-31f4a3e9b1aa");
+}
