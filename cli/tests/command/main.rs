@@ -2,5 +2,6 @@
 
 mod local_cluster;
 mod profiles;
+mod real_cluster;
 mod thalweg;
 mod usage;

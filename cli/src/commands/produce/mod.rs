@@ -118,14 +118,17 @@ pub(crate) async fn run(arguments: ProduceArguments, context: &Context) -> Resul
         headers: &headers,
         partition: arguments.partition,
     };
-    if arguments.raw {
-        produce_whole(&producer, &form, input).await?;
+    let produced = if arguments.raw {
+        produce_whole(&producer, &form, input).await
     } else if input.is_interactive {
-        interactive::produce(&producer, &form, input).await?;
+        interactive::produce(&producer, &form, input).await
     } else {
-        produce_lines(&producer, &form, input).await?;
-    }
-    Ok(producer.close().await?)
+        produce_lines(&producer, &form, input).await
+    };
+    // What was read before a failure is delivered all the same.
+    let closed = producer.close().await;
+    produced?;
+    Ok(closed?)
 }
 
 /// Where records come from.
