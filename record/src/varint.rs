@@ -67,7 +67,7 @@ const fn unzigzag(raw: u64) -> i64 {
 }
 
 #[inline]
-const fn zigzag(value: i64) -> u64 {
+pub(crate) const fn zigzag(value: i64) -> u64 {
     (value << 1) as u64 ^ (value >> 63) as u64
 }
 

@@ -1,0 +1,3 @@
+//! Decodes the example of every page in `docs/formats`, a module for each page.
+
+mod record_batch;
