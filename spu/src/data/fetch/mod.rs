@@ -1,0 +1,362 @@
+//! Fetch: a long poll over partitions, plain or through SmartModules.
+//!
+//! A fetch goes in rounds: read what there is from every partition, answer if that is enough, else
+//! wait until one of them has more. Partitions that name a stream take part with what their chain
+//! has put out so far; all rounds together give one answer.
+//!
+//! Fetch sessions are refused by answering session 0, which every client takes as "none".
+
+mod chained;
+mod plain;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::select_all;
+use thalweg_storage::LogSlice;
+use thalweg_types::{Offset, PartitionIndex, TopicName};
+use thalweg_wire::messages::fetch_request::FetchPartition;
+use thalweg_wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use thalweg_wire::messages::{self, FetchRequest, FetchResponse};
+use thalweg_wire::{FetchPart, KafkaError, RequestHeader, encode_fetch_response, tags};
+
+use super::answer::{Answer, Piece};
+use super::connection::{ConnectionError, Shared};
+use super::list_offsets::known_epoch;
+use super::memory::Reservation;
+use super::refusal::Refusal;
+use super::router::Router;
+use crate::replica::Replica;
+use chained::ChainedFetch;
+
+/// The longest that an answer is waited for, whatever the client asks.
+const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// Transactions are out of sight until they are committed.
+const READ_COMMITTED: i8 = 1;
+
+/// The records of one partition's answer.
+#[derive(Debug)]
+enum Records {
+    None,
+    InFile(LogSlice),
+    /// One after the other.
+    InMemory(Vec<Bytes>),
+}
+
+impl Records {
+    fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::InFile(slice) => slice.len_bytes as usize,
+            Self::InMemory(pieces) => pieces.iter().map(Bytes::len).sum(),
+        }
+    }
+}
+
+/// One partition of the request, on its way through the rounds.
+struct Asked {
+    topic: Result<TopicName, Refusal>,
+    partition: FetchPartition,
+    /// What its stream has put out, when it names one.
+    chained: Option<ChainedFetch>,
+}
+
+/// What a round found for one partition.
+struct Found {
+    data: PartitionData,
+    records: Records,
+    /// There is no use in waiting for more.
+    is_final: bool,
+    /// More can be read at once, without waiting.
+    has_more: bool,
+    /// Whom to wait for, and beyond which offset.
+    wait: Option<(Arc<Replica>, Offset)>,
+}
+
+/// One round over all partitions.
+struct Round {
+    found: Vec<Found>,
+    bytes: usize,
+}
+
+pub(super) async fn answer(
+    router: &Router,
+    header: &RequestHeader,
+    request: FetchRequest,
+) -> Result<Answer, ConnectionError> {
+    if request.session_id != 0 || request.session_epoch > 0 {
+        let refused =
+            FetchResponse::default().with_error_code(KafkaError::FetchSessionIdNotFound.code());
+        return encode(header, &refused, Vec::new(), None);
+    }
+    let reservation = reserve_for_streams(&router.shared, &request).await;
+    let mut fetch = Fetch::new(router, &request);
+    let round = fetch.run().await;
+    let (response, records) = assemble(&request, round);
+    encode(header, &response, records, reservation)
+}
+
+/// What goes through SmartModules is put together in memory.
+async fn reserve_for_streams(shared: &Shared, request: &FetchRequest) -> Option<Reservation> {
+    let chained = request
+        .topics
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .filter(|partition| tags::stream_id(&partition.unknown_tagged_fields).is_some());
+    let bytes: usize = chained
+        .map(|partition| size(partition.partition_max_bytes))
+        .sum();
+    if bytes == 0 {
+        return None;
+    }
+    Some(
+        shared
+            .streamed
+            .reserve(bytes.min(bytes_max(shared, request)))
+            .await,
+    )
+}
+
+fn bytes_max(shared: &Shared, request: &FetchRequest) -> usize {
+    let allowed = usize::try_from(shared.context.options.fetch_bytes_max).unwrap_or(usize::MAX);
+    size(request.max_bytes).min(allowed)
+}
+
+/// A size that a client sent; a negative one is none.
+fn size(bytes: i32) -> usize {
+    usize::try_from(bytes).unwrap_or(0)
+}
+
+struct Fetch<'a> {
+    router: &'a Router,
+    asked: Vec<Asked>,
+    read_committed: bool,
+    bytes_min: usize,
+    bytes_max: usize,
+    /// On the monotonic clock.
+    deadline: Duration,
+}
+
+impl<'a> Fetch<'a> {
+    fn new(router: &'a Router, request: &FetchRequest) -> Self {
+        let shared = &router.shared;
+        let wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into());
+        let asked = request
+            .topics
+            .iter()
+            .flat_map(|topic| {
+                let name = TopicName::new(&topic.topic).map_err(Refusal::from);
+                topic.partitions.iter().map(move |partition| Asked {
+                    topic: name.clone(),
+                    chained: ChainedFetch::of(partition),
+                    partition: partition.clone(),
+                })
+            })
+            .collect();
+        let bytes_max = bytes_max(shared, request);
+        Self {
+            router,
+            asked,
+            read_committed: request.isolation_level == READ_COMMITTED,
+            bytes_min: size(request.min_bytes).min(bytes_max),
+            bytes_max,
+            deadline: shared.context.clock.monotonic() + wait.min(WAIT_MAX),
+        }
+    }
+
+    async fn run(&mut self) -> Round {
+        loop {
+            let round = self.round().await;
+            let is_enough = round.bytes >= self.bytes_min
+                || round.bytes >= self.bytes_max
+                || round.found.iter().any(|found| found.is_final)
+                || self.remaining_wait().is_zero()
+                || self.router.shared.shutdown.is_cancelled();
+            if is_enough {
+                return round;
+            }
+            if round.found.iter().any(|found| found.has_more) {
+                continue;
+            }
+            self.wait(&round).await;
+        }
+    }
+
+    fn remaining_wait(&self) -> Duration {
+        let now = self.router.shared.context.clock.monotonic();
+        self.deadline.saturating_sub(now)
+    }
+
+    /// Waits until one partition has more, or until time is up.
+    async fn wait(&self, round: &Round) {
+        let waits: Vec<_> = round
+            .found
+            .iter()
+            .filter_map(|found| found.wait.as_ref())
+            .map(|(replica, beyond)| replica.wait_for_data(*beyond).boxed())
+            .collect();
+        let more = async {
+            if waits.is_empty() {
+                std::future::pending().await
+            } else {
+                select_all(waits).await
+            }
+        };
+        // All of these are cancel-safe: they only watch.
+        tokio::select! {
+            _ = more => {}
+            () = tokio::time::sleep(self.remaining_wait()) => {}
+            () = self.router.shared.shutdown.cancelled() => {}
+        }
+    }
+
+    async fn round(&mut self) -> Round {
+        self.advance_chains().await;
+        let mut round = Round {
+            found: Vec::with_capacity(self.asked.len()),
+            bytes: 0,
+        };
+        for asked in &self.asked {
+            let room = self.bytes_max.saturating_sub(round.bytes);
+            let found = self.find(asked, room, round.bytes == 0).await;
+            round.bytes += found.records.len();
+            round.found.push(found);
+        }
+        round
+    }
+
+    /// Gives every chain some more input, at the same time.
+    async fn advance_chains(&mut self) {
+        let chains = self
+            .asked
+            .iter()
+            .filter(|asked| asked.chained.is_some())
+            .count();
+        if chains == 0 {
+            return;
+        }
+        let taken: usize = self
+            .asked
+            .iter()
+            .filter_map(|asked| asked.chained.as_ref())
+            .map(ChainedFetch::output_bytes)
+            .sum();
+        let share = self.bytes_max.saturating_sub(taken) / chains;
+        let router = self.router;
+        let deadline = self.deadline;
+        let advances = self.asked.iter_mut().filter_map(|asked| {
+            let chained = asked.chained.as_mut()?;
+            let topic = asked.topic.as_ref().ok()?;
+            Some(chained.advance(router, topic, &asked.partition, share, deadline))
+        });
+        futures::future::join_all(advances).await;
+    }
+
+    async fn find(&self, asked: &Asked, room: usize, is_first: bool) -> Found {
+        let data = PartitionData::default()
+            .with_partition_index(asked.partition.partition)
+            .with_aborted_transactions(self.read_committed.then(Vec::new));
+        let found = match (&asked.topic, &asked.chained) {
+            (Err(refusal), _) => Err(refusal.clone()),
+            (Ok(topic), None) => {
+                plain::read(&self.router.shared, topic, &asked.partition, room, is_first)
+                    .await
+                    .map(|read| read.into_found(data.clone()))
+            }
+            (Ok(topic), Some(chained)) => self.chained(topic, asked, chained, data.clone()),
+        };
+        found.unwrap_or_else(|refusal| Found {
+            data: data.with_error_code(refusal.code()).with_high_watermark(-1),
+            records: Records::None,
+            is_final: true,
+            has_more: false,
+            wait: None,
+        })
+    }
+
+    fn chained(
+        &self,
+        topic: &TopicName,
+        asked: &Asked,
+        chained: &ChainedFetch,
+        data: PartitionData,
+    ) -> Result<Found, Refusal> {
+        let replica = leader(&self.router.shared, topic, &asked.partition)?;
+        Ok(chained.found(replica, data))
+    }
+}
+
+/// The leader of a partition that is asked for.
+fn leader(
+    shared: &Shared,
+    topic: &TopicName,
+    asked: &FetchPartition,
+) -> Result<Arc<Replica>, Refusal> {
+    let epoch = known_epoch(asked.current_leader_epoch);
+    let leader = shared
+        .context
+        .replicas
+        .leader(topic, PartitionIndex(asked.partition), epoch)?;
+    Ok(leader)
+}
+
+/// Says how far the partition's log goes.
+fn with_ends(data: PartitionData, replica: &Replica, high_watermark: Offset) -> PartitionData {
+    data.with_high_watermark(high_watermark.0)
+        // There are no transactions: everything committed is stable.
+        .with_last_stable_offset(high_watermark.0)
+        .with_log_start_offset(replica.log().log_start().0)
+}
+
+/// Puts what was found under the topics of the request again.
+fn assemble(request: &FetchRequest, round: Round) -> (FetchResponse, Vec<Records>) {
+    let mut records = Vec::with_capacity(round.found.len());
+    let mut found = round.found.into_iter();
+    let responses = request
+        .topics
+        .iter()
+        .map(|topic| {
+            let partitions = found
+                .by_ref()
+                .take(topic.partitions.len())
+                .map(|found| {
+                    records.push(found.records);
+                    found.data
+                })
+                .collect();
+            FetchableTopicResponse::default()
+                .with_topic(messages::TopicName(topic.topic.0.clone()))
+                .with_partitions(partitions)
+        })
+        .collect();
+    (FetchResponse::default().with_responses(responses), records)
+}
+
+fn encode(
+    header: &RequestHeader,
+    response: &FetchResponse,
+    records: Vec<Records>,
+    reservation: Option<Reservation>,
+) -> Result<Answer, ConnectionError> {
+    let sizes: Vec<_> = records.iter().map(Records::len).collect();
+    let parts = encode_fetch_response(response, &sizes, header.api_version, header.correlation_id)
+        .map_err(|error| ConnectionError::Refused {
+            reason: error.to_string(),
+        })?;
+    let mut records: Vec<_> = records.into_iter().map(Some).collect();
+    let pieces = parts
+        .into_iter()
+        .flat_map(|part| match part {
+            FetchPart::Fields(fields) => vec![Piece::Bytes(fields)],
+            FetchPart::Records(index) => match records.get_mut(index).and_then(Option::take) {
+                Some(Records::InFile(slice)) => vec![Piece::File(slice)],
+                Some(Records::InMemory(pieces)) => pieces.into_iter().map(Piece::Bytes).collect(),
+                Some(Records::None) | None => Vec::new(),
+            },
+        })
+        .collect();
+    Ok(Answer::Frame(pieces, reservation))
+}

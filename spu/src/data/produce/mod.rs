@@ -1,0 +1,326 @@
+//! Produce: batches into the log.
+//!
+//! [`ProduceCall::begin`] checks the batches and hands them to the log before it returns, so that
+//! calls made one after the other are appended in that order; the future that it gives resolves
+//! when they are acknowledged. The records of a request are slices of the frame that it came in,
+//! all the way to the write.
+
+mod check;
+mod encoding;
+mod old_versions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
+use thalweg_storage::{Appended, ProducerSequences};
+use thalweg_types::{Offset, PartitionIndex, TopicName};
+use thalweg_wire::messages::ProduceRequest;
+use thalweg_wire::messages::produce_request::PartitionProduceData;
+use thalweg_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use thalweg_wire::{
+    DecodeError, KafkaError, RequestHeader, StreamFailure, decode_request, messages, tags,
+};
+
+use super::answer::Answer;
+use super::connection::{ConnectionError, Shared};
+use super::refusal::Refusal;
+use super::router::{Router, respond};
+use crate::replica::{Acks, Replica};
+
+/// The first version that holds batches of version 2, the only ones there are here.
+const OLDEST_VERSION: i16 = 3;
+/// The first version that says in words what is wrong.
+const MESSAGES_FROM: i16 = 8;
+
+/// A produce request that has been read.
+pub(super) struct ProduceCall {
+    header: RequestHeader,
+    request: ProduceRequest,
+}
+
+/// Why a partition's batch was not appended.
+#[derive(Debug)]
+pub(super) struct NotProduced {
+    refusal: Refusal,
+    /// The SmartModule that is to blame.
+    failure: Option<StreamFailure>,
+}
+
+impl<E: Into<Refusal>> From<E> for NotProduced {
+    fn from(refusal: E) -> Self {
+        Self {
+            refusal: refusal.into(),
+            failure: None,
+        }
+    }
+}
+
+/// What became of a partition's batch.
+struct Outcome {
+    index: i32,
+    produced: Result<Appended, NotProduced>,
+    log_start: Offset,
+}
+
+/// A batch that is on its way into the log.
+type Appending = BoxFuture<'static, Outcome>;
+
+/// A batch that may be appended.
+struct Prepared {
+    replica: Arc<Replica>,
+    /// Empty where a SmartModule let nothing pass.
+    batches: Bytes,
+    /// The producer's count, where a SmartModule changed it.
+    sequences: Option<ProducerSequences>,
+}
+
+impl ProduceCall {
+    pub(super) fn decode(header: RequestHeader, message: Bytes) -> Result<Self, DecodeError> {
+        let request = if header.api_version < OLDEST_VERSION {
+            old_versions::decode(message)?
+        } else {
+            decode_request(header.api_version, message)?
+        };
+        Ok(Self { header, request })
+    }
+
+    /// Hands the batches to the log. The future resolves when they are acknowledged as the
+    /// request asks.
+    pub(super) async fn begin(
+        self,
+        router: &Arc<Router>,
+    ) -> Result<BoxFuture<'static, Answer>, ConnectionError> {
+        let Self { header, request } = self;
+        let acks = acks(&request, &header);
+        let timeout = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
+        let mut topics = Vec::with_capacity(request.topic_data.len());
+        for topic in request.topic_data {
+            let name = TopicName::new(&topic.name).map_err(Refusal::from);
+            let mut appending = Vec::with_capacity(topic.partition_data.len());
+            for data in topic.partition_data {
+                let target = acks.clone().and_then(|acks| Ok((name.clone()?, acks)));
+                appending.push(begin_one(router, &header, target, data, timeout).await);
+            }
+            topics.push((topic.name, appending));
+        }
+        let wants_answer = request.acks != 0;
+        Ok(finish(header, topics, wants_answer).boxed())
+    }
+}
+
+/// What the request asks to wait for, if it may ask for that.
+fn acks(request: &ProduceRequest, header: &RequestHeader) -> Result<Acks, Refusal> {
+    if header.api_version < OLDEST_VERSION {
+        return Err(Refusal::new(
+            KafkaError::UnsupportedForMessageFormat,
+            "only record batches of version 2 are kept: use a client of Kafka 0.11 or newer",
+        ));
+    }
+    if request.transactional_id.is_some() {
+        return Err(Refusal::new(
+            KafkaError::TransactionalIdAuthorizationFailed,
+            "there are no transactions here: produce without a transactional id",
+        ));
+    }
+    match request.acks {
+        0 => Ok(Acks::None),
+        1 => Ok(Acks::Leader),
+        -1 => Ok(Acks::All),
+        other => Err(Refusal::new(
+            KafkaError::InvalidRequiredAcks,
+            format!("acks can be 0, 1 or -1 (all), not {other}"),
+        )),
+    }
+}
+
+/// Checks one partition's batch and submits it.
+async fn begin_one(
+    router: &Router,
+    header: &RequestHeader,
+    target: Result<(TopicName, Acks), Refusal>,
+    data: PartitionProduceData,
+    timeout: Duration,
+) -> Appending {
+    let index = data.index;
+    let prepared = match target {
+        Ok((topic, acks)) => prepare(router, header, &topic, data)
+            .await
+            .map(|prepared| (prepared, acks)),
+        Err(refusal) => Err(refusal.into()),
+    };
+    let (prepared, acks) = match prepared {
+        Ok(prepared) => prepared,
+        Err(refused) => {
+            return futures::future::ready(Outcome {
+                index,
+                produced: Err(refused),
+                log_start: Offset(-1),
+            })
+            .boxed();
+        }
+    };
+    let replica = prepared.replica;
+    let log_start = replica.log().log_start();
+    if prepared.batches.is_empty() {
+        let produced = note_emptied(&router.shared, &replica, prepared.sequences).await;
+        return futures::future::ready(Outcome {
+            index,
+            produced,
+            log_start,
+        })
+        .boxed();
+    }
+    // Submitted here and now, not when the future is first polled.
+    let append = replica.append(prepared.batches, prepared.sequences, acks, timeout);
+    async move {
+        Outcome {
+            index,
+            produced: append.await.map_err(NotProduced::from),
+            log_start,
+        }
+    }
+    .boxed()
+}
+
+/// Finds the leader, checks the batch, and brings it into the form in which it is kept.
+async fn prepare(
+    router: &Router,
+    header: &RequestHeader,
+    topic: &TopicName,
+    data: PartitionProduceData,
+) -> Result<Prepared, NotProduced> {
+    let shared = &router.shared;
+    let partition = PartitionIndex(data.index);
+    let replica = shared
+        .context
+        .replicas
+        .leader(topic, partition, None)
+        .map_err(Refusal::from)?;
+    let config = replica.config();
+    let records = data.records.unwrap_or_default();
+    check::shallow(&records, &config, header.api_version)?;
+    let (batches, sequences) = match tags::stream_id(&data.unknown_tagged_fields) {
+        None => (records, None),
+        Some(stream) => {
+            let stream = router
+                .streams
+                .get(stream, thalweg_wire::StreamPurpose::Produce)?;
+            let key = (topic.clone(), partition);
+            let _room = shared.streamed.reserve(records.len()).await;
+            let transformed = stream.transform(key, records).await?;
+            match transformed {
+                Ok(transformed) => (transformed.batches, transformed.sequences),
+                Err(failure) => {
+                    return Err(NotProduced {
+                        refusal: Refusal::new(
+                            KafkaError::Unknown(thalweg_wire::STREAM_FAILED),
+                            failure.to_string(),
+                        ),
+                        failure: Some(failure),
+                    });
+                }
+            }
+        }
+    };
+    let batches = encoding::as_kept(shared, batches, &config).await?;
+    Ok(Prepared {
+        replica,
+        batches,
+        sequences,
+    })
+}
+
+/// Nothing is appended, yet what the producer sends next follows on what it sent.
+async fn note_emptied(
+    shared: &Shared,
+    replica: &Replica,
+    sequences: Option<ProducerSequences>,
+) -> Result<Appended, NotProduced> {
+    let Some(sequences) = sequences else {
+        const NO_OFFSET: Offset = Offset(-1);
+        return Ok(Appended {
+            base_offset: NO_OFFSET,
+            next_offset: NO_OFFSET,
+            log_append_time_ms: None,
+            duplicate: false,
+        });
+    };
+    let log = Arc::clone(replica.log());
+    let now_ms = shared.context.clock.now_ms();
+    let noted = tokio::task::spawn_blocking(move || log.advance_producer(sequences, now_ms))
+        .await
+        .map_err(|_| Refusal::new(KafkaError::NotLeaderOrFollower, "the SPU is shutting down"))?;
+    Ok(noted.map_err(Refusal::from)?)
+}
+
+/// Waits for all of the request's batches and puts the answer together.
+async fn finish(
+    header: RequestHeader,
+    topics: Vec<(messages::TopicName, Vec<Appending>)>,
+    wants_answer: bool,
+) -> Answer {
+    let mut responses = Vec::with_capacity(topics.len());
+    let mut failed = None;
+    for (name, appending) in topics {
+        let outcomes = join_all(appending).await;
+        if let Some(Err(first)) = outcomes
+            .iter()
+            .map(|outcome| &outcome.produced)
+            .find(|p| p.is_err())
+        {
+            failed.get_or_insert_with(|| first.refusal.message.clone());
+        }
+        let partitions = outcomes
+            .into_iter()
+            .map(|outcome| outcome.into_response(header.api_version))
+            .collect();
+        responses.push(
+            TopicProduceResponse::default()
+                .with_name(name)
+                .with_partition_responses(partitions),
+        );
+    }
+    if !wants_answer {
+        // All that a producer without acknowledgements can notice is that the connection ends.
+        return match failed {
+            Some(reason) => Answer::HangUp(reason),
+            None => Answer::None,
+        };
+    }
+    let response = messages::ProduceResponse::default().with_responses(responses);
+    if header.api_version < OLDEST_VERSION {
+        return Answer::frame(old_versions::encode(&header, &response));
+    }
+    respond::<ProduceRequest>(&header, &response)
+        .unwrap_or_else(|error| Answer::HangUp(error.to_string()))
+}
+
+impl Outcome {
+    fn into_response(self, version: i16) -> PartitionProduceResponse {
+        let mut response = PartitionProduceResponse::default().with_index(self.index);
+        if version >= 5 {
+            response = response.with_log_start_offset(self.log_start.0);
+        }
+        match self.produced {
+            Ok(appended) => response
+                .with_base_offset(appended.base_offset.0)
+                .with_log_append_time_ms(appended.log_append_time_ms.unwrap_or(-1)),
+            Err(NotProduced { refusal, failure }) => {
+                response = response
+                    .with_error_code(refusal.code())
+                    .with_base_offset(-1)
+                    .with_log_append_time_ms(-1);
+                if version >= MESSAGES_FROM {
+                    response = response.with_error_message(Some(refusal.text()));
+                }
+                if let Some(failure) = failure.filter(|_| version >= 9) {
+                    tags::set_stream_failure(&mut response.unknown_tagged_fields, &failure);
+                }
+                response
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! A chain's error as the client is told of it.
+
+use bytes::Bytes;
+use thalweg_smartengine::ChainError;
+use thalweg_wire::StreamFailure;
+
+use crate::data::refusal::chain;
+
+pub(in crate::data) fn failure_of(error: &ChainError) -> StreamFailure {
+    let of_step = |step: &str, message: String| StreamFailure {
+        step: step.to_owned(),
+        offset: None,
+        key: None,
+        message,
+    };
+    match error {
+        ChainError::Guest {
+            step,
+            offset,
+            key,
+            message,
+        } => StreamFailure {
+            step: step.clone(),
+            offset: Some(*offset),
+            key: key.clone().map(Bytes::from),
+            message: message.clone(),
+        },
+        ChainError::Init { step, message } => {
+            of_step(step, format!("it refused to start: {message}"))
+        }
+        ChainError::Trapped { step, message } => of_step(step, format!("it crashed: {message}")),
+        ChainError::DeadlineExceeded { step, deadline_ms } => of_step(
+            step,
+            format!("it ran for more than {deadline_ms} ms in one call and was stopped"),
+        ),
+        ChainError::MemoryExceeded { step, limit_bytes } => of_step(
+            step,
+            format!("it needs more than the {limit_bytes} bytes of memory allowed"),
+        ),
+        ChainError::OutputExceeded { step, limit_bytes } => of_step(
+            step,
+            format!("it made more than the {limit_bytes} bytes of output allowed for one batch"),
+        ),
+        ChainError::BadOutput { step, reason } => {
+            of_step(step, format!("it answered garbage: {reason}"))
+        }
+        other => of_step("", chain(other)),
+    }
+}
