@@ -80,6 +80,13 @@ pub(crate) struct Guest {
     input: InputBuffer,
 }
 
+// SAFETY: all that a guest points to (instance, memory, tables, globals, host state) belongs to its
+// own store and is reached through `&mut Guest` alone, so it moves to another thread as a whole.
+// `Store` is not `Send` by itself because an embedder may put closures and environments into it
+// that are not; ours ([`HostState`], the refusal flag) are. What wasmer keeps for each thread (the
+// trap handler, the stack of active stores) it sets up and takes down within every call.
+unsafe impl Send for Guest {}
+
 /// The buffer that the guest allocated last.
 #[derive(Default, Clone, Copy)]
 struct InputBuffer {
