@@ -1,18 +1,23 @@
 //! Benchmarks of Thalweg beside its peers on this machine, turn by turn, in one run.
 //!
-//! `floor` measures the machine without a broker. Method and measured tables are in
-//! `docs/benchmarks.md`.
+//! `floor` measures the machine without a broker, `compare` the servers. Method and measured tables
+//! are in `docs/benchmarks.md`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+mod compare;
 mod floor;
+mod peers;
+mod process;
 mod stopwatch;
+mod table;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use compare::{Plan, compare};
 use floor::Sync;
 
 /// Benchmarks of Thalweg beside its peers.
@@ -33,11 +38,46 @@ enum Command {
         #[arg(long, default_value_t = 1024)]
         mebibytes: u64,
     },
+    /// Thalweg beside Apache Kafka and NATS JetStream, turn by turn. Needs a JDK, Maven and Go.
+    Compare {
+        /// Where data is written; the disk under it is what is measured.
+        #[arg(long, default_value = "target")]
+        dir: PathBuf,
+        /// How often each figure is measured; the median is printed.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Megabytes (2^20 bytes) of values that each throughput run moves.
+        #[arg(long, default_value_t = 1024)]
+        mebibytes: u64,
+        /// How long each latency run takes, in seconds.
+        #[arg(long, default_value_t = 10)]
+        latency_seconds: u64,
+        /// A filter that passes nothing, to measure consuming through it.
+        #[arg(long, value_name = "WASM")]
+        filter: Option<PathBuf>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Floor { dir, mebibytes } => print_floor(&dir, mebibytes << 20),
+        Command::Compare {
+            dir,
+            rounds,
+            mebibytes,
+            latency_seconds,
+            filter,
+        } => {
+            let table = compare(&Plan {
+                dir,
+                rounds,
+                bytes: mebibytes << 20,
+                latency_seconds,
+                filter,
+            })?;
+            println!("{table}");
+            Ok(())
+        }
     }
 }
 

@@ -1,0 +1,103 @@
+//! Apache Kafka, one node, KRaft.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Stdio;
+
+use super::{Durability, JavaTools};
+use crate::process::{ServerProcess, Usage, output};
+use crate::stopwatch::Stopwatch;
+
+/// A running broker.
+#[derive(Debug)]
+pub(crate) struct Kafka {
+    process: ServerProcess,
+    bootstrap: String,
+}
+
+impl Kafka {
+    /// Starts a broker with its data in `dir`, and waits until it answers.
+    pub(crate) fn start(java: &JavaTools, dir: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let [data, controller] = free_ports()?;
+        let bootstrap = format!("127.0.0.1:{data}");
+        let settings = format!(
+            "process.roles=broker,controller\n\
+             node.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\n\
+             listeners=PLAINTEXT://{bootstrap},CONTROLLER://127.0.0.1:{controller}\n\
+             controller.listener.names=CONTROLLER\n\
+             advertised.listeners=PLAINTEXT://{bootstrap}\n\
+             log.dirs={}\n\
+             offsets.topic.replication.factor=1\n\
+             offsets.topic.num.partitions=1\n\
+             group.initial.rebalance.delay.ms=0\n\
+             message.max.bytes=1048588\n",
+            dir.join("logs").display()
+        );
+        let file = dir.join("server.properties");
+        fs::write(&file, settings)?;
+        output(
+            java.command("kafka.tools.StorageTool")
+                .args(["format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"])
+                .arg(&file),
+        )?;
+        let child = java
+            .command("kafka.Kafka")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let kafka = Self {
+            process: ServerProcess::new(child),
+            bootstrap,
+        };
+        kafka.wait_until_ready(java)?;
+        Ok(kafka)
+    }
+
+    pub(crate) fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
+        self.process.usage()
+    }
+
+    /// The topic setting that asks for `durability`.
+    pub(crate) fn durability_setting(durability: Durability) -> &'static str {
+        match durability {
+            Durability::Memory => "flush.messages=9223372036854775807",
+            Durability::Fsync => "flush.messages=1",
+        }
+    }
+
+    fn wait_until_ready(&self, java: &JavaTools) -> anyhow::Result<()> {
+        let stopwatch = Stopwatch::start();
+        loop {
+            let list = ["--bootstrap-server", &self.bootstrap, "--list"];
+            let asked = output(
+                java.command("org.apache.kafka.tools.TopicCommand")
+                    .args(list),
+            );
+            match asked {
+                Ok(_) => return Ok(()),
+                Err(error) if stopwatch.elapsed().as_secs() > 60 => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Ports that were free a moment ago; Kafka can't choose its own and say which.
+fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+    let listeners: Vec<_> = (0..N)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}
