@@ -2,6 +2,7 @@
 
 mod appends;
 mod damage;
+mod documented;
 mod epochs;
 mod faults;
 mod lookups;

@@ -1,0 +1,92 @@
+//! The examples in `docs/formats` are what the code writes and reads.
+
+use std::path::Path;
+
+use thalweg_types::{LeaderEpoch, Offset};
+
+use crate::checkpoint::{Checkpoint, CleanShutdown};
+use crate::epoch_cache::EpochCache;
+use crate::files::StdFiles;
+use crate::producer_state::Producers;
+use crate::segment_index::{FileIndex, IndexPaths, IndexedSegment, MemoryIndex};
+use crate::testing::{NOW_MS, sequences};
+
+/// The bytes of a block ```` ```hex NAME ````, without what stands after `|`.
+fn example(page: &str, name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs/formats")
+        .join(page);
+    let text = std::fs::read_to_string(path).unwrap();
+    let block = text.split(&format!("```hex {name}\n")).nth(1).unwrap();
+    let lines = block.lines().take_while(|line| !line.starts_with("```"));
+    lines
+        .flat_map(|line| line.split('|').next().unwrap().split_whitespace())
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect()
+}
+
+#[test]
+fn the_small_files_are_as_documented() {
+    let checkpoint = Checkpoint {
+        high_watermark: Offset(7),
+        log_start: Offset(3),
+        clean: Some(CleanShutdown {
+            last_segment: Offset(5),
+            last_segment_bytes: 99,
+            log_end: Offset(8),
+        }),
+        sync_failed_at: None,
+    };
+    let mut epochs = EpochCache::default();
+    epochs.assign(LeaderEpoch(0), Offset(0));
+    epochs.assign(LeaderEpoch(2), Offset(10));
+    let mut producers = Producers::default();
+    producers.note(&sequences(7, 0, 9), Offset(100)..Offset(110), NOW_MS);
+
+    let page = "data-directory.md";
+    assert_eq!(checkpoint.encode(), example(page, "checkpoint"));
+    assert_eq!(epochs.encode(), example(page, "leader-epochs"));
+    assert_eq!(producers.encode(Offset(110)), example(page, "producers"));
+    assert_eq!(
+        Checkpoint::decode(&example(page, "checkpoint")).unwrap(),
+        checkpoint
+    );
+    assert_eq!(
+        EpochCache::decode(&example(page, "leader-epochs")).unwrap(),
+        epochs
+    );
+    let decoded = Producers::decode(&example(page, "producers")).unwrap();
+    assert_eq!(decoded, (producers, Offset(110)));
+}
+
+#[test]
+fn the_indexes_are_as_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let (offsets, times) = (folder.path().join("index"), folder.path().join("timeindex"));
+    let paths = IndexPaths {
+        offsets: &offsets,
+        times: &times,
+    };
+    let mut index = MemoryIndex::new(Offset(100), 4096);
+    index.observe(Offset(100), NOW_MS, 0);
+    index.observe(Offset(110), NOW_MS + 5, 4200);
+    let segment = IndexedSegment {
+        next_offset: Offset(120),
+        log_bytes: 8400,
+    };
+
+    index.store(&StdFiles, &paths, &segment).unwrap();
+
+    assert_eq!(
+        std::fs::read(&offsets).unwrap(),
+        example("segment.md", "index")
+    );
+    assert_eq!(
+        std::fs::read(&times).unwrap(),
+        example("segment.md", "timeindex")
+    );
+    let opened = FileIndex::open(&StdFiles, &paths, Offset(100), 8400)
+        .unwrap()
+        .unwrap();
+    assert_eq!(opened.load(4096).unwrap(), index);
+}
