@@ -51,7 +51,13 @@ pub enum ConsumeError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A SmartModule failed on a record, or could not be set up.
+    /// The SPU can't use the SmartModules: not wasm, no kind, a wrong ABI, `init` failed.
+    #[error("the SmartModules can't be used: {message}")]
+    SmartModulesRefused {
+        /// The SPU's words, with the module's name.
+        message: String,
+    },
+    /// A SmartModule failed on a record.
     #[error("SmartModule failed on partition `{partition}`: {message}")]
     SmartModule {
         /// The partition.
@@ -80,9 +86,10 @@ impl ConsumeError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownTopic { .. } | Self::UnknownPartition { .. } => ErrorCode::NotFound,
-            Self::OffsetOutOfRange { .. } | Self::SmartModule { .. } | Self::Refused { .. } => {
-                ErrorCode::InvalidRequest
-            }
+            Self::OffsetOutOfRange { .. }
+            | Self::SmartModulesRefused { .. }
+            | Self::SmartModule { .. }
+            | Self::Refused { .. } => ErrorCode::InvalidRequest,
             Self::Corrupt { .. } => ErrorCode::Corrupt,
             Self::Request(error) => error.code(),
         }

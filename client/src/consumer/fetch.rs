@@ -1,4 +1,4 @@
-//! One fetch: opens the streams that are missing, asks one SPU for many partitions, and waits.
+//! One fetch: opens the stream if it is missing, asks one SPU for many partitions, and waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,9 @@ pub(crate) struct Target {
     pub(crate) partition: PartitionIndex,
     pub(crate) position: Offset,
     pub(crate) leader_epoch: LeaderEpoch,
-    pub(crate) stream: Option<BoundStream>,
+    /// The stream that stands at `position`, if one does.
+    pub(crate) stands: Option<BoundStream>,
+    /// What to go on with where none does.
     pub(crate) accumulator: Option<Bytes>,
 }
 
@@ -31,8 +33,10 @@ pub(crate) struct Target {
 pub(crate) struct Fetched {
     /// The SPU that was asked.
     pub(crate) address: String,
-    /// The partitions that were asked for, with the streams that they have now.
-    pub(crate) targets: Vec<Target>,
+    /// What was asked for.
+    pub(crate) partitions: Vec<PartitionIndex>,
+    /// The stream that was used.
+    pub(crate) stream: Option<BoundStream>,
     pub(crate) outcome: Result<Vec<PartitionData>, FetchError>,
 }
 
@@ -41,75 +45,81 @@ pub(crate) struct Fetched {
 pub(crate) enum FetchError {
     Request(RequestError),
     /// The SPU refused the SmartModules. Its words.
-    Modules(PartitionIndex, String),
+    Modules(String),
 }
 
-/// Asks the SPU at `address` for `targets`. Resolves with records, or when the wait is over.
+/// Asks the SPU at `address` for `targets`, through `stream` if it still is on the connection.
+/// Resolves with records, or when the wait is over.
 pub(crate) async fn fetch(
     connections: Arc<Connections>,
     address: String,
     topic: TopicName,
-    mut targets: Vec<Target>,
+    targets: Vec<Target>,
+    mut stream: Option<BoundStream>,
     options: Arc<ConsumerOptions>,
 ) -> Fetched {
     let outcome = async {
         let connection = connections.get(&address).await;
         let connection = connection.map_err(FetchError::Request)?;
-        for target in &mut targets {
-            target.bind(&connection, &options).await?;
-        }
-        ask(&connection, &topic, &targets, &options)
+        bind(&mut stream, &connection, &options).await?;
+        ask(&connection, &topic, &targets, stream.as_ref(), &options)
             .await
             .map_err(FetchError::Request)
     };
     let outcome = outcome.await;
     Fetched {
         address,
-        targets,
+        partitions: targets.iter().map(|target| target.partition).collect(),
+        stream,
         outcome,
     }
 }
 
-impl Target {
-    /// Sees to it that the target's stream, if it needs one, is on `connection`.
-    async fn bind(
-        &mut self,
-        connection: &Arc<Connection>,
-        options: &ConsumerOptions,
-    ) -> Result<(), FetchError> {
-        let is_bound = self
-            .stream
-            .as_ref()
-            .is_some_and(|stream| Arc::ptr_eq(&stream.connection, connection));
-        if options.smartmodules.is_empty() || is_bound {
-            return Ok(());
-        }
-        let opened = open_stream(
-            connection,
-            StreamPurpose::Consume,
-            &options.smartmodules,
-            self.accumulator.clone(),
-            options.request_timeout,
-        );
-        let id = opened.await.map_err(|error| match error {
-            OpenStreamError::Refused(message) => FetchError::Modules(self.partition, message),
-            OpenStreamError::Request(error) => FetchError::Request(error),
-        })?;
-        self.stream = Some(BoundStream {
-            connection: Arc::clone(connection),
-            id,
-        });
-        Ok(())
+/// Sees to it that the stream, if one is needed, is on `connection`.
+async fn bind(
+    stream: &mut Option<BoundStream>,
+    connection: &Arc<Connection>,
+    options: &ConsumerOptions,
+) -> Result<(), FetchError> {
+    let is_bound = stream
+        .as_ref()
+        .is_some_and(|stream| Arc::ptr_eq(&stream.connection, connection));
+    if options.smartmodules.is_empty() || is_bound {
+        return Ok(());
     }
+    let opened = open_stream(
+        connection,
+        StreamPurpose::Consume,
+        &options.smartmodules,
+        options.accumulator.clone(),
+        options.request_timeout,
+    );
+    let id = opened.await.map_err(|error| match error {
+        OpenStreamError::Refused(message) => FetchError::Modules(message),
+        OpenStreamError::Request(error) => FetchError::Request(error),
+    })?;
+    *stream = Some(BoundStream {
+        connection: Arc::clone(connection),
+        id,
+    });
+    Ok(())
+}
 
-    fn to_wire(&self, options: &ConsumerOptions) -> FetchPartition {
+impl Target {
+    fn to_wire(&self, stream: Option<&BoundStream>, options: &ConsumerOptions) -> FetchPartition {
         let mut partition = FetchPartition::default()
             .with_partition(self.partition.0)
             .with_current_leader_epoch(self.leader_epoch.0)
             .with_fetch_offset(self.position.0)
             .with_partition_max_bytes(wire_bytes(options.partition_bytes_max));
-        if let Some(stream) = &self.stream {
-            tags::set_stream_id(&mut partition.unknown_tagged_fields, stream.id);
+        if let Some(stream) = stream {
+            let fields = &mut partition.unknown_tagged_fields;
+            tags::set_stream_id(fields, stream.id);
+            if let (Some(accumulator), false) =
+                (&self.accumulator, self.stands.as_ref() == Some(stream))
+            {
+                tags::set_accumulator(fields, accumulator.clone());
+            }
         }
         partition
     }
@@ -119,9 +129,10 @@ async fn ask(
     connection: &Arc<Connection>,
     topic: &TopicName,
     targets: &[Target],
+    stream: Option<&BoundStream>,
     options: &ConsumerOptions,
 ) -> Result<Vec<PartitionData>, RequestError> {
-    let partitions = targets.iter().map(|target| target.to_wire(options));
+    let partitions = targets.iter().map(|target| target.to_wire(stream, options));
     let topic = FetchTopic::default()
         .with_topic(StrBytes::from_string(topic.to_string()).into())
         .with_partitions(partitions.collect());

@@ -6,7 +6,7 @@
 //! and what an answer means for them are [`PartitionProgress`]'s. A failure ends the consumer with
 //! an error; leaders that move and connections that break don't.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::fetch::{FetchError, Fetched, Target, fetch};
-use super::progress::{Arrived, PartitionProgress};
+use super::progress::{Arrived, BoundStream, PartitionProgress};
 use super::start::position;
 use super::{ConsumeError, ConsumerOptions, OnOutOfRange};
 use crate::client::ClientCore;
@@ -63,6 +63,8 @@ pub(crate) struct Fetcher {
     ahead: Arc<Ahead>,
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Fetched> + Send>>>,
     busy_spus: HashSet<String>,
+    /// The stream on each SPU's connection, where SmartModules are used.
+    streams: HashMap<String, BoundStream>,
     /// The answer that told of a leader that turned out wrong.
     stale_answer: Option<u64>,
     retry_at: Option<Instant>,
@@ -103,6 +105,7 @@ impl Fetcher {
             ahead: Arc::clone(&ahead),
             under_way: FuturesUnordered::new(),
             busy_spus: HashSet::new(),
+            streams: HashMap::new(),
             stale_answer: None,
             retry_at: None,
             backoff: Backoff::new(RETRY),
@@ -187,7 +190,7 @@ impl Fetcher {
                     position: progress.position,
                     leader_epoch: leader
                         .map_or(thalweg_types::LeaderEpoch::UNKNOWN, |leader| leader.epoch),
-                    stream: progress.stream.clone(),
+                    stands: progress.stream.clone(),
                     accumulator: progress.accumulator.clone(),
                 }
             });
@@ -197,6 +200,7 @@ impl Fetcher {
                 address.to_owned(),
                 self.topic.clone(),
                 targets.collect(),
+                self.streams.get(address).cloned(),
                 Arc::clone(&self.options),
             )));
         }
@@ -208,23 +212,31 @@ impl Fetcher {
 
     async fn take_in(&mut self, fetched: Fetched) -> Result<(), ConsumeError> {
         self.busy_spus.remove(&fetched.address);
-        for target in fetched.targets {
-            if let Some(progress) = self.progress.get_mut(&target.partition) {
+        for partition in fetched.partitions {
+            if let Some(progress) = self.progress.get_mut(&partition) {
                 progress.is_fetching = false;
-                progress.stream = target.stream;
             }
+        }
+        if let Some(stream) = fetched.stream.clone() {
+            self.streams.insert(fetched.address.clone(), stream);
         }
         match fetched.outcome {
             Ok(partitions) => {
                 for answer in partitions {
-                    self.take_in_partition(answer).await?;
+                    let error = kafka_error(answer.error_code);
+                    if error == Some(KafkaError::Unknown(UNKNOWN_STREAM)) {
+                        self.streams.remove(&fetched.address);
+                        self.try_again_later(0);
+                    } else if let Some(error) = error {
+                        self.take_in_error(error, &answer).await?;
+                    } else {
+                        self.take_in_partition(answer, fetched.stream.as_ref())
+                            .await?;
+                    }
                 }
                 Ok(())
             }
-            Err(FetchError::Modules(partition, message)) => Err(ConsumeError::SmartModule {
-                partition: self.name(partition),
-                message,
-            }),
+            Err(FetchError::Modules(message)) => Err(ConsumeError::SmartModulesRefused { message }),
             Err(FetchError::Request(error)) => {
                 debug!(%error, topic = %self.topic, "fetch failed, will fetch again");
                 self.try_again_later(u64::MAX);
@@ -233,17 +245,19 @@ impl Fetcher {
         }
     }
 
-    async fn take_in_partition(&mut self, answer: PartitionData) -> Result<(), ConsumeError> {
+    async fn take_in_partition(
+        &mut self,
+        answer: PartitionData,
+        stream: Option<&BoundStream>,
+    ) -> Result<(), ConsumeError> {
         let partition = PartitionIndex(answer.partition_index);
-        if let Some(error) = kafka_error(answer.error_code) {
-            return self.take_in_error(partition, error, &answer).await;
-        }
         let name = self.name(partition);
         let Some(progress) = self.progress.get_mut(&partition) else {
             return Ok(());
         };
         self.backoff.reset();
         let fields = &answer.unknown_tagged_fields;
+        progress.stream = stream.cloned();
         if let Some(accumulator) = tags::accumulator(fields) {
             progress.accumulator = Some(accumulator);
         }
@@ -267,19 +281,12 @@ impl Fetcher {
 
     async fn take_in_error(
         &mut self,
-        partition: PartitionIndex,
         error: KafkaError,
         answer: &PartitionData,
     ) -> Result<(), ConsumeError> {
+        let partition = PartitionIndex(answer.partition_index);
         match error {
             KafkaError::OffsetOutOfRange => self.out_of_range(partition).await,
-            KafkaError::Unknown(UNKNOWN_STREAM) => {
-                if let Some(progress) = self.progress.get_mut(&partition) {
-                    progress.stream = None;
-                }
-                self.try_again_later(0);
-                Ok(())
-            }
             KafkaError::Unknown(STREAM_FAILED) => Err(ConsumeError::SmartModule {
                 partition: self.name(partition),
                 message: tags::stream_failure(&answer.unknown_tagged_fields).map_or_else(

@@ -19,9 +19,9 @@ pub(crate) struct PartitionProgress {
     pub(crate) position: Offset,
     /// Where to stop; `None` is never.
     end: Option<Offset>,
-    /// The stream that carries the consumer's SmartModules, on the connection that opened it.
+    /// The stream that stands at `position`, if one does.
     pub(crate) stream: Option<BoundStream>,
-    /// What an aggregate has come to at `position`.
+    /// What an aggregate has come to at `position`; `None` is what its stream was opened with.
     pub(crate) accumulator: Option<Bytes>,
     /// Whether a fetch of it is under way.
     pub(crate) is_fetching: bool,
@@ -29,11 +29,17 @@ pub(crate) struct PartitionProgress {
     pub(crate) turns: u64,
 }
 
-/// A stream, and the connection that it belongs to.
+/// A stream with the consumer's SmartModules, and the connection that it belongs to.
 #[derive(Debug, Clone)]
 pub(crate) struct BoundStream {
     pub(crate) connection: Arc<Connection>,
     pub(crate) id: StreamId,
+}
+
+impl PartialEq for BoundStream {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && Arc::ptr_eq(&self.connection, &other.connection)
+    }
 }
 
 /// Records that arrived: whole batches, and which of their records were asked for.
@@ -45,18 +51,13 @@ pub(crate) struct Arrived {
 }
 
 impl PartitionProgress {
-    pub(crate) fn new(
-        partition: PartitionIndex,
-        start: Offset,
-        end: Option<Offset>,
-        accumulator: Option<Bytes>,
-    ) -> Self {
+    pub(crate) fn new(partition: PartitionIndex, start: Offset, end: Option<Offset>) -> Self {
         Self {
             partition,
             position: start,
             end,
             stream: None,
-            accumulator,
+            accumulator: None,
             is_fetching: false,
             turns: 0,
         }
@@ -123,7 +124,7 @@ mod tests {
     }
 
     fn progress(start: i64, end: Option<i64>) -> PartitionProgress {
-        PartitionProgress::new(PartitionIndex(0), Offset(start), end.map(Offset), None)
+        PartitionProgress::new(PartitionIndex(0), Offset(start), end.map(Offset))
     }
 
     #[test]

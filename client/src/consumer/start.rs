@@ -39,13 +39,7 @@ async fn begin_partition(
 ) -> Result<PartitionProgress, ConsumeError> {
     let start = start_of(core, &partition, options).await?;
     let end = end_of(core, &partition, options).await?;
-    let accumulator = options.accumulator.clone();
-    Ok(PartitionProgress::new(
-        partition.partition,
-        start,
-        end,
-        accumulator,
-    ))
+    Ok(PartitionProgress::new(partition.partition, start, end))
 }
 
 /// Where a log begins or ends, as this consumer may see it.

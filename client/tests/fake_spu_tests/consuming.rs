@@ -1,0 +1,257 @@
+//! What a consumer does when things go wrong.
+
+use bytes::Bytes;
+use futures::StreamExt;
+use thalweg_client::{
+    ConsumeError, Consumer, ConsumerOptions, EndOffset, OnOutOfRange, SmartModuleInvocation,
+    StartOffset,
+};
+use thalweg_record::{BatchBuilder, BatchOptions};
+use thalweg_types::Offset;
+use thalweg_wire::StreamFailure;
+
+use crate::client;
+use crate::fake_spu::{FakeSpu, Fate, topic};
+
+/// An SPU whose log has batches of ten records, whose values are their offsets.
+async fn spu_with(batch_count: i64) -> FakeSpu {
+    let spu = FakeSpu::start().await;
+    for batch in 0..batch_count {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        for index in 0..10 {
+            let value = (batch * 10 + index).to_string();
+            builder.push(0, None, Some(value.as_bytes()), &[]).unwrap();
+        }
+        spu.state().append(&builder.build().unwrap());
+    }
+    spu
+}
+
+fn from(offset: i64) -> ConsumerOptions {
+    ConsumerOptions {
+        start: StartOffset::Offset(Offset(offset)),
+        end: EndOffset::LogEnd,
+        ..ConsumerOptions::default()
+    }
+}
+
+fn with_module(mut options: ConsumerOptions) -> ConsumerOptions {
+    options.smartmodules = vec![SmartModuleInvocation::wasm("late", &b"wasm"[..])];
+    options
+}
+
+async fn consumer(spu: &FakeSpu, options: ConsumerOptions) -> Consumer {
+    client(spu).await.consumer(&topic(), options).await.unwrap()
+}
+
+async fn offsets(mut consumer: Consumer) -> Result<Vec<i64>, ConsumeError> {
+    let mut offsets = Vec::new();
+    while let Some(batch) = consumer.next_batch().await? {
+        for record in batch.records() {
+            assert_eq!(record.value, Some(record.offset.to_string().as_bytes()));
+            offsets.push(record.offset.0);
+        }
+    }
+    Ok(offsets)
+}
+
+#[tokio::test]
+async fn a_consumer_begins_within_a_batch_and_ends_with_the_log() {
+    let spu = spu_with(5).await;
+    let consumer = consumer(&spu, from(13)).await;
+    assert_eq!(
+        offsets(consumer).await.unwrap(),
+        (13..50).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_skipped_or_seen_twice_when_connections_break_and_leaders_move() {
+    let spu = spu_with(20).await;
+    spu.state().fetch_fates = [
+        Fate::LostBefore,
+        Fate::Served,
+        Fate::Refused(6),
+        Fate::Refused(75),
+        Fate::Served,
+        Fate::LostAfter,
+        Fate::Served,
+        Fate::Refused(5),
+    ]
+    .into();
+
+    let consumer = consumer(&spu, from(0)).await;
+
+    assert_eq!(
+        offsets(consumer).await.unwrap(),
+        (0..200).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn start_and_end_can_be_counted_from_the_end() {
+    let spu = spu_with(3).await;
+    let mut options = from(0);
+    options.start = StartOffset::FromEnd(4);
+    assert_eq!(
+        offsets(consumer(&spu, options.clone()).await)
+            .await
+            .unwrap(),
+        [26, 27, 28, 29]
+    );
+
+    options.start = StartOffset::FromEnd(1000);
+    options.end = EndOffset::Offset(Offset(2));
+    assert_eq!(
+        offsets(consumer(&spu, options.clone()).await)
+            .await
+            .unwrap(),
+        [0, 1]
+    );
+
+    options.start = StartOffset::End;
+    options.end = EndOffset::LogEnd;
+    assert!(
+        offsets(consumer(&spu, options).await)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn records_come_one_by_one_from_the_stream() {
+    let spu = spu_with(2).await;
+    let records: Vec<_> = consumer(&spu, from(5)).await.collect().await;
+    let offsets: Vec<_> = records
+        .into_iter()
+        .map(|record| record.unwrap().offset.0)
+        .collect();
+    assert_eq!(offsets, (5..20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_start_that_is_gone_is_an_error_that_names_what_is_there_or_the_consumer_goes_on() {
+    let spu = spu_with(3).await;
+    spu.state().log_start = 10;
+
+    let error = offsets(consumer(&spu, from(3)).await).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "offset 3 of partition `flights-0` is out of range: the log holds 10 up to (not including) 30"
+    );
+
+    let mut options = from(3);
+    options.on_out_of_range = OnOutOfRange::Beginning;
+    let read = offsets(consumer(&spu, options).await).await.unwrap();
+    assert_eq!(read, (10..30).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_damaged_batch_is_reported_and_not_handed_out() {
+    let spu = spu_with(2).await;
+    let last = spu.state().log.len() - 5;
+    spu.state().log[last] ^= 0x40;
+    let mut consumer = consumer(&spu, from(0)).await;
+
+    assert_eq!(
+        consumer.next_batch().await.unwrap().unwrap().record_count(),
+        10
+    );
+    let error = consumer.next_batch().await.unwrap_err();
+
+    assert!(
+        matches!(
+            &error,
+            ConsumeError::Corrupt {
+                offset: Offset(10),
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(consumer.next_batch().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_smartmodule_that_passes_nothing_does_not_keep_the_consumer_from_its_end() {
+    let spu = spu_with(10).await;
+    spu.state().stream_step = 7;
+    let consumer = consumer(&spu, with_module(from(0))).await;
+    assert!(offsets(consumer).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn after_a_lost_connection_the_stream_is_opened_again_with_what_the_aggregate_had() {
+    let spu = spu_with(10).await;
+    spu.state().stream_step = 40;
+    spu.state().fetch_fates = [Fate::Served, Fate::LostBefore].into();
+    let mut options = with_module(from(0));
+    options.accumulator = Some(Bytes::from_static(b"initial"));
+
+    offsets(consumer(&spu, options).await).await.unwrap();
+
+    let state = spu.state();
+    assert_eq!(state.opened, vec![Some(Bytes::from_static(b"initial")); 2]);
+    let resumed =
+        |offset, accumulator: Option<&'static str>| (offset, accumulator.map(Bytes::from));
+    assert_eq!(
+        state.resumed_with,
+        [
+            resumed(0, None),
+            resumed(40, Some("sum to 40")),
+            resumed(80, None)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_smartmodule_that_fails_ends_the_consumer_with_its_words() {
+    let spu = spu_with(1).await;
+    spu.state().stream_failure = Some(StreamFailure {
+        step: "late".to_owned(),
+        offset: Some(Offset(4)),
+        key: None,
+        message: "no such column".to_owned(),
+    });
+    let error = offsets(consumer(&spu, with_module(from(0))).await)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("offset 4"), "{error}");
+    assert!(error.to_string().contains("no such column"), "{error}");
+
+    spu.state().open_stream_refusal = Some("`late` is not wasm".to_owned());
+    let error = offsets(consumer(&spu, with_module(from(0))).await)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("`late` is not wasm"), "{error}");
+}
+
+#[tokio::test]
+async fn reading_ahead_stops_at_its_bound() {
+    let spu = spu_with(50).await;
+    let mut options = from(0);
+    options.prefetch_bytes = 1;
+    let mut consumer = consumer(&spu, options).await;
+
+    let mut count = 0;
+    while let Some(batch) = consumer.next_batch().await.unwrap() {
+        count += batch.record_count();
+    }
+
+    assert_eq!(count, 500);
+}
+
+#[tokio::test]
+async fn unknown_topics_are_named() {
+    let spu = spu_with(1).await;
+    let error = client(&spu)
+        .await
+        .consumer(&"nowhere".parse().unwrap(), from(0))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ConsumeError::UnknownTopic { .. }),
+        "{error}"
+    );
+}
