@@ -14,6 +14,8 @@ mod directory;
 mod open_error;
 mod rows;
 
+use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
@@ -155,9 +157,7 @@ impl Shared {
         };
         if plan.counters != before {
             // On failure `engine` stays empty.
-            codec::persist(&open, &self.path, &plan).map_err(|error| StoreError::Failed {
-                reason: error.to_string(),
-            })?;
+            codec::persist(&open, &self.path, &plan).map_err(|error| failed(error.into()))?;
         }
         *engine = Some(open);
         let mut rows = self.rows.write().expect(NO_PANIC);
@@ -171,11 +171,9 @@ impl Shared {
 
     /// Opens sled again after a failure, and tells everyone what it holds.
     fn open_afresh(&self) -> Result<sled::Db, StoreError> {
-        let failed = |error: OpenError| StoreError::Failed {
-            reason: error.to_string(),
-        };
-        let engine = open_sled(&self.path, &self.options).map_err(failed)?;
-        let Contents { rows, counters } = codec::load(&engine, &self.path).map_err(failed)?;
+        let unopened = |error: OpenError| failed(error.into());
+        let engine = open_sled(&self.path, &self.options).map_err(unopened)?;
+        let Contents { rows, counters } = codec::load(&engine, &self.path).map_err(unopened)?;
         warn!(path = %self.path.display(), "opened the metadata store afresh after a failure");
         let mut held = self.rows.write().expect(NO_PANIC);
         *held = Rows::new(rows, counters);
@@ -255,6 +253,28 @@ impl Watcher {
         drop(rows);
         Some((snapshot, self))
     }
+}
+
+/// What a caller is told of `error`: all of its causes, and what to do about a full disk.
+fn failed(error: Box<dyn Error>) -> StoreError {
+    let mut reason = error.to_string();
+    let mut is_full = false;
+    let mut cause = Some(&*error as &dyn Error);
+    while let Some(error) = cause {
+        let io = match error.downcast_ref::<sled::Error>() {
+            Some(sled::Error::Io(io)) => Some(io),
+            _ => error.downcast_ref::<io::Error>(),
+        };
+        is_full |= io.is_some_and(|io| io.kind() == io::ErrorKind::StorageFull);
+        cause = error.source();
+        if let Some(cause) = cause {
+            reason = format!("{reason}: {cause}");
+        }
+    }
+    if is_full {
+        reason.push_str("; make room on the SC's disk, it then goes on by itself");
+    }
+    StoreError::Failed { reason }
 }
 
 /// Opens the rows' engine. The directory is ours: if sled finds its own file locked, a store that

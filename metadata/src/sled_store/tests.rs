@@ -154,6 +154,21 @@ async fn after_a_failure_the_next_write_opens_it_afresh_and_watchers_hear_what_i
 }
 
 #[test]
+fn a_full_disk_is_told_with_the_next_step() {
+    let full = || io::Error::from(io::ErrorKind::StorageFull);
+    let opening = OpenError::io(Path::new("/data"), full());
+
+    for error in [
+        failed(sled::Error::Io(full()).into()),
+        failed(opening.into()),
+    ] {
+        let said = error.to_string();
+        assert!(said.contains("no storage space"), "{said}");
+        assert!(said.contains("make room on the SC's disk"), "{said}");
+    }
+}
+
+#[test]
 fn the_examples_of_the_format_page_are_rows() {
     let page = include_str!("../../../docs/formats/sc-data-directory.md");
     let examples = page.split("```json\n").skip(1);
