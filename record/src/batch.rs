@@ -66,7 +66,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Checks the checksum and that the header agrees with itself, without a look at the records.
-    /// Holds for every batch of a log, also after compaction.
+    /// Holds for every batch of a log, also after compaction, and for what a SmartModule made of one.
     ///
     /// # Errors
     /// [`BatchError::Crc`], [`BatchError::Codec`] or [`BatchError::Header`].

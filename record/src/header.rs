@@ -236,7 +236,8 @@ impl BatchHeader {
             .then(|| next_sequence(self.base_sequence, self.last_offset_delta))
     }
 
-    /// Checks that the fields agree with one another. Gaps are allowed: compaction leaves them.
+    /// Checks that the fields agree with one another. There may be fewer records than offsets, as
+    /// compaction leaves gaps, and more, as a SmartModule makes several of one.
     ///
     /// # Errors
     /// [`BatchError::Codec`], or [`BatchError::Header`] with the field's name.
@@ -268,13 +269,9 @@ impl BatchHeader {
                 "offsets past it would overflow",
             );
         }
-        let count = i64::from(self.record_count);
-        if count < 0 || count > i64::from(self.last_offset_delta) + 1 {
-            return refuse(
-                "recordCount",
-                count,
-                "it must fit between the first and last offset",
-            );
+        if self.record_count < 0 {
+            let count = i64::from(self.record_count);
+            return refuse("recordCount", count, "there can't be fewer than none");
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! `tests/vectors` holds what `tests/compat/java-vectors` made: a batch, and beside it a text of
 //! what Java reads out of it.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the answer")]
 
 #[path = "java/description.rs"]
 mod description;

@@ -82,15 +82,14 @@ fn a_length_smaller_than_the_header_is_refused() {
 
 #[test]
 fn fields_that_contradict_one_another_are_named() {
-    let cases: [(&str, fn(&mut BatchHeader)); 6] = [
+    type Spoil = fn(&mut BatchHeader);
+    let cases: [(&str, Spoil); 4] = [
         ("baseOffset", |header| header.base_offset = Offset(-1)),
         ("baseOffset", |header| {
             header.base_offset = Offset(i64::MAX - 9);
         }),
         ("lastOffsetDelta", |header| header.last_offset_delta = -1),
         ("recordCount", |header| header.record_count = -1),
-        ("recordCount", |header| header.record_count = 11),
-        ("recordCount", |header| header.record_count = i32::MAX),
     ];
     for (name, spoil) in cases {
         let mut spoiled = header();
