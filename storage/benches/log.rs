@@ -2,10 +2,6 @@
 //!
 //! `cargo bench -p thalweg-storage`. The data goes to the system's temporary directory, so set
 //! `TMPDIR` to a folder on the disk that is of interest.
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};

@@ -25,7 +25,7 @@ mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use thalweg_types::{LeaderEpoch, Offset};
@@ -63,6 +63,10 @@ pub struct Log {
     segments: RwLock<Vec<Arc<Segment>>>,
     epochs: RwLock<Arc<EpochCache>>,
     producers: Mutex<Producers>,
+    /// How many snapshots of them were made.
+    producer_snapshots: AtomicU64,
+    /// The number of the snapshot that the `producers` file holds.
+    producers_written: Mutex<u64>,
     /// What the `checkpoint` file holds.
     checkpointed: Mutex<Checkpoint>,
 

@@ -257,6 +257,8 @@ pub(crate) struct Faults {
     pub(crate) fail_syncs: bool,
     /// Cutting files fails.
     pub(crate) fail_cuts: bool,
+    /// Replacing the small file of this name finds the disk full.
+    pub(crate) fail_replacing: Option<&'static str>,
     /// How many times files were synced.
     pub(crate) syncs: usize,
 }
@@ -283,6 +285,10 @@ impl LogFiles for FaultyFiles {
     }
 
     fn replace(&self, path: &Path, content: &[u8], sync: bool) -> io::Result<()> {
+        let failing = lock(&self.faults).fail_replacing;
+        if failing.is_some_and(|name| path.ends_with(name)) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         // No real sync: the tests' crashes are of the process.
         let _ = sync;
         StdFiles.replace(path, content, false)

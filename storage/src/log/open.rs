@@ -1,6 +1,7 @@
 //! Opens a log: what is on the disk becomes a [`Log`].
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
 use tracing::warn;
@@ -50,6 +51,8 @@ impl Log {
             segments: RwLock::new(recovered.segments),
             epochs: RwLock::new(Arc::new(recovered.epochs)),
             producers: Mutex::new(recovered.producers),
+            producer_snapshots: AtomicU64::default(),
+            producers_written: Mutex::default(),
             log_start: AtomicOffset::new(recovered.log_start),
             log_end: AtomicOffset::new(recovered.log_end),
             stable_end: AtomicOffset::new(recovered.log_end),

@@ -22,7 +22,7 @@ use crate::checked_file::Unusable;
 use crate::checkpoint::Checkpoint;
 use crate::epoch_cache::EpochCache;
 use crate::producer_state::Producers;
-use crate::segment::{Segment, SegmentContext, Tail, parse_segment_name};
+use crate::segment::{Segment, SegmentContext, Tail, parse_index_name, parse_segment_name};
 use crate::segment_index::MemoryIndex;
 use crate::{LogOptions, OpenError};
 
@@ -393,6 +393,7 @@ fn make_folder(context: &SegmentContext) -> Result<(), OpenError> {
 fn list_segments(folder: &Path) -> Result<Vec<(Offset, u64)>, OpenError> {
     let failed = failed_to("list", folder);
     let mut found = Vec::new();
+    let mut indexes = Vec::new();
     for entry in fs::read_dir(folder).map_err(&failed)? {
         let entry = entry.map_err(&failed)?;
         // A name that is no text can't be one of ours.
@@ -401,11 +402,22 @@ fn list_segments(folder: &Path) -> Result<Vec<(Offset, u64)>, OpenError> {
         };
         if let Some(base_offset) = parse_segment_name(&name) {
             found.push((base_offset, entry.metadata().map_err(&failed)?.len()));
+        } else if let Some(base_offset) = parse_index_name(&name) {
+            indexes.push((base_offset, entry.path()));
         } else if name.ends_with(".tmp") {
             fs::remove_file(entry.path()).map_err(failed_to("remove", &entry.path()))?;
         }
     }
     found.sort_unstable();
+    // A segment may be deleted while its index is being written.
+    for (base_offset, path) in indexes {
+        if found
+            .binary_search_by_key(&base_offset, |known| known.0)
+            .is_err()
+        {
+            fs::remove_file(&path).map_err(failed_to("remove", &path))?;
+        }
+    }
     Ok(found)
 }
 

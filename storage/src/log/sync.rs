@@ -13,7 +13,7 @@ use tracing::warn;
 use super::{EPOCHS_FILE, Log, PRODUCERS_FILE};
 use crate::checkpoint::Checkpoint;
 use crate::files::LogFile;
-use crate::locks::lock;
+use crate::locks::{lock, read};
 use crate::segment::Segment;
 
 /// What became of a sync.
@@ -23,6 +23,13 @@ pub(super) enum SyncOutcome {
     Failed,
     /// The log was out of use already.
     Refused,
+}
+
+/// The producers as they were at some moment, to be written to their file.
+pub(super) struct ProducerSnapshot {
+    /// Counts snapshots, so that an older one never replaces a newer.
+    number: u64,
+    content: Vec<u8>,
 }
 
 /// What is written and not yet synced.
@@ -36,7 +43,7 @@ pub(super) struct SyncState {
     /// Whether a segment was made whose name may not be on the disk.
     folder_is_dirty: bool,
     /// A snapshot of the producers to write once what it covers is synced.
-    producers: Option<Vec<u8>>,
+    producers: Option<ProducerSnapshot>,
     is_scheduled: bool,
     /// Whether more was written since the scheduled sync began.
     is_wanted_again: bool,
@@ -79,7 +86,7 @@ impl SyncState {
     }
 
     /// Hands over a snapshot of the producers as they are at the end of what was written.
-    pub(super) fn set_producers(&mut self, snapshot: Vec<u8>) {
+    pub(super) fn set_producers(&mut self, snapshot: ProducerSnapshot) {
         self.producers = Some(snapshot);
     }
 
@@ -141,9 +148,15 @@ impl Log {
                 sync.truncations,
             )
         };
-        if let Err(error) = self.sync_files(&dirty, folder_is_dirty, producers.as_deref()) {
+        if let Err(error) = self.sync_files(&dirty, folder_is_dirty) {
             self.sync_failed(&error);
             return SyncOutcome::Failed;
+        }
+        if let Some(snapshot) = producers
+            && let Err(error) = self.write_producers(&snapshot, true)
+        {
+            // The batches are safe. On a full disk the next snapshot may find room.
+            warn!(log = %self.folder.display(), %error, "failed to write the producers");
         }
         {
             let sync = lock(&self.sync);
@@ -159,7 +172,6 @@ impl Log {
         &self,
         dirty: &[(Arc<Segment>, Arc<dyn LogFile>)],
         folder_is_dirty: bool,
-        producers: Option<&[u8]>,
     ) -> std::io::Result<()> {
         // Oldest first, so that the log on the disk has no hole.
         for (_, file) in dirty {
@@ -167,10 +179,6 @@ impl Log {
         }
         if folder_is_dirty {
             self.files.sync_folder(&self.folder)?;
-        }
-        if let Some(snapshot) = producers {
-            let path = self.folder.join(PRODUCERS_FILE);
-            self.files.replace(&path, snapshot, true)?;
         }
         Ok(())
     }
@@ -193,9 +201,13 @@ impl Log {
 
     /// Writes the indexes of synced segments that take no more appends.
     fn seal_closed(&self, synced: &[(Arc<Segment>, Arc<dyn LogFile>)]) {
-        let active = self.active_segment();
+        let kept = {
+            let segments = read(&self.segments);
+            let active = segments.last().expect("a log has at least one segment");
+            segments[0].base_offset()..active.base_offset()
+        };
         for (segment, _) in synced {
-            if segment.base_offset() >= active.base_offset() {
+            if !kept.contains(&segment.base_offset()) {
                 continue;
             }
             // Without it the index is made again when it is next needed.
@@ -211,10 +223,27 @@ impl Log {
         self.files.replace(&path, &self.epochs().encode(), true)
     }
 
-    /// Writes the producers as they are.
+    /// The producers as they are. The caller holds `writer`, and nothing is planned.
+    pub(super) fn snapshot_producers(&self) -> ProducerSnapshot {
+        ProducerSnapshot {
+            number: self.producer_snapshots.fetch_add(1, Ordering::Relaxed) + 1,
+            content: lock(&self.producers).encode(self.log_end()),
+        }
+    }
+
+    /// Writes the producers as they are. The caller holds `writer`, and nothing is planned.
     pub(super) fn store_producers(&self, sync: bool) -> std::io::Result<()> {
-        let snapshot = lock(&self.producers).encode(self.log_end());
-        self.files
-            .replace(&self.folder.join(PRODUCERS_FILE), &snapshot, sync)
+        self.write_producers(&self.snapshot_producers(), sync)
+    }
+
+    /// Writes a snapshot, unless a newer one is written already.
+    fn write_producers(&self, snapshot: &ProducerSnapshot, sync: bool) -> std::io::Result<()> {
+        let mut written = lock(&self.producers_written);
+        if snapshot.number > *written {
+            let path = self.folder.join(PRODUCERS_FILE);
+            self.files.replace(&path, &snapshot.content, sync)?;
+            *written = snapshot.number;
+        }
+        Ok(())
     }
 }

@@ -189,7 +189,7 @@ impl Log {
             self.log_end(),
             interval_bytes,
         )?;
-        let snapshot = lock(&self.producers).encode(self.log_end());
+        let snapshot = self.snapshot_producers();
         write(&self.segments).push(Arc::clone(&new));
         {
             let mut sync = lock(&self.sync);
@@ -426,8 +426,7 @@ impl Log {
         self.note_room();
 
         let is_fsync = group.options.durability == Durability::Fsync;
-        let snapshot = (is_fsync && group.has_sequences)
-            .then(|| lock(&self.producers).encode(group.end.next_offset));
+        let snapshot = (is_fsync && group.has_sequences).then(|| self.snapshot_producers());
         {
             let mut sync = lock(&self.sync);
             sync.note_written(&group.segment, &file, group.end.next_offset);

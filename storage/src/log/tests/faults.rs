@@ -171,3 +171,34 @@ fn a_sync_that_can_not_be_done_at_opening_is_an_error() {
 
     assert!(bed.try_open().is_err());
 }
+
+#[test]
+fn an_index_without_its_segment_is_removed_at_opening() {
+    let bed = TestBed::new(options());
+    bed.open().close().unwrap();
+    let orphan = bed.path().join("00000000000000000777.index");
+    std::fs::write(&orphan, b"left over").unwrap();
+
+    bed.open();
+
+    assert!(!orphan.exists());
+}
+
+#[test]
+fn a_disk_too_full_for_the_producers_does_not_fail_the_log() {
+    let bed = TestBed::new(LogOptions {
+        segment_bytes: 100,
+        ..fsync()
+    });
+    let log = bed.open();
+    let listener = Arc::new(Listener::default());
+    log.set_listener(listener.clone());
+    append(&log, batch_of(1, 0, 0, 3)).unwrap();
+    bed.files
+        .set(|faults| faults.fail_replacing = Some("producers"));
+
+    append(&log, batch_of(1, 0, 3, 3)).unwrap();
+
+    listener.wait_until_stable(Offset(6));
+    assert_eq!(log.health(), LogHealth::Ok);
+}
