@@ -121,8 +121,13 @@ impl SendOrder {
     }
 
     /// Whether a new batch may be sent now.
+    ///
+    /// Never more than five beyond the oldest that is unsettled, also when those between have been
+    /// stored: the leader would forget the oldest, and take its repetition for a gap.
     pub(crate) fn may_start(&self) -> bool {
-        self.unsettled.len() < self.in_flight_max
+        let window = |oldest: &Unsettled| self.next_number - oldest.number.0;
+        let in_flight_max = self.in_flight_max as u64;
+        self.unsettled.front().map_or(0, window) < in_flight_max
             && self.unsettled.iter().all(|batch| batch.under_way)
             && !self.needs_identity()
     }

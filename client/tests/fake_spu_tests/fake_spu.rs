@@ -62,9 +62,6 @@ pub(crate) struct State {
     pub(crate) log: Vec<u8>,
     pub(crate) log_start: i64,
     pub(crate) log_end: i64,
-    /// Refused as out of order, by whoever broke the rules.
-    pub(crate) out_of_order_count: usize,
-    /// The most requests that were answered late, at once.
     pub(crate) produce_request_count: usize,
     /// The accumulators that streams were opened with.
     pub(crate) opened: Vec<Option<Bytes>>,
@@ -74,7 +71,15 @@ pub(crate) struct State {
     pub(crate) stream_step: i64,
     pub(crate) stream_failure: Option<StreamFailure>,
     pub(crate) open_stream_refusal: Option<String>,
-    producer: Option<(i64, i16, i32, VecDeque<(i32, i64)>)>,
+    producer: Option<KnownProducer>,
+}
+
+/// What the leader remembers of the one producer.
+struct KnownProducer {
+    epoch: i16,
+    next_sequence: i32,
+    /// Sequence and base offset of the last five batches.
+    recent: VecDeque<(i32, i64)>,
 }
 
 impl FakeSpu {
@@ -153,30 +158,31 @@ impl State {
         if header.producer_id.0 < 0 {
             return (0, self.append(bytes));
         }
-        let (id, epoch) = (header.producer_id.0, header.producer_epoch.0);
-        let known = self.producer.get_or_insert((id, epoch, 0, VecDeque::new()));
-        if epoch < known.1 {
+        let epoch = header.producer_epoch.0;
+        let fresh = || KnownProducer {
+            epoch,
+            next_sequence: 0,
+            recent: VecDeque::new(),
+        };
+        let known = self.producer.get_or_insert_with(fresh);
+        if epoch < known.epoch {
             return (47, -1);
         }
-        if epoch > known.1 {
-            *known = (id, epoch, 0, VecDeque::new());
+        if epoch > known.epoch {
+            *known = fresh();
         }
-        let (_, _, next, recent) = known;
-        if let Some((_, offset)) = recent
-            .iter()
-            .find(|(first, _)| *first == header.base_sequence)
-        {
+        let sequence = header.base_sequence;
+        if let Some((_, offset)) = known.recent.iter().find(|(first, _)| *first == sequence) {
             return (0, *offset);
         }
-        if header.base_sequence != *next {
-            self.out_of_order_count += 1;
+        if sequence != known.next_sequence {
             return (45, -1);
         }
-        *next = next_sequence(header.base_sequence, header.record_count);
+        known.next_sequence = next_sequence(sequence, header.record_count);
         let base_offset = self.log_end;
-        recent.push_back((header.base_sequence, base_offset));
-        if recent.len() > 5 {
-            recent.pop_front();
+        known.recent.push_back((sequence, base_offset));
+        if known.recent.len() > 5 {
+            known.recent.pop_front();
         }
         self.append(bytes);
         (0, base_offset)

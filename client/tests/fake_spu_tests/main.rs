@@ -1,4 +1,5 @@
 //! The client against an SPU that fails as the test says.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod consuming;
 mod fake_spu;

@@ -72,6 +72,22 @@ fn a_retry_keeps_its_sequence_and_those_delivered_meanwhile_are_left_out() {
 }
 
 #[test]
+fn nothing_is_sent_so_far_ahead_of_an_open_batch_that_the_leader_would_forget_it() {
+    let mut order = idempotent();
+    let (first, _) = order.start(1);
+    let rest: Vec<_> = (1..5).map(|_| order.start(1).0).collect();
+    order.settle(first, FAILED);
+    for number in rest {
+        order.settle(number, Attempt::Stored);
+    }
+
+    assert_eq!(sequences(&order.resume()), [(0, 0)]);
+    assert!(!order.may_start());
+    order.settle(first, Attempt::Stored);
+    assert!(order.may_start());
+}
+
+#[test]
 fn behind_a_refused_batch_those_out_of_order_are_numbered_anew_in_the_next_epoch() {
     let mut order = idempotent();
     let (first, _) = order.start(2);
@@ -246,6 +262,8 @@ fn fate() -> impl Strategy<Value = Fate> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
     /// Whatever happens to requests and answers, the log has no batch twice, keeps their order,
     /// and has every batch that was reported as delivered.
     #[test]
