@@ -259,6 +259,8 @@ pub(crate) struct Faults {
     pub(crate) fail_cuts: bool,
     /// Replacing the small file of this name finds the disk full.
     pub(crate) fail_replacing: Option<&'static str>,
+    /// How many times files were opened.
+    pub(crate) opens: usize,
     /// How many times files were synced.
     pub(crate) syncs: usize,
 }
@@ -268,6 +270,10 @@ impl FaultyFiles {
         change(&mut lock(&self.faults));
     }
 
+    pub(crate) fn opens(&self) -> usize {
+        lock(&self.faults).opens
+    }
+
     pub(crate) fn syncs(&self) -> usize {
         lock(&self.faults).syncs
     }
@@ -275,6 +281,7 @@ impl FaultyFiles {
 
 impl LogFiles for FaultyFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn LogFile>> {
+        lock(&self.faults).opens += 1;
         if mode == OpenMode::Create && lock(&self.faults).room_bytes == Some(0) {
             return Err(io::ErrorKind::StorageFull.into());
         }

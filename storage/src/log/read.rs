@@ -26,35 +26,59 @@ impl Log {
     /// # Errors
     /// When the offset is not in the log, or the bytes there are damaged or can't be read.
     pub fn read(&self, from: Offset, max_bytes: u32, until: Offset) -> Result<LogSlice, ReadError> {
+        loop {
+            let segment = self.segment_to_read(from)?;
+            let request = SliceRequest {
+                from,
+                max_bytes,
+                until: until.min(self.log_end()),
+            };
+            match self.read_segment(&segment, request) {
+                // Deleted since it was looked up: where the offset is now is another question.
+                Err(WalkError::Io(error))
+                    if error.kind() == io::ErrorKind::NotFound && !self.holds(&segment) => {}
+                Err(error) => return Err(self.read_failed(&segment, error)),
+                Ok(slice) => return Ok(slice),
+            }
+        }
+    }
+
+    fn segment_to_read(&self, from: Offset) -> Result<Arc<Segment>, ReadError> {
         if self.is_closed() {
             return Err(ReadError::Closed);
         }
         self.check_damage(from)?;
-        let log_end = self.log_end();
-        if from < self.log_start() || from > log_end {
+        if from < self.log_start() || from > self.log_end() {
             return Err(self.out_of_range(from));
         }
         let segment = self.segment_at(from);
         if segment.base_offset() > from {
             return Err(self.out_of_range(from));
         }
-        let request = SliceRequest {
-            from,
-            max_bytes,
-            until: until.min(log_end),
-        };
-        if from >= request.until {
-            return Ok(LogSlice {
-                file: Arc::clone(segment.file()?.handle()),
-                position: segment.tail().len_bytes,
-                len_bytes: 0,
-                base_offset: from,
-                next_offset: from,
-            });
+        Ok(segment)
+    }
+
+    fn read_segment(
+        &self,
+        segment: &Arc<Segment>,
+        request: SliceRequest,
+    ) -> Result<LogSlice, WalkError> {
+        if request.from < request.until {
+            return segment.slice(request, &self.epochs());
         }
-        segment
-            .slice(request, &self.epochs())
-            .map_err(|error| self.read_failed(from, &segment, error))
+        Ok(LogSlice {
+            file: Arc::clone(segment.file()?.handle()),
+            position: segment.tail().len_bytes,
+            len_bytes: 0,
+            base_offset: request.from,
+            next_offset: request.from,
+        })
+    }
+
+    /// Whether a segment is still part of the log.
+    pub(super) fn holds(&self, segment: &Arc<Segment>) -> bool {
+        let held = self.segment_at(segment.base_offset());
+        Arc::ptr_eq(&held, segment)
     }
 
     /// Whether a read from here has to verify bytes first, so that it belongs on a thread that
@@ -81,13 +105,19 @@ impl Log {
         }
         let log_start = self.log_start();
         for segment in self.segments_from(log_start) {
-            let from = segment.base_offset().max(log_start);
-            if from >= until {
+            if segment.base_offset() >= until {
                 break;
             }
-            let found = self
-                .search_segment(&segment, timestamp_ms, log_start)
-                .map_err(|error| self.read_failed(from, &segment, error))?;
+            let found = match self.search_segment(&segment, timestamp_ms, log_start) {
+                // Deleted since it was looked up, with all that might be found in it.
+                Err(WalkError::Io(error))
+                    if error.kind() == io::ErrorKind::NotFound && !self.holds(&segment) =>
+                {
+                    None
+                }
+                Err(error) => return Err(self.read_failed(&segment, error)),
+                Ok(found) => found,
+            };
             if let Some((offset, _)) = found {
                 return Ok(found.filter(|_| offset < until));
             }
@@ -131,19 +161,8 @@ impl Log {
     }
 
     /// What a failed walk means to the reader.
-    pub(super) fn read_failed(
-        &self,
-        from: Offset,
-        segment: &Arc<Segment>,
-        error: WalkError,
-    ) -> ReadError {
+    pub(super) fn read_failed(&self, segment: &Arc<Segment>, error: WalkError) -> ReadError {
         match error {
-            // Deleted by retention just now.
-            WalkError::Io(error)
-                if error.kind() == io::ErrorKind::NotFound && from < self.log_start() =>
-            {
-                self.out_of_range(from)
-            }
             WalkError::Io(error) => ReadError::Io(error),
             WalkError::Bad {
                 position,

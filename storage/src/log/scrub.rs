@@ -1,5 +1,7 @@
 //! Checks what lies on the disk, a little at a time, so that damage is found before it is needed.
 
+use std::io;
+
 use thalweg_types::Offset;
 
 use super::Log;
@@ -28,7 +30,13 @@ impl Log {
         let from = (*next).max(self.log_start());
         for segment in self.segments_from(from) {
             let tail = segment.tail();
-            let file = segment.file()?;
+            let file = match segment.file() {
+                // Deleted since it was looked up.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !self.holds(&segment) => {
+                    continue;
+                }
+                opened => opened?,
+            };
             let start = segment.floor(from)?;
             let mut walk =
                 BatchWalk::by_batches(&*file, start.position..tail.len_bytes, start.offset);
@@ -47,7 +55,7 @@ impl Log {
                         *next = tail.next_offset;
                         progress.damaged_at = Some(offset);
                         drop(next);
-                        self.read_failed(offset, &segment, error);
+                        self.read_failed(&segment, error);
                         return Ok(progress);
                     }
                 }

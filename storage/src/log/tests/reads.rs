@@ -134,3 +134,50 @@ fn many_segments_are_read_with_few_open_files() {
     // Four segments with their log and two index files, and what waits for a sync.
     assert!(open_files() <= 4 * 3 + 2, "{}", open_files());
 }
+
+#[test]
+fn readers_follow_while_batches_are_written_rolled_and_deleted() {
+    let bed = TestBed::new(LogOptions {
+        segment_bytes: 700,
+        retention_bytes: Some(5000),
+        durability: thalweg_types::Durability::Fsync,
+        ..options()
+    });
+    let log = bed.open();
+    let end = Offset(3000);
+
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut next = Offset(0);
+                while next < end {
+                    match log.read(next, 500, log.log_end()) {
+                        Ok(slice) => {
+                            let bytes = slice.read_bytes().unwrap();
+                            for batch in thalweg_record::batches(&bytes) {
+                                let batch = batch.unwrap();
+                                batch.validate_shallow().unwrap();
+                                let header = batch.header();
+                                assert!(header.base_offset <= next && header.next_offset() > next);
+                                next = header.next_offset();
+                            }
+                        }
+                        Err(ReadError::OutOfRange { log_start, .. }) => {
+                            assert!(log_start > next);
+                            next = log_start;
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+        for _ in 0..1000 {
+            let appended = append(&log, batch(3)).unwrap();
+            log.set_high_watermark(appended.next_offset);
+            log.apply_retention(crate::testing::NOW_MS).unwrap();
+        }
+    });
+
+    assert!(log.size_bytes() < 5000 + 700 * 2);
+    assert_eq!(log.health(), crate::LogHealth::Ok);
+}
