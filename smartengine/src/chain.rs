@@ -170,10 +170,11 @@ impl Chain {
         header: &BatchHeader,
         input: Passing<'a>,
     ) -> Result<Run<'a>, ChainError> {
-        let first_delta = match read_record(&input.section, &mut 0) {
-            Ok(first) if input.record_count > 0 => first.offset_delta,
-            _ => return Ok(Run::default()),
-        };
+        if input.record_count == 0 {
+            return Ok(Run::default());
+        }
+        let first = read_record(&input.section, &mut 0).map_err(|_| malformed(0))?;
+        let first_delta = first.offset_delta;
         let mut run = Run {
             passing: Some(input),
             ..Run::default()

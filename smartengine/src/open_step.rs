@@ -178,6 +178,8 @@ impl OpenStep {
     /// Checks the counts of an answer against the kind.
     fn check_answer(&self, answered: &Answered, input: &Passing<'_>) -> Result<(), ChainError> {
         if let Some(Failure::Call(message)) = &answered.failure {
+            // Most likely it could not read the records, which the log does not look into.
+            check_readable(input)?;
             return Err(ChainError::Trapped {
                 step: self.name.clone(),
                 message: message.clone(),
@@ -258,6 +260,15 @@ impl OpenStep {
         }
         Ok(passing)
     }
+}
+
+/// Checks that every record of the input parses.
+fn check_readable(input: &Passing<'_>) -> Result<(), ChainError> {
+    let mut position = 0;
+    for index in 0..input.record_count {
+        read_record(&input.section, &mut position).map_err(|_| malformed(index))?;
+    }
+    Ok(())
 }
 
 /// The offset deltas of the first and the last of the first `count` records.

@@ -1,0 +1,8 @@
+use thalweg_smartmodule::{Record, Result, smartmodule};
+
+#[smartmodule]
+fn keep(_: &Record) -> Result<bool> {
+    Ok(true)
+}
+
+fn main() {}

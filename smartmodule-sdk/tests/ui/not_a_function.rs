@@ -1,0 +1,6 @@
+use thalweg_smartmodule::smartmodule;
+
+#[smartmodule(filter)]
+struct Keep;
+
+fn main() {}
