@@ -17,7 +17,9 @@ mod topic_name;
 
 pub use epoch::{ControllerEpoch, Incarnation, LeaderEpoch, PartitionEpoch};
 pub use error_code::ErrorCode;
-pub use ids::{ClusterId, DirectoryId, PartitionId, PartitionIndex, SpuId, TopicId, TopicPartition};
+pub use ids::{
+    ClusterId, DirectoryId, PartitionId, PartitionIndex, SpuId, TopicId, TopicPartition,
+};
 pub use offset::Offset;
 pub use producer::{NO_SEQUENCE, ProducerEpoch, ProducerId, next_sequence};
 pub use resource_name::{InvalidName, ResourceName};
