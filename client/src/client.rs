@@ -181,3 +181,48 @@ impl ClientCore {
         self.options.request_timeout
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ProducerRecord, Watch};
+
+    fn assert_send<T: Send>(_: &T) {}
+
+    /// Never run: that it compiles says that every call may be made from any task.
+    #[expect(dead_code, reason = "only its types are looked at")]
+    async fn every_call_may_move_between_threads(
+        client: Client,
+        topic: TopicName,
+        producer: Producer,
+        mut consumer: Consumer,
+        mut watch: Watch,
+    ) {
+        assert_send(&Client::connect(ClientOptions::default()));
+        assert_send(&client.producer(&topic, ProducerOptions::default()));
+        assert_send(&client.consumer(&topic, ConsumerOptions::default()));
+        assert_send(&client.admin().describe_cluster());
+        assert_send(&client.admin().watch());
+        assert_send(&watch.next());
+        assert_send(&producer.send(ProducerRecord::default()));
+        assert_send(&producer.flush());
+        assert_send(&consumer.next_batch());
+    }
+
+    #[tokio::test]
+    async fn a_client_needs_an_address_that_can_be_one() {
+        let connect = |cluster: &str| Client::connect(ClientOptions::new(cluster));
+
+        assert!(matches!(connect("").await, Err(ConnectError::NoAddress)));
+        let error = connect("nowhere").await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`nowhere` is no address, write HOST:PORT"
+        );
+        let error = connect("127.0.0.1:1").await.unwrap_err().to_string();
+        assert!(
+            error.contains("can't reach the SC at `127.0.0.1:1`"),
+            "{error}"
+        );
+    }
+}
