@@ -170,5 +170,8 @@ fn connect_error_code(error: &ConnectError) -> ErrorCode {
 /// Whether a SmartModule is to blame.
 fn is_smartmodule_failure(error: &(dyn std::error::Error + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(ProduceError::SmartModule { .. }))
-        || matches!(error.downcast_ref(), Some(ConsumeError::SmartModule { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(ConsumeError::SmartModule { .. } | ConsumeError::SmartModulesRefused { .. })
+        )
 }
