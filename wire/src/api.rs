@@ -64,6 +64,17 @@ pub const ANNOUNCED: &[VersionRange] = &[
     VersionRange::new(ApiKey::DescribeCluster, 0, 1),
 ];
 
+/// What clients built on librdkafka are told of beside it. There are no consumer groups yet, but
+/// librdkafka compresses nothing with LZ4 unless it is told of this API.
+pub const FOR_LIBRDKAFKA: &[VersionRange] = &[VersionRange::new(ApiKey::FindCoordinator, 0, 2)];
+
+/// Whether a client that calls itself `software_name` in ApiVersions is built on librdkafka.
+#[must_use]
+pub fn is_librdkafka(software_name: &str) -> bool {
+    let name = software_name.to_ascii_lowercase();
+    name.contains("rdkafka") || name.starts_with("confluent-kafka")
+}
+
 /// What only Thalweg's own clients are told of.
 pub const EXTENSION: &[VersionRange] = &[
     VersionRange {
@@ -123,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_is_announced_has_a_shape_in_every_version() {
-        for range in ANNOUNCED.iter().chain(EXTENSION) {
+        for range in ANNOUNCED.iter().chain(EXTENSION).chain(FOR_LIBRDKAFKA) {
             assert!(
                 crate::shape::request_shape(range.key).is_some(),
                 "{range:?}"

@@ -11,7 +11,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, Request};
 use crate::api::header_versions;
 use crate::error::{DecodeError, EncodeError};
 use crate::header::RequestHeader;
-use crate::primitives::{Cursor, put_uvarint};
+use crate::primitives::{Cursor, Malformed, put_uvarint};
 use crate::shape::{self, Shape};
 
 /// A message that can be sent in a frame.
@@ -114,12 +114,18 @@ fn framed(
 }
 
 /// Reads the message of a request, which [`decode_request_header`](crate::decode_request_header)
-/// has separated from its header.
+/// has separated from its header. Bytes that follow it are ignored, as Kafka's brokers do.
 ///
 /// # Errors
 /// When it is malformed, or claims more than it holds.
 pub fn decode_request<R: ApiRequest>(version: i16, message: Bytes) -> Result<R, DecodeError> {
-    decode(R::KEY, version, message, shape::request_shape(R::KEY))
+    decode(
+        R::KEY,
+        version,
+        message,
+        shape::request_shape(R::KEY),
+        |shape, message| shape.check_start(message, version).map(drop),
+    )
 }
 
 /// Reads the correlation id at the head of a response frame.
@@ -151,7 +157,13 @@ pub fn decode_response<R: ApiRequest>(
         reason,
     })?;
     let message = frame.slice(message_position..);
-    decode(R::KEY, version, message, shape::response_shape(R::KEY))
+    decode(
+        R::KEY,
+        version,
+        message,
+        shape::response_shape(R::KEY),
+        |shape, message| shape.check(message, version).map(drop),
+    )
 }
 
 fn decode<M: ApiMessage>(
@@ -159,11 +171,12 @@ fn decode<M: ApiMessage>(
     version: i16,
     mut message: Bytes,
     shape: Option<&Shape>,
+    check: impl FnOnce(&Shape, &[u8]) -> Result<(), Malformed>,
 ) -> Result<M, DecodeError> {
     shape
         .ok_or_else(|| "unknown API".to_owned())
-        .and_then(|shape| shape.check(&message, version))
-        .and_then(|_| M::decode_message(&mut message, version))
+        .and_then(|shape| check(shape, &message))
+        .and_then(|()| M::decode_message(&mut message, version))
         .map_err(|reason| DecodeError {
             api_key,
             version,

@@ -6,8 +6,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// The largest frame that is read unless told otherwise, in bytes.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
 
-/// How much is read at once while no large frame is expected, in bytes.
-const READ_BYTES: usize = 8 << 10;
+/// How much is read at once while no larger frame is expected, in bytes. A frame up to this size
+/// costs no memory beside the reader's own buffer.
+pub const SMALL_FRAME_BYTES: usize = 8 << 10;
 
 /// Why no frame could be read. The connection is of no use afterwards.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +106,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let Some(length) = self.next_length().await? else {
             return Err(FrameError::Truncated);
         };
-        let frame = if length <= READ_BYTES {
+        let frame = if length <= SMALL_FRAME_BYTES {
             while self.buffered.len() < length {
                 if self.read_some().await? == 0 {
                     return Err(FrameError::Truncated);
@@ -137,7 +138,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     async fn read_some(&mut self) -> Result<usize, FrameError> {
         // A fresh buffer when all is consumed, so that small frames don't pin a used-up one.
-        self.buffered.reserve(READ_BYTES);
+        self.buffered.reserve(SMALL_FRAME_BYTES);
         Ok(self.source.read_buf(&mut self.buffered).await?)
     }
 }

@@ -25,8 +25,8 @@ mod stream;
 pub mod tags;
 
 pub use api::{
-    ANNOUNCED, CLOSE_STREAM_KEY, EXTENSION, HeaderVersions, OPEN_STREAM_KEY, THALWEG_SOFTWARE_NAME,
-    VersionRange, header_versions,
+    ANNOUNCED, CLOSE_STREAM_KEY, EXTENSION, FOR_LIBRDKAFKA, HeaderVersions, OPEN_STREAM_KEY,
+    THALWEG_SOFTWARE_NAME, VersionRange, header_versions, is_librdkafka,
 };
 pub use bytes::{Bytes, BytesMut};
 pub use call::{
@@ -38,7 +38,7 @@ pub use error::{
     UNKNOWN_STREAM, error_code_of, kafka_error,
 };
 pub use fetch_frame::{FetchPart, encode_fetch_response};
-pub use frame::{FRAME_BYTES_MAX, FrameError, FrameReader};
+pub use frame::{FRAME_BYTES_MAX, FrameError, FrameReader, SMALL_FRAME_BYTES};
 pub use header::{RequestHeader, decode_request_header};
 pub use kafka_protocol::messages;
 pub use kafka_protocol::protocol::{Request, StrBytes};

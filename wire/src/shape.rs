@@ -51,13 +51,26 @@ enum Kind {
 }
 
 impl Shape {
-    /// Walks `message` and returns how many elements it has in all.
+    /// Walks `message` and returns how many elements it has in all. Nothing may follow it.
     ///
     /// # Errors
-    /// When it claims more than it holds, or has more than [`ELEMENTS_MAX`] elements.
+    /// When it claims more or less than it holds, or has more than [`ELEMENTS_MAX`] elements.
     pub fn check(&self, message: &[u8], version: i16) -> Result<usize, Malformed> {
+        match self.check_start(message, version)? {
+            (elements, 0) => Ok(elements),
+            (_, extra) => Err(format!("{extra} bytes follow the message")),
+        }
+    }
+
+    /// Walks the message at the start of `bytes`, and returns how many elements it has in all and
+    /// how many bytes follow it. Kafka's brokers let bytes follow a request, and librdkafka relies
+    /// on it: where it asks for the metadata of all topics it leaves three bytes too many behind.
+    ///
+    /// # Errors
+    /// When it claims more than there is, or has more than [`ELEMENTS_MAX`] elements.
+    pub fn check_start(&self, bytes: &[u8], version: i16) -> Result<(usize, usize), Malformed> {
         let mut walk = Walk {
-            cursor: Cursor::new(message),
+            cursor: Cursor::new(bytes),
             version,
             is_flexible: version >= self.flexible_from,
             elements: 0,
@@ -66,10 +79,7 @@ impl Shape {
         if walk.is_flexible {
             walk.tagged_fields(self.tagged_arrays)?;
         }
-        match walk.cursor.remaining() {
-            0 => Ok(walk.elements),
-            extra => Err(format!("{extra} bytes follow the message")),
-        }
+        Ok((walk.elements, walk.cursor.remaining()))
     }
 }
 

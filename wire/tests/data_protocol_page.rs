@@ -7,8 +7,8 @@ use thalweg_types::Offset;
 use thalweg_wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use thalweg_wire::messages::{FetchRequest, FetchResponse};
 use thalweg_wire::{
-    ANNOUNCED, EXTENSION, ModuleSource, OpenStreamRequest, OpenStreamResponse, StreamId,
-    StreamPurpose, StreamStep, decode_request, decode_request_header, decode_response,
+    ANNOUNCED, EXTENSION, FOR_LIBRDKAFKA, ModuleSource, OpenStreamRequest, OpenStreamResponse,
+    StreamId, StreamPurpose, StreamStep, decode_request, decode_request_header, decode_response,
     encode_request, encode_response, tags,
 };
 
@@ -93,7 +93,7 @@ fn the_tagged_fields_stand_at_the_end_of_the_partition() {
 
 #[test]
 fn the_table_of_apis_is_what_is_announced() {
-    for range in ANNOUNCED.iter().chain(EXTENSION) {
+    for range in ANNOUNCED.iter().chain(EXTENSION).chain(FOR_LIBRDKAFKA) {
         let versions = if range.min == range.max {
             range.min.to_string()
         } else {

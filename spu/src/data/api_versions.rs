@@ -7,8 +7,8 @@ use bytes::Bytes;
 use thalweg_wire::messages::api_versions_response::ApiVersion;
 use thalweg_wire::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 use thalweg_wire::{
-    ANNOUNCED, EXTENSION, KafkaError, RequestHeader, THALWEG_SOFTWARE_NAME, VersionRange,
-    decode_request,
+    ANNOUNCED, EXTENSION, FOR_LIBRDKAFKA, KafkaError, RequestHeader, THALWEG_SOFTWARE_NAME,
+    VersionRange, decode_request, is_librdkafka,
 };
 
 use super::answer::Answer;
@@ -35,9 +35,12 @@ pub(super) fn answer(header: &RequestHeader, message: Bytes) -> Result<Answer, C
         return respond::<ApiVersionsRequest>(&oldest, &response);
     }
     let request: ApiVersionsRequest = decode_request(header.api_version, message)?;
-    let is_ours = request.client_software_name.as_str() == THALWEG_SOFTWARE_NAME;
-    let extension = EXTENSION.iter().filter(|_| is_ours);
-    let api_keys = ANNOUNCED.iter().chain(extension).map(told).collect();
+    let extra = match request.client_software_name.as_str() {
+        THALWEG_SOFTWARE_NAME => EXTENSION,
+        name if is_librdkafka(name) => FOR_LIBRDKAFKA,
+        _ => &[],
+    };
+    let api_keys = ANNOUNCED.iter().chain(extra).map(told).collect();
     respond::<ApiVersionsRequest>(
         header,
         &ApiVersionsResponse::default().with_api_keys(api_keys),

@@ -14,7 +14,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use thalweg_runtime::CancellationToken;
-use thalweg_wire::{DecodeError, FrameError, FrameReader, RequestHeader, decode_request_header};
+use thalweg_wire::{
+    DecodeError, FrameError, FrameReader, RequestHeader, SMALL_FRAME_BYTES, decode_request_header,
+};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
@@ -30,6 +32,13 @@ const IN_FLIGHT_MAX: usize = 64;
 /// How long the rest of a request may take once its beginning has come, beside a second for
 /// every MiB: a client that stalls must not keep the memory that was reserved for it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many bytes of small requests may wait in a connection's queue. They come out of a budget of
+/// the connection's own: clients that send questions and take no answers must not use up the
+/// memory that others need.
+const SMALL_REQUESTS_BYTES: u64 = 32 << 10;
+/// How long a client may take nothing of an answer that is ready: what the answer holds is wanted
+/// elsewhere.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long answers that are on their way may take when the SPU shuts down.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -123,20 +132,14 @@ impl Connection {
     pub(super) async fn serve(self, shutdown: CancellationToken) -> Result<(), ConnectionError> {
         let (queue, pending) = mpsc::channel(IN_FLIGHT_MAX);
         let in_flight = AtomicUsize::new(0);
-        let idle_timeout = self.shared.context.options.idle_timeout;
-        let writing = write_answers(
-            &self.writer,
-            pending,
-            &self.router,
-            &in_flight,
-            idle_timeout,
-        );
+        let writing = write_answers(&self.writer, pending, &self.router, &in_flight);
         tokio::pin!(writing);
         let reading = Reading {
             reader: self.reader,
             shared: &self.shared,
             router: &self.router,
             in_flight: &in_flight,
+            small_requests: Memory::new(SMALL_REQUESTS_BYTES),
             queue,
         };
         // Neither half is gone on with once the other has ended or the SPU shuts down, except to
@@ -159,6 +162,7 @@ struct Reading<'a> {
     shared: &'a Shared,
     router: &'a Arc<Router>,
     in_flight: &'a AtomicUsize,
+    small_requests: Memory,
     queue: mpsc::Sender<Pending>,
 }
 
@@ -183,7 +187,12 @@ impl Reading<'_> {
         let Some(length) = self.next_length().await? else {
             return Ok(None);
         };
-        let reservation = self.shared.requests.reserve(length).await;
+        let budget = if length <= SMALL_FRAME_BYTES {
+            &self.small_requests
+        } else {
+            &self.shared.requests
+        };
+        let reservation = budget.reserve(length).await;
         let timeout = BODY_TIMEOUT + Duration::from_secs(length as u64 >> 20);
         let frame = tokio::time::timeout(timeout, self.reader.next_body())
             .await
@@ -210,7 +219,6 @@ async fn write_answers(
     mut pending: mpsc::Receiver<Pending>,
     router: &Arc<Router>,
     in_flight: &AtomicUsize,
-    stall_timeout: Duration,
 ) -> Result<(), ConnectionError> {
     while let Some(pending) = pending.recv().await {
         let answer = match pending {
@@ -220,7 +228,7 @@ async fn write_answers(
         match answer {
             Answer::None => {}
             Answer::Frame(pieces, reservation) => {
-                send(writer.as_ref(), pieces, stall_timeout)
+                send(writer.as_ref(), pieces, STALL_TIMEOUT)
                     .await
                     .map_err(ConnectionError::Write)?;
                 drop(reservation);

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use thalweg_wire::messages::{
     AlterConfigsRequest, ApiKey, CreatePartitionsRequest, CreateTopicsRequest,
     DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, OffsetForLeaderEpochRequest,
+    FetchRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
 };
 use thalweg_wire::shape::request_shape;
 use thalweg_wire::{
-    ANNOUNCED, ApiRequest, CLOSE_STREAM_KEY, CloseStreamRequest, EXTENSION, OPEN_STREAM_KEY,
-    OpenStreamRequest, RequestHeader, decode_request, encode_response,
+    ANNOUNCED, ApiRequest, CLOSE_STREAM_KEY, CloseStreamRequest, EXTENSION, FOR_LIBRDKAFKA,
+    OPEN_STREAM_KEY, OpenStreamRequest, RequestHeader, decode_request, encode_response,
 };
 
 use super::answer::Answer;
@@ -21,8 +21,8 @@ use super::produce::ProduceCall;
 use super::streams::Streams;
 use super::{
     alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
-    describe_cluster, describe_configs, fetch, init_producer_id, list_offsets, metadata,
-    offset_for_leader_epoch,
+    describe_cluster, describe_configs, fetch, find_coordinator, init_producer_id, list_offsets,
+    metadata, offset_for_leader_epoch,
 };
 
 const METADATA_KEY: i16 = ApiKey::Metadata as i16;
@@ -61,6 +61,7 @@ impl Router {
         let known = ANNOUNCED
             .iter()
             .chain(EXTENSION)
+            .chain(FOR_LIBRDKAFKA)
             .find(|range| range.key == header.api_key);
         let is_api_versions = header.api_key == ApiKey::ApiVersions as i16;
         match known {
@@ -132,6 +133,9 @@ impl Router {
         }
         match ApiKey::try_from(header.api_key) {
             Ok(ApiKey::ApiVersions) => api_versions::answer(header, message),
+            Ok(ApiKey::FindCoordinator) => {
+                api!(FindCoordinatorRequest, find_coordinator::answer)
+            }
             Ok(ApiKey::Fetch) => {
                 let request: FetchRequest = decode_request(header.api_version, message)?;
                 fetch::answer(self, header, request).await

@@ -463,6 +463,15 @@ fn a_short_frame_that_claims_billions_of_elements_is_refused() {
 }
 
 #[test]
+fn what_librdkafka_leaves_behind_a_request_for_all_topics_is_ignored() {
+    let message = Bytes::from_static(&[0, 0, 0, 0, 1, 0, 0]);
+
+    let request: MetadataRequest = decode_request(12, message).unwrap();
+
+    assert_eq!(request.topics, None);
+}
+
+#[test]
 fn an_api_without_a_shape_is_not_decoded() {
     assert!(decode_request::<JoinGroupRequest>(0, Bytes::from_static(&[0; 64])).is_err());
 }

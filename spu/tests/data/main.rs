@@ -1,0 +1,24 @@
+//! The data protocol of one SPU in this process, spoken to byte by byte. One module per feature.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod admin;
+mod bounds;
+mod client;
+mod fetch;
+#[path = "../component/harness.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with the component tests, which use more of it"
+)]
+mod harness;
+mod offsets;
+mod produce;
+mod protocol;
+#[path = "../component/scripted_sc.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with the component tests, which use more of it"
+)]
+mod scripted_sc;
+mod setup;
+mod streams;
