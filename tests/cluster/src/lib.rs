@@ -10,7 +10,7 @@ mod history;
 mod local_cluster;
 mod node;
 
-pub use history::{History, read_back};
+pub use history::{History, ReadBack, read_back};
 pub use local_cluster::LocalCluster;
 pub use node::Node;
 

@@ -43,7 +43,7 @@ fn may_mount() -> bool {
 }
 
 async fn produce(producer: &Producer, number: u64, padding: usize) -> Result<(), ProduceError> {
-    let text = format!("{number:0padding$}");
+    let text = "0".repeat(padding) + &number.to_string();
     producer
         .send(ProducerRecord::new(text.as_bytes()))
         .await?

@@ -37,12 +37,12 @@ async fn a_data_directory_of_another_cluster_is_refused_and_left_as_it_was() {
     let mut arguments = second.spu_arguments(0, &first.path("spu-0"));
     arguments[2] = "--listen=127.0.0.1:0".to_owned();
 
-    // It has a state to serve by, so it may come up before the SC refuses it; then it must end.
+    // It has a state to serve by, so it may come up before the SC refuses it.
     let log = second.path("foreign.log");
     let refused = Node::start("thalweg-spu", &arguments, &log);
     eventually("the refusal is logged", || async {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
-        text.contains("another cluster").then_some(())
+        text.contains("belongs to cluster").then_some(())
     })
     .await;
     drop(refused);
@@ -65,7 +65,10 @@ async fn a_data_directory_of_a_newer_format_is_refused() {
 
     let error = cluster.try_start_spu(0).unwrap_err().to_string();
 
-    assert!(error.contains("9999") && error.contains("newer"), "{error}");
+    assert!(
+        error.contains("9999") && error.contains("upgrade"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

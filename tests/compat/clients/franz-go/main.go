@@ -112,7 +112,7 @@ func checkLarge(ctx context.Context, admin *kadm.Client) {
 	large := &kgo.Record{Topic: "franz-large", Value: bytes.Repeat([]byte("x"), 900_000)}
 	must(producer.ProduceSync(ctx, large).FirstErr())
 
-	unbounded := client(kgo.ProducerBatchMaxBytes(4_000_000))
+	unbounded := client(kgo.ProducerBatchMaxBytes(4_000_000), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	defer unbounded.Close()
 	larger := &kgo.Record{Topic: "franz-large", Value: bytes.Repeat([]byte("x"), 2_000_000)}
 	err := unbounded.ProduceSync(ctx, larger).FirstErr()
