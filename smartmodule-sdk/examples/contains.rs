@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use memchr::memmem::Finder;
 use thalweg_smartmodule::{Record, Result, SmartOpt, eyre, smartmodule};
 
 #[derive(Debug, SmartOpt)]
@@ -9,21 +10,18 @@ struct Contains {
     text: String,
 }
 
-static CONTAINS: OnceLock<Contains> = OnceLock::new();
+static FINDER: OnceLock<Finder<'static>> = OnceLock::new();
 
 #[smartmodule(init)]
 fn init(params: Contains) -> Result<()> {
-    CONTAINS.set(params).map_err(|_| eyre!("initialised twice"))
+    let finder = Finder::new(params.text.as_bytes()).into_owned();
+    FINDER.set(finder).map_err(|_| eyre!("initialised twice"))
 }
 
 #[smartmodule(filter)]
 fn contains(record: &Record) -> Result<bool> {
-    let text = CONTAINS.get().map_or(&[][..], |c| c.text.as_bytes());
-    Ok(find(record.value.as_ref(), text))
-}
-
-fn find(value: &[u8], text: &[u8]) -> bool {
-    text.is_empty() || value.windows(text.len()).any(|window| window == text)
+    let finder = FINDER.get().ok_or_else(|| eyre!("`init` has not run"))?;
+    Ok(finder.find(record.value.as_ref()).is_some())
 }
 
 #[cfg(test)]
@@ -32,11 +30,10 @@ mod tests {
 
     #[test]
     fn a_value_is_kept_when_it_contains_the_text() {
-        CONTAINS
-            .set(Contains {
-                text: "needle".to_owned(),
-            })
-            .unwrap();
+        init(Contains {
+            text: "needle".to_owned(),
+        })
+        .unwrap();
 
         assert!(contains(&Record::new("a needle in hay")).unwrap());
         assert!(!contains(&Record::new("hay")).unwrap());

@@ -37,14 +37,11 @@ impl RecordData {
     /// The result must be dropped, and reachable only through shared references, while `bytes`
     /// are valid.
     pub(crate) unsafe fn from_input(bytes: Option<&[u8]>) -> Self {
-        let bytes = match bytes {
-            None => Bytes::Null,
+        let bytes = bytes.map_or(Bytes::Null, |bytes| {
             // SAFETY: the caller keeps the result within the life of `bytes`; nothing hands out
             // the reference for longer than a borrow of the result.
-            Some(bytes) => {
-                Bytes::Input(unsafe { std::mem::transmute::<&[u8], &'static [u8]>(bytes) })
-            }
-        };
+            Bytes::Input(unsafe { std::mem::transmute::<&[u8], &'static [u8]>(bytes) })
+        });
         Self { bytes }
     }
 
