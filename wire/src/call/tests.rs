@@ -33,6 +33,9 @@ where
         assert_eq!(header.correlation_id, 7);
         let decoded: R = decode_request(version, message.clone()).unwrap();
         assert_eq!(decoded, request(version), "request version {version}");
+        let shape = shape::request_shape(<R as ApiRequest>::KEY).unwrap();
+        let (_, extra) = shape.check_start(&message, version).unwrap();
+        assert_eq!(extra, 0, "request version {version}");
 
         let frame = encode_response::<R>(&response(version), version, 8)
             .unwrap()
