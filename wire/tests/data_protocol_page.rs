@@ -27,7 +27,7 @@ fn example(name: &str) -> Bytes {
                 .unwrap_or_default()
                 .split_whitespace()
         })
-        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .map(|byte| u8::from_str_radix(byte, 16).expect("the example is in hexadecimal"))
         .collect()
 }
 
@@ -103,6 +103,13 @@ fn the_table_of_apis_is_what_is_announced() {
             .lines()
             .find(|line| line.starts_with(&format!("| {} |", range.key)))
             .unwrap_or_else(|| panic!("API {} is not on the page", range.key));
-        assert_eq!(row.split('|').nth(3).unwrap().trim(), versions, "{row}");
+        assert_eq!(
+            row.split('|')
+                .nth(3)
+                .expect("the row has four cells")
+                .trim(),
+            versions,
+            "{row}"
+        );
     }
 }

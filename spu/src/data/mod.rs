@@ -10,7 +10,7 @@
 //! - Answers leave a connection in the order in which its requests came.
 //! - Produces are handed to the log in the order in which they came, without waiting for the
 //!   acknowledgement of the one before.
-//! - Memory is bounded whatever clients do: [`Memory`](memory::Memory) holds every byte of requests
+//! - Memory is bounded whatever clients do: `memory::Memory` holds every byte of requests
 //!   and of answers that are not files, and a connection reads no further while its answers are
 //!   not taken.
 //! - Records are neither parsed nor copied on their way from the socket to the log and from the
