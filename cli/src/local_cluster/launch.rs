@@ -73,6 +73,8 @@ impl Launched {
             .append(true)
             .open(&log)
             .with_context(failed)?;
+        // Before the server can add to it.
+        let log_begin = log_file.metadata().with_context(failed)?.len();
         let child = Command::new(std::env::current_exe().with_context(failed)?)
             .args([DetachArguments::NAME, "--"])
             .arg(program)
@@ -80,12 +82,12 @@ impl Launched {
             .current_dir(data_dir)
             .stdin(Stdio::null())
             .stdout(File::create(&ready).with_context(failed)?)
-            .stderr(log_file.try_clone().with_context(failed)?)
+            .stderr(log_file)
             .spawn()
             .with_context(failed)?;
         Ok(Self {
             name: name.to_owned(),
-            log_begin: log_file.metadata().with_context(failed)?.len(),
+            log_begin,
             child,
             ready,
             log,
@@ -161,6 +163,7 @@ mod tests {
         let log = folder.join("server.log");
         let ready = folder.join("server.ready");
         fs::write(&log, "from an earlier start\n").unwrap();
+        let log_begin = fs::metadata(&log).unwrap().len();
         let child = Command::new("sh")
             .args(["-c", script])
             .stdin(Stdio::null())
@@ -172,7 +175,7 @@ mod tests {
             name: "server".to_owned(),
             child,
             ready,
-            log_begin: fs::metadata(&log).unwrap().len(),
+            log_begin,
             log,
         }
     }

@@ -333,6 +333,7 @@ fn records_that_can_not_be_are_refused_with_their_line() {
     let not_wasm = cluster.thalweg.run(&[
         "consume",
         "t",
+        "-B",
         "-d",
         "--smartmodule-path",
         "/proc/self/cmdline",

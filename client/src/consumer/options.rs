@@ -96,6 +96,8 @@ pub enum StartOffset {
     End,
     /// At this record.
     Offset(Offset),
+    /// This many offsets after the first record that is kept, or at the end.
+    FromBeginning(u64),
     /// This many records before the end, or at the first that is kept.
     FromEnd(u64),
     /// At the first record with this timestamp or a later one, in milliseconds since 1970; at

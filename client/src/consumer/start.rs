@@ -4,7 +4,9 @@ use futures::future::try_join_all;
 use thalweg_types::{Offset, PartitionIndex, TopicName, TopicPartition};
 
 use super::progress::PartitionProgress;
-use super::{ConsumeError, ConsumerOptions, EndOffset, PartitionSelection, StartOffset};
+use super::{
+    ConsumeError, ConsumerOptions, EndOffset, OnOutOfRange, PartitionSelection, StartOffset,
+};
 use crate::client::ClientCore;
 use crate::data::{LogPosition, kafka_name};
 use crate::leader_calls::{LeaderCallError, LeaderQuestion};
@@ -39,7 +41,30 @@ async fn begin_partition(
 ) -> Result<PartitionProgress, ConsumeError> {
     let start = start_of(core, &partition, options).await?;
     let end = end_of(core, &partition, options).await?;
+    if let Some(log_end) = end.filter(|end| start > *end && options.end == EndOffset::LogEnd) {
+        refuse_beyond(core, &partition, options, start, log_end).await?;
+    }
     Ok(PartitionProgress::new(partition.partition, start, end))
+}
+
+/// A consumer that stops at the end of the log would not ask for anything behind it, and so never
+/// hear that its start is out of range.
+async fn refuse_beyond(
+    core: &ClientCore,
+    partition: &TopicPartition,
+    options: &ConsumerOptions,
+    start: Offset,
+    log_end: Offset,
+) -> Result<(), ConsumeError> {
+    if options.on_out_of_range != OnOutOfRange::Fail {
+        return Ok(());
+    }
+    Err(ConsumeError::OffsetOutOfRange {
+        partition: partition.clone(),
+        offset: start,
+        log_start: position(core, partition, options, LogPosition::Start).await?,
+        log_end,
+    })
 }
 
 /// Where a log begins or ends, as this consumer may see it.
@@ -93,6 +118,12 @@ async fn start_of(
         StartOffset::Beginning => at(LogPosition::Start).await,
         StartOffset::End => at(LogPosition::End).await,
         StartOffset::Offset(offset) => Ok(offset),
+        StartOffset::FromBeginning(count) => {
+            let start = at(LogPosition::Start).await?;
+            let end = at(LogPosition::End).await?;
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            Ok(Offset(start.0.saturating_add(count)).min(end))
+        }
         StartOffset::FromEnd(count) => {
             let end = at(LogPosition::End).await?;
             let start = at(LogPosition::Start).await?;

@@ -9,16 +9,13 @@ mod json_record;
 mod printer;
 mod template;
 
-use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use bytes::Bytes;
 use clap::ValueEnum;
 use futures::FutureExt;
-use thalweg_client::{
-    Client, Consumer, ConsumerOptions, EndOffset, PartitionSelection, StartOffset,
-};
-use thalweg_types::{Offset, PartitionIndex, TopicName, TopicPartition};
+use thalweg_client::{Consumer, ConsumerOptions, EndOffset, PartitionSelection, StartOffset};
+use thalweg_types::{Offset, PartitionIndex, TopicName};
 
 use self::printer::{Printer, RecordForm};
 use self::template::Template;
@@ -63,8 +60,8 @@ pub(crate) struct ConsumeArguments {
     beginning: bool,
 
     /// Start N records after the first one of each partition.
-    #[arg(long, short = 'H', value_name = "N", help_heading = "Position", value_parser = clap::value_parser!(i64).range(0..))]
-    head: Option<i64>,
+    #[arg(long, short = 'H', value_name = "N", help_heading = "Position")]
+    head: Option<u64>,
 
     /// Start N records before the end of each partition.
     #[arg(long, short = 'T', value_name = "N", help_heading = "Position")]
@@ -144,7 +141,7 @@ pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Resul
         ..ConsumerOptions::default()
     };
     let is_terminal = io::stdout().is_terminal();
-    let mut printer = Printer {
+    let printer = Printer {
         escape: is_terminal,
         form: match (&arguments.format, arguments.output) {
             (Some(template), _) => RecordForm::Template(template.clone()),
@@ -154,12 +151,8 @@ pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Resul
             (None, Form::Json) => RecordForm::Json,
             (None, Form::Raw) => RecordForm::Raw,
         },
-        first_offsets: BTreeMap::new(),
     };
     let client = context.client().await?;
-    if let Some(skip) = arguments.head {
-        printer.first_offsets = first_offsets(&client, &arguments, skip).await?;
-    }
     let consumer = client.consumer(&arguments.topic, options).await?;
     if is_terminal && !arguments.disable_continuous && arguments.end.is_none() {
         note(&format!("Consuming `{}`, Ctrl-C to stop.", arguments.topic));
@@ -194,10 +187,11 @@ async fn print_all(mut consumer: Consumer, printer: &Printer) -> Result<(), CliE
 
 impl ConsumeArguments {
     fn start_offset(&self, context: &Context) -> Result<StartOffset, CliError> {
-        // `--head` reads from the beginning and leaves records out: the logs of several partitions
-        // may begin at different offsets.
-        if self.beginning || self.head.is_some() {
+        if self.beginning {
             return Ok(StartOffset::Beginning);
+        }
+        if let Some(count) = self.head {
+            return Ok(StartOffset::FromBeginning(count));
         }
         if let Some(count) = self.tail {
             return Ok(StartOffset::FromEnd(count));
@@ -220,31 +214,4 @@ impl ConsumeArguments {
             None => EndOffset::Never,
         }
     }
-}
-
-/// The first offset to show of each partition, when the first `skip` records are left out.
-async fn first_offsets(
-    client: &Client,
-    arguments: &ConsumeArguments,
-    skip: i64,
-) -> Result<BTreeMap<PartitionIndex, Offset>, CliError> {
-    let admin = client.admin();
-    let partitions = match arguments.partition.as_slice() {
-        [] => admin
-            .list_partitions(Some(&arguments.topic))
-            .await?
-            .into_iter()
-            .map(|partition| partition.id.partition)
-            .collect(),
-        some => some.to_vec(),
-    };
-    let mut first = BTreeMap::new();
-    for partition in partitions {
-        let topic = arguments.topic.clone();
-        let offsets = admin
-            .partition_offsets(&TopicPartition { topic, partition })
-            .await?;
-        first.insert(partition, Offset(offsets.start.0.saturating_add(skip)));
-    }
-    Ok(first)
 }

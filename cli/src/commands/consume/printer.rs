@@ -1,10 +1,9 @@
 //! Writes records in the form that the user asked for.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use thalweg_client::{ConsumerBatch, RecordView};
-use thalweg_types::{Offset, PartitionIndex};
+use thalweg_types::PartitionIndex;
 
 use super::escaped::write_escaped;
 use super::json_record::write_json;
@@ -19,8 +18,6 @@ pub(super) struct Printer {
     pub(super) form: RecordForm,
     /// Replace what would confuse a terminal.
     pub(super) escape: bool,
-    /// Records before these are left out.
-    pub(super) first_offsets: BTreeMap<PartitionIndex, Offset>,
 }
 
 /// How a record looks.
@@ -39,11 +36,8 @@ impl Printer {
     /// Writes the records of a batch.
     pub(super) fn print(&self, batch: &ConsumerBatch, output: &mut impl Write) -> io::Result<()> {
         let partition = batch.partition();
-        let first = self.first_offsets.get(&partition).copied();
         for record in batch.records() {
-            if first.is_none_or(|first| record.offset >= first) {
-                self.print_record(partition, &record, output)?;
-            }
+            self.print_record(partition, &record, output)?;
         }
         Ok(())
     }
