@@ -168,8 +168,8 @@ impl Router {
     fn memory_bytes(&self, header: &RequestHeader, message: &Bytes) -> usize {
         let elements = request_shape(header.api_key)
             // A message of another shape is refused when it is decoded.
-            .and_then(|shape| shape.check(message, header.api_version).ok())
-            .unwrap_or(0);
+            .and_then(|shape| shape.check_start(message, header.api_version).ok())
+            .map_or(0, |(elements, _)| elements);
         let answer_bytes = match header.api_key {
             METADATA_KEY => metadata::answer_bytes(&self.shared),
             _ => 0,
