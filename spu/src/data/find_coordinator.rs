@@ -9,19 +9,31 @@ use thalweg_wire::{KafkaError, StrBytes};
 
 use super::connection::Shared;
 
+/// What is looked for is a transaction's coordinator and not a group's.
+const KEY_TYPE_TRANSACTION: i8 = 1;
+
 pub(super) async fn answer(
     _shared: &Shared,
-    _request: FindCoordinatorRequest,
+    request: FindCoordinatorRequest,
     version: i16,
 ) -> FindCoordinatorResponse {
+    let (error, message) = match request.key_type {
+        KEY_TYPE_TRANSACTION => (
+            // Clients take this one as final.
+            KafkaError::TransactionalIdAuthorizationFailed,
+            "there are no transactions here: produce without a transactional id",
+        ),
+        _ => (
+            KafkaError::UnsupportedVersion,
+            "there are no consumer groups here yet: assign partitions instead of subscribing",
+        ),
+    };
     let response = FindCoordinatorResponse::default()
-        .with_error_code(KafkaError::UnsupportedVersion.code())
+        .with_error_code(error.code())
         .with_node_id(BrokerId(-1))
         .with_port(-1);
     if version < 1 {
         return response;
     }
-    response.with_error_message(Some(StrBytes::from_static_str(
-        "there are no consumer groups here yet: assign partitions instead of subscribing",
-    )))
+    response.with_error_message(Some(StrBytes::from_static_str(message)))
 }
