@@ -2,6 +2,7 @@
 //!
 //! The predicate looks for a text in the value, which one record in ten holds. Both sides start
 //! from a batch of 1 MiB as it is on disk and end with the batch that a consumer gets.
+#![allow(clippy::unwrap_used, reason = "a test that can't set itself up fails")]
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};

@@ -112,7 +112,7 @@ impl Guest {
 
         let watch = deadlines.watch(store.interrupter(), limits.deadline);
         let opened = Instance::new(&mut store, &module.compiled, &imports)
-            .map_err(Opening::Instance)
+            .map_err(|error| Opening::Instance(Box::new(error)))
             .and_then(|instance| {
                 let memory = instance.exports.get_memory(abi::EXPORT_MEMORY)?.clone();
                 state.as_mut(&mut store).memory = Some(memory);
@@ -337,7 +337,7 @@ fn initialize(instance: &Instance, store: &mut Store) -> Result<(), Opening> {
 }
 
 enum Opening {
-    Instance(InstantiationError),
+    Instance(Box<InstantiationError>),
     Export(wasmer::ExportError),
     Initialize(RuntimeError),
 }
@@ -356,11 +356,12 @@ impl Opening {
         store: &mut Store,
     ) -> Fault {
         match self {
-            Self::Instance(InstantiationError::Start(error)) | Self::Initialize(error) => {
-                fault(&error, refusal, state, store)
-            }
-            Self::Instance(_) if refusal.happened() => Fault::Memory,
-            Self::Instance(error) => Fault::Instantiate(error.to_string()),
+            Self::Initialize(error) => fault(&error, refusal, state, store),
+            Self::Instance(error) => match *error {
+                InstantiationError::Start(error) => fault(&error, refusal, state, store),
+                _ if refusal.happened() => Fault::Memory,
+                error => Fault::Instantiate(error.to_string()),
+            },
             Self::Export(error) => Fault::Garbage(error.to_string()),
         }
     }

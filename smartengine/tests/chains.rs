@@ -1,4 +1,5 @@
 //! Chains of guests written with the SDK: state, resumption, failures, parameters.
+#![allow(clippy::unwrap_used, reason = "a test that can't set itself up fails")]
 
 mod support;
 
@@ -14,7 +15,9 @@ use thalweg_types::{Offset, ProducerEpoch, ProducerId};
 
 use support::{batch, engine, open, process, records, sdk_module, step, step_with};
 
-fn module_step(name: &str, params: &[(&str, &str)]) -> Step {
+type Params<'a> = &'a [(&'a str, &'a str)];
+
+fn module_step(name: &str, params: Params<'_>) -> Step {
     let module = engine().load(&sdk_module(name)).unwrap();
     Step {
         name: name.to_owned(),
@@ -22,7 +25,7 @@ fn module_step(name: &str, params: &[(&str, &str)]) -> Step {
     }
 }
 
-fn chain(steps: &[(&str, &[(&str, &str)])]) -> Chain {
+fn chain(steps: &[(&str, Params<'_>)]) -> Chain {
     let steps = steps
         .iter()
         .map(|(name, params)| module_step(name, params))
@@ -40,7 +43,7 @@ fn pairs(expected: &[(i64, &str)]) -> Vec<(i64, String)> {
 #[test]
 fn every_kind_gives_its_records_with_their_offsets() {
     let input = batch(10, Codec::Zstd, &["5", "a 7", " 12 "]);
-    let cases: [(&str, &[(&str, &str)], &[(i64, &str)]); 5] = [
+    let cases: [(&str, Params<'_>, &[(i64, &str)]); 5] = [
         ("contains", &[("text", "7")], &[(11, "a 7")]),
         ("shout", &[], &[(10, "5"), (11, "A 7"), (12, " 12 ")]),
         ("numbers", &[], &[(10, "5"), (12, "12")]),
@@ -354,7 +357,7 @@ fn nulls_and_headers_pass_through() {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     builder.push(7, None, None, &[]).unwrap();
     builder.push(8, Some(b""), Some(b""), &[]).unwrap();
-    let input: Vec<u8> = builder.build().unwrap().into();
+    let input: Vec<u8> = builder.build().unwrap();
 
     let output = process(&mut chain(&[("repeat", &[("times", "1")])]), &input).unwrap();
 
@@ -375,7 +378,7 @@ fn control_batches_and_empty_ones_reach_no_guest() {
     builder
         .push(0, Some(b"\0\0\0\x01"), Some(b"fail"), &[])
         .unwrap();
-    let control: Vec<u8> = builder.build().unwrap().into();
+    let control: Vec<u8> = builder.build().unwrap();
     let empty = BatchHeader {
         last_offset_delta: 4,
         ..BatchHeader::default()
@@ -416,7 +419,7 @@ fn the_time_of_the_append_is_every_records_time() {
         ..BatchOptions::default()
     });
     builder.push(1, None, Some(b"v"), &[]).unwrap();
-    let input: Vec<u8> = builder.build().unwrap().into();
+    let input: Vec<u8> = builder.build().unwrap();
 
     let output = process(&mut chain(&[("repeat", &[])]), &input).unwrap();
 
@@ -439,7 +442,7 @@ fn a_dense_batch_counts_its_records_and_keeps_its_producer() {
             .push(100 - index as i64, None, Some(value.as_bytes()), &[])
             .unwrap();
     }
-    let input: Vec<u8> = builder.build().unwrap().into();
+    let input: Vec<u8> = builder.build().unwrap();
     let mut filter = chain(&[("contains", &[("text", "1")])]);
     let output = process(&mut filter, &input).unwrap();
 
@@ -538,4 +541,23 @@ fn a_module_is_compiled_once_however_many_ask() {
             .iter()
             .all(|m| std::sync::Arc::ptr_eq(m, &modules[0]))
     );
+}
+
+#[test]
+fn modules_built_for_wasi_do_the_same() {
+    let directory = support::build_examples("thalweg-smartmodule", "wasm32-wasip1");
+    let load = |name: &str| {
+        let wasm = std::fs::read(directory.join(name).with_extension("wasm")).unwrap();
+        engine().load(&wasm).unwrap()
+    };
+    let input = batch(5, Codec::None, &["a 1", "b", "c 1"]);
+    let (contains, moody) = (load("contains"), load("moody"));
+
+    let mut filter = open(vec![step_with(&contains, &[("text", "1")])]).unwrap();
+    let output = process(&mut filter, &input).unwrap();
+    let mut moody = open(vec![step(&moody)]).unwrap();
+    let error = process(&mut moody, &batch(0, Codec::None, &["panic"])).unwrap_err();
+
+    assert_eq!(records(&output), pairs(&[(5, "a 1"), (7, "c 1")]));
+    assert!(error.to_string().contains("in a panic at offset 0"));
 }

@@ -1,9 +1,9 @@
 //! Guests that loop, grab, lie and crash: each gets a clear error, and the engine goes on.
+#![allow(clippy::unwrap_used, reason = "a test that can't set itself up fails")]
 
 mod support;
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
 
 use thalweg_record::Codec;
 use thalweg_smartengine::{ChainError, EngineOptions, LoadError, SmartEngine};
@@ -97,8 +97,6 @@ const ANSWER: Answer = Answer {
 
 #[test]
 fn an_endless_loop_in_a_call_ends_at_its_deadline() {
-    let started = Instant::now();
-
     let ended = outcome(&guest("filter", "(loop br 0) unreachable"));
 
     assert_eq!(
@@ -108,7 +106,6 @@ fn an_endless_loop_in_a_call_ends_at_its_deadline() {
             deadline_ms: 200
         })
     );
-    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
@@ -407,7 +404,7 @@ fn what_is_no_wasm_is_refused() {
 
 #[test]
 fn a_module_cut_anywhere_is_refused() {
-    let whole = guest("filter", "i32.const 0");
+    let whole = wasm(&format!("{HEAD} {ALLOC} {KEEPS_NOTHING}"));
     for end in 0..whole.len() {
         assert!(engine().load(&whole[..end]).is_err(), "cut at {end}");
     }

@@ -1,4 +1,5 @@
 //! What the engine's tests share: modules, batches and what comes out of chains.
+#![allow(clippy::unwrap_used, reason = "a test that can't set itself up fails")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::path::{Path, PathBuf};
@@ -14,32 +15,34 @@ use thalweg_smartengine::{
 use thalweg_types::Offset;
 
 /// Builds the example SmartModules of a package, once per process; where they are.
-pub(crate) fn build_examples(package: &str) -> PathBuf {
+pub(crate) fn build_examples(package: &str, wasm_target: &str) -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let built = Command::new(env!("CARGO"))
         .current_dir(&workspace)
         .args(["build", "--quiet", "--examples", "--package", package])
-        .args(["--target", "wasm32-unknown-unknown"])
+        .args(["--target", wasm_target])
         .args(["--profile", "smartmodule"])
         .status()
         .unwrap();
     assert!(built.success(), "the examples of {package} do not build");
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace.join("target"), PathBuf::from);
-    target.join("wasm32-unknown-unknown/smartmodule/examples")
+    target.join(wasm_target).join("smartmodule/examples")
 }
 
 /// The bytes of one of the flights' SmartModules.
 pub(crate) fn flights_module(name: &str) -> Vec<u8> {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let directory = BUILT.get_or_init(|| build_examples("thalweg-example-flights"));
+    let directory =
+        BUILT.get_or_init(|| build_examples("thalweg-example-flights", "wasm32-unknown-unknown"));
     std::fs::read(directory.join(name).with_extension("wasm")).unwrap()
 }
 
 /// The bytes of one of the SDK's example SmartModules.
 pub(crate) fn sdk_module(name: &str) -> Vec<u8> {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let directory = BUILT.get_or_init(|| build_examples("thalweg-smartmodule"));
+    let directory =
+        BUILT.get_or_init(|| build_examples("thalweg-smartmodule", "wasm32-unknown-unknown"));
     std::fs::read(directory.join(name).with_extension("wasm")).unwrap()
 }
 
@@ -113,7 +116,7 @@ pub(crate) fn batch(base_offset: i64, codec: Codec, values: &[&str]) -> Vec<u8> 
             )
             .unwrap();
     }
-    builder.build().unwrap().into()
+    builder.build().unwrap()
 }
 
 /// Puts one batch through a chain, from its beginning.

@@ -15,9 +15,14 @@ use proc_macro::TokenStream;
 /// The function itself stays as it is, and can be called from native tests.
 #[proc_macro_attribute]
 pub fn smartmodule(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    smartmodule::expand(arguments.into(), item.into())
-        .unwrap_or_else(|error| error.to_compile_error())
-        .into()
+    smartmodule::expand(arguments.into(), item.clone().into())
+        .map(TokenStream::from)
+        .unwrap_or_else(|error| {
+            // The item stays, so that the one error is not followed by others for want of it.
+            let mut tokens = TokenStream::from(error.to_compile_error());
+            tokens.extend(item);
+            tokens
+        })
 }
 
 /// Lets `init` take a struct in place of untyped parameters: each field is a parameter of its

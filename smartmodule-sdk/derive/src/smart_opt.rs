@@ -89,9 +89,9 @@ impl Param {
     fn init(&self) -> TokenStream {
         let ident = &self.field.ident;
         let name = &self.name;
-        let fields = quote!(::thalweg_smartmodule::guest::fields);
         // Spanned at the field's type, so that a type that can't be read is shown there.
         let span = self.field.ty.span();
+        let fields = quote_spanned!(span=> ::thalweg_smartmodule::guest::fields);
         match &self.default {
             _ if is_option(&self.field.ty) => {
                 quote_spanned!(span=> #ident: #fields::optional(params, #name)?)
