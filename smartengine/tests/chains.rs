@@ -16,6 +16,8 @@ use thalweg_types::{Offset, ProducerEpoch, ProducerId};
 use support::{batch, engine, open, process, records, sdk_module, step, step_with};
 
 type Params<'a> = &'a [(&'a str, &'a str)];
+/// A module, its parameters, and the records that it should give.
+type Case<'a> = (&'a str, Params<'a>, &'a [(i64, &'a str)]);
 
 fn module_step(name: &str, params: Params<'_>) -> Step {
     let module = engine().load(&sdk_module(name)).unwrap();
@@ -43,7 +45,7 @@ fn pairs(expected: &[(i64, &str)]) -> Vec<(i64, String)> {
 #[test]
 fn every_kind_gives_its_records_with_their_offsets() {
     let input = batch(10, Codec::Zstd, &["5", "a 7", " 12 "]);
-    let cases: [(&str, Params<'_>, &[(i64, &str)]); 5] = [
+    let cases: [Case<'_>; 5] = [
         ("contains", &[("text", "7")], &[(11, "a 7")]),
         ("shout", &[], &[(10, "5"), (11, "A 7"), (12, " 12 ")]),
         ("numbers", &[], &[(10, "5"), (12, "12")]),

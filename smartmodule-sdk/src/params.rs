@@ -202,6 +202,14 @@ pub mod fields {
         })
     }
 
+    pub fn with_default<T: ParamValue>(
+        params: &SmartModuleExtraParams,
+        name: &str,
+        default: impl FnOnce() -> T,
+    ) -> Result<T, ParamError> {
+        Ok(optional(params, name)?.unwrap_or_else(default))
+    }
+
     pub fn only(
         params: &SmartModuleExtraParams,
         known: &'static [&'static str],

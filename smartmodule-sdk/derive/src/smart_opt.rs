@@ -103,7 +103,7 @@ impl Param {
             Some(ParamDefault::Value(value)) => {
                 let value = default_value(value);
                 quote_spanned!(span=>
-                    #ident: #fields::optional(params, #name)?.unwrap_or_else(|| #value)
+                    #ident: #fields::with_default(params, #name, || #value)?
                 )
             }
         }
