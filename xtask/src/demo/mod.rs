@@ -147,9 +147,9 @@ fn through(
     let consumed = cluster.consume(&[&["--smartmodule-path", &wasm][..], params].concat())?;
     let elapsed = started.elapsed();
     say(&format!(
-        "   {name:<18} {what:<49} {:>7} of {} in {:.2} s, {} records/s",
-        thousands(consumed.lines),
+        "   {name:<18} {what:<49} {} -> {:<7} in {:.2} s, {} records/s",
         thousands(FLIGHTS),
+        thousands(consumed.lines),
         elapsed.as_secs_f64(),
         thousands(rate(FLIGHTS, elapsed)),
     ));
