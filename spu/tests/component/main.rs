@@ -7,4 +7,5 @@ mod disk;
 mod harness;
 mod real_sc;
 mod scripted_sc;
+mod upkeep;
 mod without_sc;
