@@ -1,5 +1,5 @@
 //! `cluster.json` in the data directory: the last view of the cluster, so that this SPU serves
-//! without an SC after a restart.
+//! without an SC after a restart. `docs/formats/spu-state.md` specifies it.
 //!
 //! Written after the view is in force, by one task that skips views that were replaced meanwhile.
 //! A file that is a little old costs nothing: leader epochs fence, and data is only ever removed
@@ -221,6 +221,17 @@ mod tests {
         };
 
         tokio::join!(keeping, publishing);
+
+        assert_eq!(load(dir.path()).unwrap(), Some(view()));
+    }
+
+    #[test]
+    fn the_documented_example_is_read() {
+        let page = include_str!("../../docs/formats/spu-state.md");
+        let example = page.split("```json\n").nth(1).unwrap();
+        let example = example.split("```").next().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), example).unwrap();
 
         assert_eq!(load(dir.path()).unwrap(), Some(view()));
     }

@@ -19,6 +19,7 @@ use crate::atomic_file::write_atomically;
 
 /// The name of the file in the data directory.
 pub(crate) const FILE_NAME: &str = "producer-ids.json";
+const FORMAT_VERSION: u32 = 1;
 /// How many numbers are taken from the file at a time: what a crash wastes.
 const CLAIM_COUNT: i64 = 100;
 /// Below this many left the SC is asked for more.
@@ -37,6 +38,16 @@ pub enum ProducerIdsError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A later version of Thalweg wrote the file.
+    #[error(
+        "`{path}` has format version {found}, and this version of Thalweg reads up to {FORMAT_VERSION}: upgrade it"
+    )]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
     },
     /// The file is not what this program wrote.
     #[error(
@@ -73,7 +84,28 @@ struct Kept {
     blocks: VecDeque<Range<i64>>,
 }
 
+/// Only the version, so that a later format is recognised whatever else it holds.
+#[derive(Deserialize)]
+struct Version {
+    format_version: u32,
+}
+
 impl Kept {
+    fn parse(bytes: &[u8], path: &Path) -> Result<Self, ProducerIdsError> {
+        let damaged = |source| ProducerIdsError::Damaged {
+            path: path.to_owned(),
+            source,
+        };
+        let Version { format_version } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if format_version > FORMAT_VERSION {
+            return Err(ProducerIdsError::NewerFormat {
+                path: path.to_owned(),
+                found: format_version,
+            });
+        }
+        serde_json::from_slice(bytes).map_err(damaged)
+    }
+
     fn count(&self) -> i64 {
         self.blocks
             .iter()
@@ -102,12 +134,7 @@ impl ProducerIds {
     pub fn open(data_dir: &Path, admin: Arc<AdminForward>) -> Result<Self, ProducerIdsError> {
         let path = data_dir.join(FILE_NAME);
         let kept = match std::fs::read(&path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|source| ProducerIdsError::Damaged {
-                    path: path.clone(),
-                    source,
-                })?
-            }
+            Ok(bytes) => Kept::parse(&bytes, &path)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Kept::default(),
             Err(source) => return Err(ProducerIdsError::File { path, source }),
         };
@@ -172,7 +199,7 @@ impl ProducerIds {
             .await
             .map_err(ProducerIdsError::Exhausted)?;
         let mut kept = state.kept.clone();
-        kept.format_version = 1;
+        kept.format_version = FORMAT_VERSION;
         kept.blocks.push_back(block);
         self.keep(&kept).await?;
         state.kept = kept;
@@ -233,6 +260,27 @@ mod tests {
         let error = ids.next().await.unwrap_err();
 
         assert!(matches!(error, ProducerIdsError::Exhausted(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_documented_example_is_read_and_a_newer_format_refused() {
+        let page = include_str!("../../docs/formats/spu-state.md");
+        let example = page.split("```json\n").nth(2).unwrap();
+        let example = example.split("```").next().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), example).unwrap();
+        let ids = ProducerIds::open(dir.path(), unreachable_sc()).unwrap();
+        assert_eq!(ids.next().await.unwrap().0, ProducerId(1100));
+
+        let newer = example.replace(": 1,", ": 2,");
+        std::fs::write(dir.path().join(FILE_NAME), newer).unwrap();
+        let error = ProducerIds::open(dir.path(), unreachable_sc())
+            .err()
+            .unwrap();
+        assert!(matches!(
+            error,
+            ProducerIdsError::NewerFormat { found: 2, .. }
+        ));
     }
 
     #[tokio::test]
