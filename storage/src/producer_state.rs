@@ -19,6 +19,10 @@ const VERSION: u16 = 1;
 /// How many batches of a producer are remembered: what Kafka lets it have in flight.
 const REMEMBERED: usize = 5;
 
+/// How many producers are remembered. Anybody may come with a new id for every batch, and the
+/// memory is bounded nevertheless: whoever was idle the longest is forgotten, a tenth at a time.
+const PRODUCERS_MAX: usize = 10_000;
+
 /// All producers of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
@@ -55,6 +59,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Undo {
     id: ProducerId,
     before: Option<Producer>,
+    /// Who had to go to make room.
+    forgotten: Vec<(ProducerId, Producer)>,
 }
 
 impl Producers {
@@ -102,6 +108,11 @@ impl Producers {
         now_ms: i64,
     ) -> Undo {
         let before = self.by_id.get(&given.producer_id).copied();
+        let forgotten = if before.is_none() && self.by_id.len() >= PRODUCERS_MAX {
+            self.forget_most_idle(PRODUCERS_MAX / 10)
+        } else {
+            Vec::new()
+        };
         let mut producer = match before {
             Some(known) if known.epoch == given.producer_epoch => known,
             _ => Producer {
@@ -124,7 +135,26 @@ impl Producers {
         Undo {
             id: given.producer_id,
             before,
+            forgotten,
         }
+    }
+
+    /// When a producer appended last.
+    pub(crate) fn last_append_ms(&self, id: ProducerId) -> Option<i64> {
+        Some(self.by_id.get(&id)?.last_append_ms)
+    }
+
+    fn forget_most_idle(&mut self, count: usize) -> Vec<(ProducerId, Producer)> {
+        let mut idle: Vec<_> = self
+            .by_id
+            .iter()
+            .map(|(id, producer)| (producer.last_append_ms, *id))
+            .collect();
+        idle.sort_unstable();
+        idle.truncate(count);
+        idle.into_iter()
+            .filter_map(|(_, id)| Some((id, self.by_id.remove(&id)?)))
+            .collect()
     }
 
     /// Takes a change back; several in the reverse of their order.
@@ -133,6 +163,7 @@ impl Producers {
             Some(before) => self.by_id.insert(undo.id, before),
             None => self.by_id.remove(&undo.id),
         };
+        self.by_id.extend(undo.forgotten);
     }
 
     /// Forgets batches that lie beyond the log's end.
@@ -347,6 +378,28 @@ mod tests {
         producers.undo(first);
 
         assert_eq!(producers, before);
+    }
+
+    #[test]
+    fn a_new_id_for_every_batch_forgets_the_most_idle_and_stays_bounded() {
+        let given = |id: usize| ProducerSequences {
+            producer_id: ProducerId(id as i64),
+            ..sequences(0, 0, 0)
+        };
+        let mut producers = Producers::default();
+        for id in 0..PRODUCERS_MAX {
+            producers.note(&given(id), Offset(0)..Offset(1), id as i64);
+        }
+        let full = producers.clone();
+
+        let undo = producers.note(&given(PRODUCERS_MAX), Offset(1)..Offset(2), i64::MAX);
+
+        assert!(producers.by_id.len() < PRODUCERS_MAX);
+        assert_eq!(producers.last_append_ms(ProducerId(0)), None);
+        let newest = PRODUCERS_MAX as i64 - 1;
+        assert_eq!(producers.last_append_ms(ProducerId(newest)), Some(newest));
+        producers.undo(undo);
+        assert_eq!(producers, full);
     }
 
     #[test]

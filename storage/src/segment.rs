@@ -210,9 +210,9 @@ impl Segment {
         self: &Arc<Self>,
         start: Place,
         to: u64,
+        tail: Tail,
         epochs: &EpochCache,
     ) -> Result<(), WalkError> {
-        let tail = self.tail();
         let file = self.file()?;
         let mut walk = BatchWalk::by_batches(&*file, start.position..tail.len_bytes, start.offset);
         let result = loop {

@@ -242,7 +242,11 @@ impl LogListener for Listener {
 #[derive(Default)]
 pub(crate) struct FaultyFiles {
     faults: Arc<Mutex<Faults>>,
+    /// Called once, when a file whose name ends so was opened.
+    after_open: Mutex<Option<AfterOpen>>,
 }
+
+type AfterOpen = (&'static str, Box<dyn FnOnce() + Send>);
 
 /// What goes wrong.
 #[derive(Debug, Default)]
@@ -263,11 +267,22 @@ pub(crate) struct Faults {
     pub(crate) opens: usize,
     /// How many times files were synced.
     pub(crate) syncs: usize,
+    /// How many times folders were synced.
+    pub(crate) folder_syncs: usize,
 }
 
 impl FaultyFiles {
     pub(crate) fn set(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut lock(&self.faults));
+    }
+
+    /// Has something happen when a file whose name ends so was opened next.
+    pub(crate) fn after_open(&self, end: &'static str, work: impl FnOnce() + Send + 'static) {
+        *lock(&self.after_open) = Some((end, Box::new(work)));
+    }
+
+    pub(crate) fn folder_syncs(&self) -> usize {
+        lock(&self.faults).folder_syncs
     }
 
     pub(crate) fn opens(&self) -> usize {
@@ -285,10 +300,16 @@ impl LogFiles for FaultyFiles {
         if mode == OpenMode::Create && lock(&self.faults).room_bytes == Some(0) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        Ok(Arc::new(FaultyFile {
+        let file = Arc::new(FaultyFile {
             file: StdFiles.open(path, mode)?,
             faults: Arc::clone(&self.faults),
-        }))
+        });
+        let is_awaited = |(end, _): &mut AfterOpen| path.to_string_lossy().ends_with(*end);
+        let work = lock(&self.after_open).take_if(is_awaited);
+        if let Some((_, work)) = work {
+            work();
+        }
+        Ok(file)
     }
 
     fn replace(&self, path: &Path, content: &[u8], sync: bool) -> io::Result<()> {
@@ -302,6 +323,7 @@ impl LogFiles for FaultyFiles {
     }
 
     fn sync_folder(&self, _path: &Path) -> io::Result<()> {
+        lock(&self.faults).folder_syncs += 1;
         Ok(())
     }
 }

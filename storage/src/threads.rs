@@ -93,6 +93,16 @@ impl fmt::Debug for StorageThreads {
 /// What a pool does with a log; returns whether there is more.
 type Work = fn(&Arc<Log>) -> bool;
 
+/// Works on a log and returns whether there is more to do. A bug on behalf of one partition must
+/// not stop all others: where `work` panics, the log has failed.
+pub(crate) fn contain(log: &Arc<Log>, work: impl FnOnce() -> bool) -> bool {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        log.fail("a bug stopped its writer".to_owned());
+        log.abandon_queue();
+        false
+    })
+}
+
 struct Pool {
     queue: Arc<ReadyQueue>,
     threads: Vec<JoinHandle<()>>,
@@ -149,14 +159,8 @@ impl ReadyQueue {
     /// What is queued when the pool stops is still done.
     fn run(&self, work: Work) {
         while let Some(log) = self.pop() {
-            // A bug on behalf of one partition must not stop all others.
-            match catch_unwind(AssertUnwindSafe(|| work(&log))) {
-                Ok(true) => self.push(log),
-                Ok(false) => {}
-                Err(_) => {
-                    log.fail("a bug stopped its writer".to_owned());
-                    log.abandon_queue();
-                }
+            if contain(&log, || work(&log)) {
+                self.push(log);
             }
         }
     }

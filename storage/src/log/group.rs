@@ -26,6 +26,9 @@ const CRC_BYTES: Range<usize> = 17..21;
 pub(super) struct Finished {
     pub(super) outcomes: Vec<Outcome>,
     pub(super) has_written: bool,
+    /// As the settings were when it was written: they may have changed since, and whoever waits
+    /// for a sync waits still.
+    pub(super) needs_sync: bool,
     pub(super) has_failed: bool,
 }
 

@@ -2,24 +2,32 @@
 //!
 //! All of them hold `writer`, so that none meets a write half-way.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use thalweg_types::{Durability, LeaderEpoch, Offset};
 
+use super::group::write_all;
 use super::sync::SyncOutcome;
 use super::writer::sequences_of;
 use super::{EPOCHS_FILE, Log, PRODUCERS_FILE};
 use crate::batch_walk::WalkError;
 use crate::checkpoint::{Checkpoint, CleanShutdown};
+use crate::files::OpenMode;
 use crate::locks::{lock, read, write};
 use crate::producer_state::{Producers, Verdict};
 use crate::retention::{SegmentAge, count_over_size, is_expired};
 use crate::segment::Segment;
 use crate::segment_index::NO_TIMESTAMP;
 use crate::{Appended, MaintainError, ProducerSequences, ReadError};
+
+/// What is written to see whether there is room; recovery removes files that end so.
+const PROBE_FILE: &str = "room.tmp";
+
+/// How much room there must be before a full disk counts as healed: a batch of the usual limit.
+const PROBE_BYTES: usize = 1 << 20;
 
 impl Log {
     /// Notes that an epoch begins at the log's end: on disk before it returns. Appends under an
@@ -219,6 +227,27 @@ impl Log {
             .map_err(failed_to("write", &self.checkpoint_path()))
     }
 
+    /// Tries whether a disk that was full has room again, so that the log takes appends, and is
+    /// seen to, before somebody appends. To be called every few seconds; does nothing while there
+    /// is room.
+    pub fn probe_room(&self) {
+        let _writer = lock(&self.writer);
+        if !self.is_read_only.load(Ordering::Acquire) || self.check_usable().is_err() {
+            return;
+        }
+        let path = self.folder.join(PROBE_FILE);
+        let content = vec![0; PROBE_BYTES];
+        let probed = self
+            .files
+            .open(&path, OpenMode::Create)
+            .and_then(|file| write_all(&*file, vec![IoSlice::new(&content)], 0));
+        // Should it stay, it is removed when the log is opened.
+        let removed = self.files.remove(&path);
+        if probed.and(removed).is_ok() {
+            self.note_room();
+        }
+    }
+
     /// Notes the sequences of a batch that a SmartModule emptied, after all that is queued: on
     /// disk before it returns.
     ///
@@ -229,13 +258,22 @@ impl Log {
         sequences: ProducerSequences,
         now_ms: i64,
     ) -> Result<Appended, MaintainError> {
-        let (result, finished) = {
+        let (result, finished, synced) = {
+            let _run = lock(&self.sync_run);
             let mut writer = lock(&self.writer);
             let finished = self.write_all_queued(&mut writer);
-            (self.advance(&sequences, now_ms), finished)
+            // The snapshot must not know more than the log that a power cut leaves.
+            let is_fsync = self.options().durability == Durability::Fsync;
+            let synced = is_fsync.then(|| self.sync_once());
+            (self.advance(&sequences, now_ms), finished, synced)
         };
         for group in finished {
             self.finish(group);
+        }
+        match synced {
+            Some(SyncOutcome::Synced) => self.tell_progress(),
+            Some(SyncOutcome::Failed) => self.tell_failure(),
+            Some(SyncOutcome::Refused) | None => {}
         }
         result
     }
@@ -373,12 +411,16 @@ impl Log {
             .and_then(|bytes| Producers::decode(&bytes).ok())
             .filter(|(_, at)| *at <= log_end)
             .unwrap_or_default();
+        let known = lock(&self.producers).clone();
         for segment in self.segments_from(from.max(self.log_start())) {
             segment
                 .for_each_header(from, |header| {
                     if let Some(sequences) = sequences_of(header) {
                         let offsets = header.base_offset..header.next_offset();
-                        producers.note(&sequences, offsets, header.max_timestamp_ms);
+                        let last_append_ms = known
+                            .last_append_ms(sequences.producer_id)
+                            .unwrap_or(header.max_timestamp_ms);
+                        producers.note(&sequences, offsets, last_append_ms);
                     }
                 })
                 .map_err(|error| self.walk_failed(&segment, error))?;

@@ -33,7 +33,7 @@ impl Log {
             files: Arc::clone(&files),
             open_files: Arc::clone(threads.open_files()),
         });
-        let mut recovered = recover(&context, &options)?;
+        let mut recovered = recover(&context, &options, now_ms)?;
         recovered
             .producers
             .forget_idle(options.producer_expiry, now_ms);

@@ -1,18 +1,26 @@
 //! What waits for a partition's writer.
 //!
 //! Bounded in bytes: what is too much is refused at once, and it is for the one who appends to wait
-//! and try again.
+//! and try again. A small append to an idle log is written where it is submitted: handing it to a
+//! writer thread and waking up its owner again takes longer than the write itself.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use thalweg_types::Durability;
+
 use super::Log;
-use crate::locks::lock;
+use crate::locks::{lock, try_lock};
+use crate::threads::contain;
 use crate::{Append, AppendError};
 
 /// How much one vectored write takes at most, but for a single larger append: enough to make the
 /// system call cheap, little enough to be in the processor's caches still.
 const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// The largest append that is written where it is submitted: a write into the page cache of this
+/// many bytes takes some microseconds.
+const INLINE_BYTES_MAX: usize = 32 << 10;
 
 /// Appends that wait for the writer.
 #[derive(Default)]
@@ -65,9 +73,11 @@ impl AppendQueue {
 
 impl Log {
     /// Queues batches for the partition's writer. `done` is called in every case: at once when
-    /// the log is closed, has failed, or too much is queued already.
+    /// the log is closed, has failed, or too much is queued already, and before this returns also
+    /// where a small append is written at once.
     pub fn submit(self: &Arc<Self>, append: Append) {
         let out_reason = self.out_reason();
+        let is_small = append.batches.len() <= INLINE_BYTES_MAX;
         let mut queue = lock(&self.queue);
         let bytes = queue.bytes + append.batches.len();
         let refused = if let Some(reason) = out_reason {
@@ -86,9 +96,32 @@ impl Log {
         }
         let is_idle = queue.push(append);
         drop(queue);
-        if is_idle {
+        if !is_idle {
+            return;
+        }
+        // Beside a sync a write may have to wait for the disk, which the caller must not.
+        let has_more = if is_small && self.options().durability == Durability::Memory {
+            self.write_queued_unless_busy()
+        } else {
+            true
+        };
+        if has_more {
             self.threads.schedule_write(self);
         }
+    }
+
+    /// Writes the next group of the queue, unless somebody else is changing the log. Returns
+    /// whether there is more.
+    fn write_queued_unless_busy(self: &Arc<Self>) -> bool {
+        let Some(mut writer) = try_lock(&self.writer) else {
+            return true;
+        };
+        contain(self, move || {
+            let finished = self.write_group(&mut writer);
+            drop(writer);
+            self.finish(finished);
+            lock(&self.queue).has_more()
+        })
     }
 
     /// Answers all that is queued without a write: a bug has stopped the writer.

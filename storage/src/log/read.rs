@@ -4,7 +4,6 @@
 //! written nor checked are checked first; damage quarantines the log, and what is sound before it
 //! is still given out.
 
-use std::io;
 use std::sync::Arc;
 
 use thalweg_record::Batch;
@@ -35,8 +34,7 @@ impl Log {
             };
             match self.read_segment(&segment, request) {
                 // Deleted since it was looked up: where the offset is now is another question.
-                Err(WalkError::Io(error))
-                    if error.kind() == io::ErrorKind::NotFound && !self.holds(&segment) => {}
+                Err(_) if !self.holds(&segment) => {}
                 Err(error) => return Err(self.read_failed(&segment, error)),
                 Ok(slice) => return Ok(slice),
             }
@@ -64,7 +62,9 @@ impl Log {
         request: SliceRequest,
     ) -> Result<LogSlice, WalkError> {
         if request.from < request.until {
-            return segment.slice(request, &self.epochs());
+            // In this order: an epoch may begin in between, and its batches be appended.
+            let tail = segment.tail();
+            return segment.slice(request, tail, &self.epochs());
         }
         Ok(LogSlice {
             file: Arc::clone(segment.file()?.handle()),
@@ -110,11 +110,7 @@ impl Log {
             }
             let found = match self.search_segment(&segment, timestamp_ms, log_start) {
                 // Deleted since it was looked up, with all that might be found in it.
-                Err(WalkError::Io(error))
-                    if error.kind() == io::ErrorKind::NotFound && !self.holds(&segment) =>
-                {
-                    None
-                }
+                Err(_) if !self.holds(&segment) => None,
                 Err(error) => return Err(self.read_failed(&segment, error)),
                 Ok(found) => found,
             };
@@ -135,10 +131,11 @@ impl Log {
         if segment.max_timestamp_ms()? < timestamp_ms {
             return Ok(None);
         }
-        let epochs = self.epochs();
         let file = segment.file()?;
         let start = segment.before_timestamp(timestamp_ms)?;
+        // In this order: an epoch may begin in between, and its batches be appended.
         let end = segment.tail().len_bytes;
+        let epochs = self.epochs();
         let mut walk = BatchWalk::by_batches(&*file, start.position..end, start.offset);
         while let Some(checked) = walk.next_checked(|offset| epochs.epoch_at(offset))? {
             let header = checked.header;

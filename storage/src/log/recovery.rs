@@ -52,6 +52,7 @@ struct Recovery<'a> {
     checkpoint: Checkpoint,
     damaged_from: Option<(Offset, String)>,
     damage: Option<String>,
+    now_ms: i64,
 }
 
 /// How far a segment was found sound.
@@ -66,6 +67,7 @@ struct Scan {
 pub(super) fn recover(
     context: &Arc<SegmentContext>,
     options: &LogOptions,
+    now_ms: i64,
 ) -> Result<Recovered, OpenError> {
     let folder = &context.folder;
     make_folder(context)?;
@@ -81,6 +83,7 @@ pub(super) fn recover(
         checkpoint,
         damaged_from: None,
         damage: None,
+        now_ms,
     };
     recovery.place_segments(&found)?;
     recovery.load_epochs()?;
@@ -89,6 +92,7 @@ pub(super) fn recover(
         recovery.replay_from = log_end;
     }
     recovery.find_end(&found)?;
+    recovery.check_producers()?;
     recovery.finish()
 }
 
@@ -124,6 +128,11 @@ impl Recovery<'_> {
         }
         let interval_bytes = self.options.index_interval_bytes;
         let segment = Segment::create(Arc::clone(self.context), offset, interval_bytes)
+            .and_then(|segment| {
+                // What is appended to it is acknowledged once it is synced, so its name is first.
+                self.context.files.sync_folder(&self.context.folder)?;
+                Ok(segment)
+            })
             .map_err(failed_to("make a segment in", &self.context.folder))?;
         self.segments.push(segment);
         Ok(())
@@ -188,7 +197,9 @@ impl Recovery<'_> {
     /// Notes the producers of batches in segments that are not read whole, where the snapshot
     /// does not cover them.
     fn replay_producers(&mut self, before: usize) -> Result<(), OpenError> {
-        let from = self.replay_from;
+        // When a batch was appended is not in it: its timestamps are the producer's, who may be
+        // copying what happened years ago. So its producer counts as idle from now on.
+        let (from, now_ms) = (self.replay_from, self.now_ms);
         for segment in &self.segments[..before] {
             if segment.tail().next_offset <= from {
                 continue;
@@ -197,7 +208,7 @@ impl Recovery<'_> {
             let replayed = segment.for_each_header(from, |header| {
                 if let Some(sequences) = sequences_of(header) {
                     let offsets = header.base_offset..header.next_offset();
-                    producers.note(&sequences, offsets, header.max_timestamp_ms);
+                    producers.note(&sequences, offsets, now_ms);
                 }
             });
             match replayed {
@@ -212,6 +223,24 @@ impl Recovery<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes the producers again from all batches when their snapshot knows of batches that are
+    /// not in the log: the disk kept the snapshot and lost the end of the log. What is appended
+    /// from now on gets the offsets that were lost, so the snapshot must go for good.
+    fn check_producers(&mut self) -> Result<(), OpenError> {
+        let log_end = self.log_end();
+        if self.replay_from <= log_end || self.damage.is_some() {
+            return Ok(());
+        }
+        self.producers = Producers::default();
+        self.replay_from = Offset::ZERO;
+        self.replay_producers(self.segments.len())?;
+        let path = self.context.folder.join(PRODUCERS_FILE);
+        self.context
+            .files
+            .replace(&path, &self.producers.encode(log_end), true)
+            .map_err(failed_to("write", &path))
     }
 
     /// Reads segments whole, from the first that is not sealed to the last.
@@ -268,8 +297,7 @@ impl Recovery<'_> {
                         && let Some(sequences) = sequences_of(&header)
                     {
                         let offsets = header.base_offset..header.next_offset();
-                        self.producers
-                            .note(&sequences, offsets, header.max_timestamp_ms);
+                        self.producers.note(&sequences, offsets, self.now_ms);
                     }
                 }
             }
@@ -335,15 +363,17 @@ impl Recovery<'_> {
 
     fn finish(mut self) -> Result<Recovered, OpenError> {
         let mut log_end = self.log_end();
-        if self.checkpoint.log_start > log_end {
+        if self.checkpoint.log_start > log_end && self.damage.is_none() {
             // All that is left was deleted by request.
             self.restart_at(self.checkpoint.log_start)?;
             log_end = self.log_end();
         }
+        // Damage may lie before the log's start and hide where the log ends.
         let log_start = self
             .checkpoint
             .log_start
-            .max(self.segments[0].base_offset());
+            .max(self.segments[0].base_offset())
+            .min(log_end);
         self.producers.truncate_to(log_end);
         if self.epochs.truncate_to(log_end.next()) {
             self.store_epochs()?;

@@ -26,10 +26,8 @@ impl Log {
             finished: false,
             damaged_at: None,
         };
-        let epochs = self.epochs();
         let from = (*next).max(self.log_start());
         for segment in self.segments_from(from) {
-            let tail = segment.tail();
             let file = match segment.file() {
                 // Deleted since it was looked up.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !self.holds(&segment) => {
@@ -38,6 +36,9 @@ impl Log {
                 opened => opened?,
             };
             let start = segment.floor(from)?;
+            // In this order: an epoch may begin in between, and its batches be appended.
+            let tail = segment.tail();
+            let epochs = self.epochs();
             let mut walk =
                 BatchWalk::by_batches(&*file, start.position..tail.len_bytes, start.offset);
             loop {
@@ -50,6 +51,8 @@ impl Log {
                         *next = batch.header.next_offset();
                     }
                     Ok(None) => break,
+                    // Deleted meanwhile, and its epoch forgotten.
+                    Err(_) if !self.holds(&segment) => break,
                     Err(WalkError::Io(error)) => return Err(error.into()),
                     Err(error @ WalkError::Bad { offset, .. }) => {
                         *next = tail.next_offset;

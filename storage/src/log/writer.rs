@@ -84,16 +84,16 @@ impl Log {
         }
         if finished.has_written {
             self.tell_progress();
-            if self.options().durability == Durability::Fsync {
-                self.schedule_sync();
-            }
+        }
+        if finished.needs_sync {
+            self.schedule_sync();
         }
         if finished.has_failed {
             self.tell_failure();
         }
     }
 
-    fn write_group(self: &Arc<Self>, writer: &mut WriterState) -> Finished {
+    pub(super) fn write_group(self: &Arc<Self>, writer: &mut WriterState) -> Finished {
         let appends = lock(&self.queue).take_group();
         let mut group = self.begin_group(writer);
         for append in appends {
@@ -426,6 +426,7 @@ impl Log {
         self.note_room();
 
         let is_fsync = group.options.durability == Durability::Fsync;
+        group.finished.needs_sync |= is_fsync;
         let snapshot = (is_fsync && group.has_sequences).then(|| self.snapshot_producers());
         {
             let mut sync = lock(&self.sync);

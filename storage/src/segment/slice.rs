@@ -14,12 +14,14 @@ use crate::segment_index::Place;
 impl Segment {
     /// Whole batches from an offset on: at least one that ends at or before `until`, if the offset
     /// is in one, else an empty slice. All bytes of it are verified.
+    ///
+    /// `epochs` must be as they were at `tail` or later, since they are written before a batch is.
     pub(crate) fn slice(
         self: &Arc<Self>,
         request: SliceRequest,
+        tail: Tail,
         epochs: &EpochCache,
     ) -> Result<LogSlice, WalkError> {
-        let tail = self.tail();
         let file = self.file()?;
         let start = self.floor(request.from)?;
         let verified_end = self.verify_from(start, request.max_bytes, tail, epochs)?;
@@ -95,7 +97,7 @@ impl Segment {
         }
         // The slice begins before `next`.
         let wanted = self.ceiling(next + u64::from(max_bytes), tail)?;
-        match self.verify(start, wanted, epochs) {
+        match self.verify(start, wanted, tail, epochs) {
             Ok(()) => Ok(VerifiedEnd {
                 position: wanted,
                 then: None,

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use thalweg_types::Offset;
+use thalweg_types::{LeaderEpoch, Offset};
 
-use crate::testing::{Listener, TestBed, append, batch, crash, flip_bit, options, read_all};
+use crate::testing::{
+    Listener, NOW_MS, TestBed, append, batch, crash, flip_bit, options, read_all,
+};
 use crate::{AppendError, LogHealth, LogOptions, ReadError};
 
 #[test]
@@ -155,5 +157,64 @@ fn a_scrub_of_a_sound_log_comes_round() {
             }
         }
         assert_eq!(checked, log.size_bytes());
+    }
+}
+
+#[test]
+fn an_epoch_that_begins_while_the_scrub_runs_is_not_taken_for_damage() {
+    let bed = TestBed::new(LogOptions {
+        segment_bytes: 300,
+        ..options()
+    });
+    let log = bed.open();
+    for _ in 0..20 {
+        append(&log, batch(3)).unwrap();
+    }
+    log.close().unwrap();
+    crash(log);
+    let log = bed.open();
+    let leader = Arc::clone(&log);
+    bed.files.after_open("00.log", move || {
+        leader.begin_epoch(LeaderEpoch(7)).unwrap();
+        append(&leader, batch(3)).unwrap();
+    });
+
+    while !log.scrub(1 << 20).unwrap().finished {}
+
+    assert_eq!(log.latest_epoch(), LeaderEpoch(7));
+    assert_eq!(log.health(), LogHealth::Ok);
+}
+
+#[test]
+fn a_segment_deleted_while_it_is_read_is_not_taken_for_damage() {
+    for by_scrub in [true, false] {
+        let bed = TestBed::new(LogOptions {
+            segment_bytes: 300,
+            ..options()
+        });
+        let log = bed.open();
+        append(&log, batch(3)).unwrap();
+        log.begin_epoch(LeaderEpoch(1)).unwrap();
+        for _ in 0..20 {
+            append(&log, batch(3)).unwrap();
+        }
+        log.close().unwrap();
+        crash(log);
+        let log = bed.open();
+        log.set_high_watermark(log.log_end());
+        let deleter = Arc::clone(&log);
+        bed.files.after_open("00.log", move || {
+            deleter.delete_records_before(Offset(40)).unwrap();
+        });
+
+        if by_scrub {
+            while !log.scrub(1 << 20).unwrap().finished {}
+        } else {
+            let found = log.offset_for_timestamp(NOW_MS, log.log_end()).unwrap();
+            assert!(found.is_some());
+        }
+
+        assert_eq!(log.log_start(), Offset(40));
+        assert_eq!(log.health(), LogHealth::Ok);
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use thalweg_types::{Durability, Offset};
 
-use crate::testing::{Listener, TestBed, append, batch, batch_of, crash, options, read_all};
+use crate::testing::{
+    Listener, TestBed, append, append_with, batch, batch_of, crash, options, read_all,
+};
 use crate::{AppendError, LogHealth, LogOptions};
 
 fn fsync() -> LogOptions {
@@ -201,4 +203,42 @@ fn a_disk_too_full_for_the_producers_does_not_fail_the_log() {
 
     listener.wait_until_stable(Offset(6));
     assert_eq!(log.health(), LogHealth::Ok);
+}
+
+#[test]
+fn a_full_disk_that_has_room_again_is_noticed_without_an_append() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    bed.files.set(|faults| faults.room_bytes = Some(20));
+    append(&log, batch(3)).unwrap_err();
+
+    log.probe_room();
+    assert!(matches!(log.health(), LogHealth::ReadOnly { .. }));
+    assert!(bed.files_ending(".tmp").is_empty());
+
+    bed.files.set(|faults| faults.room_bytes = None);
+    log.probe_room();
+    assert_eq!(log.health(), LogHealth::Ok);
+    assert!(bed.files_ending(".tmp").is_empty());
+}
+
+#[test]
+fn who_waits_for_a_sync_gets_it_when_the_settings_no_longer_ask_for_one() {
+    let bed = TestBed::new(fsync());
+    let log = bed.open();
+    let listener = Arc::new(Listener::default());
+    log.set_listener(listener.clone());
+    let changed = Arc::clone(&log);
+
+    append_with(&log, batch(3), |append| {
+        let done = std::mem::replace(&mut append.done, Box::new(|_| {}));
+        // Between the write and the sync.
+        append.done = Box::new(move |result| {
+            changed.update_options(options());
+            done(result);
+        });
+    })
+    .unwrap();
+
+    listener.wait_until_stable(Offset(3));
 }

@@ -1,9 +1,10 @@
 //! Idempotent producers: what they sent twice, out of order, or through a SmartModule.
 
-use thalweg_types::{Durability, Offset};
+use thalweg_types::{Durability, Offset, ProducerEpoch, ProducerId};
 
 use crate::testing::{
-    NOW_MS, TestBed, append, append_with, batch, batch_of, crash, options, read_all, sequences,
+    NOW_MS, TestBed, append, append_with, batch, batch_at, batch_of, crash, options, read_all,
+    sequences,
 };
 use crate::{AppendError, LogOptions, MaintainError};
 
@@ -157,4 +158,60 @@ fn truncation_forgets_what_was_cut_and_keeps_the_rest() {
         Offset(40)
     );
     read_all(&log, Offset(0));
+}
+
+#[test]
+fn a_producer_of_old_records_is_known_after_a_crash() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    let mut years_ago = batch_at(1_000, &["old", "older"]);
+    let (id, epoch) = (ProducerId(1), ProducerEpoch(0));
+    thalweg_record::stamp_sequence(&mut years_ago, id, epoch, 0).unwrap();
+    append(&log, years_ago.clone()).unwrap();
+    crash(log);
+
+    let log = bed.open();
+
+    assert!(append(&log, years_ago).unwrap().duplicate);
+    assert_eq!(log.log_end(), Offset(2));
+}
+
+#[test]
+fn a_snapshot_that_knows_more_than_the_log_is_forgotten_for_good() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, batch_of(1, 0, 0, 5)).unwrap();
+    let kept = log.size_bytes();
+    append(&log, batch_of(1, 0, 5, 5)).unwrap();
+    // The disk keeps this snapshot and loses the end of the log.
+    log.advance_producer(sequences(2, 0, 4), NOW_MS).unwrap();
+    append(&log, batch(5)).unwrap();
+    crash(log);
+    let file = std::fs::File::options()
+        .write(true)
+        .open(bed.files_ending(".log").remove(0))
+        .unwrap();
+    file.set_len(kept).unwrap();
+
+    let log = bed.open();
+    append(&log, batch(5)).unwrap();
+    crash(log);
+
+    let log = bed.open();
+    let lost = append(&log, batch_of(1, 0, 5, 5)).unwrap();
+    assert_eq!((lost.duplicate, lost.base_offset), (false, Offset(10)));
+}
+
+#[test]
+fn a_snapshot_of_an_emptied_batch_never_knows_more_than_a_synced_log() {
+    let bed = TestBed::new(LogOptions {
+        durability: Durability::Fsync,
+        ..options()
+    });
+    let log = bed.open();
+    append(&log, batch(5)).unwrap();
+
+    log.advance_producer(sequences(2, 0, 4), NOW_MS).unwrap();
+
+    assert_eq!(log.stable_end(), Offset(5));
 }

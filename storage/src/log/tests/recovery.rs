@@ -284,3 +284,40 @@ fn closed_cleanly_a_log_of_many_segments_opens_no_file_of_theirs_and_is_small() 
     let log_bytes = size_of::<crate::Log>() + 10 * size_of::<crate::segment::Segment>();
     assert!(log_bytes < 8000, "{log_bytes}");
 }
+
+#[test]
+fn damage_before_the_log_start_does_not_delete_what_comes_after_it() {
+    let bed = TestBed::new(LogOptions {
+        durability: Durability::Fsync,
+        ..options()
+    });
+    let log = bed.open();
+    for _ in 0..3 {
+        append(&log, batch(5)).unwrap();
+    }
+    log.set_high_watermark(Offset(15));
+    log.delete_records_before(Offset(10)).unwrap();
+    crash(log);
+    let path = bed.files_ending(".log").remove(0);
+    let before = fs::metadata(&path).unwrap().len();
+    crate::testing::flip_bit(&path, 8 * 100);
+
+    let log = bed.open();
+
+    assert!(matches!(log.health(), LogHealth::Quarantined { .. }));
+    assert_eq!(fs::metadata(&path).unwrap().len(), before);
+    assert!(log.read(Offset(10), 1000, Offset(15)).is_err());
+}
+
+#[test]
+fn the_name_of_the_first_segment_is_on_the_disk_before_anything_is_in_it() {
+    let bed = TestBed::new(options());
+
+    let _log = bed.open();
+
+    assert_eq!(
+        bed.files.folder_syncs(),
+        2,
+        "of the log's name and the segment's"
+    );
+}
