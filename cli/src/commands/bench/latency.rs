@@ -1,12 +1,14 @@
 //! `bench latency`
 //!
-//! Records go out at a fixed rate, each with the time at which it was due. Latency counts from
-//! there, so that a stall also counts for the records that had to wait behind it.
+//! A thread of its own says when a record is due, at a fixed rate. Latency counts from when the
+//! record is sent; for one that could not be sent in time, from when it was due, so that a stall
+//! also counts for the records that had to wait behind it. What the thread oversleeps is no
+//! latency of Thalweg's, and does not count.
 
-use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde::Serialize;
 use thalweg_client::{
@@ -14,7 +16,9 @@ use thalweg_client::{
     StartOffset,
 };
 use thalweg_types::{TopicName, parse_duration};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::sync::mpsc::{self, error::TryRecvError};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
 use super::topic::TopicArguments;
 use crate::context::Context;
@@ -23,6 +27,10 @@ use crate::output::{OutputArguments, Render, Table};
 
 /// How long the consumer may lag behind the last acknowledged record.
 const TAIL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many records may be due and not sent before the clock stands still. Far more than any stall
+/// that a measurement survives.
+const TICKS_AHEAD: usize = 1 << 20;
 
 /// Measure how long records take to be acknowledged, and to reach a consumer, at a fixed rate.
 #[derive(Debug, clap::Args)]
@@ -53,9 +61,9 @@ pub(crate) struct LatencyArguments {
 #[derive(Debug, Serialize)]
 struct Latency {
     records: usize,
-    /// From being due to being acknowledged.
+    /// From being sent to being acknowledged.
     acknowledged: Quantiles,
-    /// From being due to being consumed.
+    /// From being sent to being consumed.
     end_to_end: Quantiles,
 }
 
@@ -119,15 +127,17 @@ async fn measure(
         ..ConsumerOptions::default()
     };
     let consumer = client.consumer(topic, options).await?;
-    let epoch = Arc::new(Instant::now());
-    let value_bytes = usize::try_from(arguments.record_size)?;
-    let produce = produce(&producer, &epoch, arguments.rate, record_count, value_bytes);
-    let consume = tokio::time::timeout(
-        arguments.duration + TAIL_TIMEOUT,
-        consume(consumer, &epoch, record_count),
-    );
-    let (acknowledged, consumed) = tokio::join!(produce, consume);
-    let acknowledged = acknowledged?;
+    let value = vec![0_u8; usize::try_from(arguments.record_size)?];
+    let epoch = Instant::now();
+    let ticks = ticks(epoch, arguments.rate, record_count);
+    // On the runtime's own threads, as a service's tasks are: elsewhere each record would have to
+    // wait for one more thread to wake up.
+    let mut producing = JoinSet::new();
+    producing.spawn(produce(producer, epoch, ticks, value));
+    let mut consuming = JoinSet::new();
+    consuming.spawn(consume(consumer, epoch, record_count));
+    let acknowledged = join(&mut producing).await?;
+    let consumed = timeout(TAIL_TIMEOUT, join(&mut consuming)).await;
     let consumed = consumed.map_err(|_| {
         CliError::unavailable(anyhow!(
             "not every acknowledged record was consumed in time"
@@ -141,36 +151,67 @@ async fn measure(
     })
 }
 
+async fn join<T: 'static>(task: &mut JoinSet<Result<T, CliError>>) -> Result<T, CliError> {
+    let ended = task.join_next().await.context("the task was started")?;
+    ended.context("the measurement was stopped")?
+}
+
+/// Says when each record is due, by a thread that does nothing else: the timers of the runtime are
+/// a millisecond coarse, and run late when its threads are busy.
+fn ticks(epoch: Instant, rate: u32, record_count: usize) -> mpsc::Receiver<Instant> {
+    let (sender, ticks) = mpsc::channel(TICKS_AHEAD);
+    thread::spawn(move || {
+        for index in 0..record_count {
+            let due = epoch + Duration::from_secs_f64(index as f64 / f64::from(rate));
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if sender.blocking_send(due).is_err() {
+                return;
+            }
+        }
+    });
+    ticks
+}
+
 /// Sends the records when they are due; how long each took to be acknowledged.
 async fn produce(
-    producer: &Producer,
-    epoch: &Instant,
-    rate: u32,
-    record_count: usize,
-    value_bytes: usize,
+    producer: Producer,
+    epoch: Instant,
+    mut ticks: mpsc::Receiver<Instant>,
+    mut value: Vec<u8>,
 ) -> Result<Vec<Duration>, CliError> {
-    let mut ticks = tokio::time::interval_at(*epoch, Duration::from_secs(1) / rate);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut under_way = FuturesUnordered::new();
-    let mut latencies = Vec::with_capacity(record_count);
-    let mut value = vec![0_u8; value_bytes];
-    let mut sent = 0;
-    while latencies.len() < record_count {
-        tokio::select! {
-            due = ticks.tick(), if sent < record_count => {
-                let due_after = due.duration_since(*epoch);
-                let due_nanos = u64::try_from(due_after.as_nanos()).unwrap_or(u64::MAX);
-                value[..8].copy_from_slice(&due_nanos.to_be_bytes());
-                // Not raced: it is awaited within the branch.
-                let delivery = producer.send(ProducerRecord::new(&value)).await?;
-                sent += 1;
-                under_way.push(async move {
-                    delivery.await?;
-                    Ok::<_, ProduceError>(due.elapsed())
-                });
+    let mut latencies = Vec::new();
+    let mut has_more = true;
+    while has_more || !under_way.is_empty() {
+        // What is due already had to wait behind others, and counts from when it was due.
+        let late = match ticks.try_recv() {
+            Ok(due) => Some(due),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                has_more = false;
+                None
             }
-            Some(latency) = under_way.next() => latencies.push(latency?),
-        }
+        };
+        let start = match late {
+            Some(due) => due,
+            None => tokio::select! {
+                Some(latency) = under_way.next() => {
+                    latencies.push(latency?);
+                    continue;
+                }
+                due = ticks.recv(), if has_more => match due {
+                    Some(_) => Instant::now(),
+                    None => continue,
+                },
+            },
+        };
+        let nanos = u64::try_from((start - epoch).as_nanos()).unwrap_or(u64::MAX);
+        value[..8].copy_from_slice(&nanos.to_be_bytes());
+        let delivery = producer.send(ProducerRecord::new(&value)).await?;
+        under_way.push(async move {
+            delivery.await?;
+            Ok::<_, ProduceError>(start.elapsed())
+        });
     }
     Ok(latencies)
 }
@@ -178,7 +219,7 @@ async fn produce(
 /// Receives the records; how long each took to arrive.
 async fn consume(
     mut consumer: Consumer,
-    epoch: &Instant,
+    epoch: Instant,
     record_count: usize,
 ) -> Result<Vec<Duration>, CliError> {
     let mut latencies = Vec::with_capacity(record_count);
@@ -188,11 +229,11 @@ async fn consume(
         };
         let now = epoch.elapsed();
         // Others may produce to a topic that the user gave; what is too short is not ours.
-        let due = batch
+        let start = batch
             .records()
             .filter_map(|record| record.value?.first_chunk().copied());
         latencies.extend(
-            due.map(|due| now.saturating_sub(Duration::from_nanos(u64::from_be_bytes(due)))),
+            start.map(|start| now.saturating_sub(Duration::from_nanos(u64::from_be_bytes(start)))),
         );
     }
     Ok(latencies)

@@ -23,7 +23,8 @@ pub(crate) struct Produced {
 
 impl JavaTools {
     pub(crate) fn fetch(work_dir: &Path) -> anyhow::Result<Self> {
-        let jars = work_dir.join("kafka-jars");
+        // Absolute: Maven takes a relative path as one beside the pom.
+        let jars = work_dir.canonicalize()?.join("kafka-jars");
         if !jars.exists() {
             let pom = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/pom.xml");
             output(
@@ -115,10 +116,9 @@ impl JavaTools {
     ) -> anyhow::Result<Latency> {
         let text = output(
             self.command("org.apache.kafka.tools.EndToEndLatency")
-                .args(["--bootstrap-server", bootstrap, "--topic", topic])
-                .args(["--num-records", &load.records.to_string()])
-                .args(["--producer-acks", "all"])
-                .args(["--record-size", &load.record_bytes.to_string()]),
+                .args([bootstrap, topic])
+                .args([&load.records.to_string(), "all"])
+                .arg(load.record_bytes.to_string()),
         )?;
         // "Percentiles: 50th = 0, 99th = 1, 99.9th = 7", in whole milliseconds.
         let percentile = |name: &str| -> Option<f64> {
