@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use thalweg_client::{Client, ClientOptions, NewTopic};
 use thalweg_types::TopicName;
 use thalweg_types::resource::SpuState;
 
+use crate::node::program_path;
 use crate::{Node, eventually};
 
 /// A cluster whose processes a test can stop, kill and start again, each on its own.
@@ -157,6 +159,22 @@ impl LocalCluster {
     #[must_use]
     pub fn spu_address(&self, id: i32) -> &str {
         &self.spu_addresses[&id]
+    }
+
+    /// Runs `thalweg` against this cluster, as a user would at a shell, until it ends.
+    ///
+    /// # Panics
+    /// When it can't be run.
+    #[must_use]
+    pub fn thalweg(&self, arguments: &[&str]) -> Output {
+        let path = program_path("thalweg").unwrap_or_else(|error| panic!("{error:#}"));
+        Command::new(path)
+            .args(["--cluster", &self.sc_address])
+            .args(arguments)
+            .env("THALWEG_CONFIG", self.path("no-profiles.toml"))
+            .stdin(Stdio::null())
+            .output()
+            .expect("the command can be started")
     }
 
     /// A client that knows the SC and every SPU.

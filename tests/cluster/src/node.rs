@@ -139,7 +139,7 @@ impl Drop for Node {
 }
 
 /// Where `program` lies: in `THALWEG_BIN_DIR`, or beside the test's own executable.
-fn program_path(program: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn program_path(program: &str) -> anyhow::Result<PathBuf> {
     let folder = match std::env::var_os("THALWEG_BIN_DIR") {
         Some(folder) => PathBuf::from(folder),
         None => std::env::current_exe()?

@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk;
+mod hostile_modules;
 mod memory;
 mod refusals;
 mod restart;
