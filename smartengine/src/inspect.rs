@@ -29,6 +29,9 @@ mod bounds {
     pub(super) const LOCALS: u64 = 10_000;
 }
 
+/// What every module starts with.
+const WASM_MAGIC: &[u8] = b"\0asm";
+
 /// What the compiler gets to see of WebAssembly: what Rust, C, Go and AssemblyScript use.
 fn features() -> WasmFeatures {
     WasmFeatures::WASM2 | WasmFeatures::EXTENDED_CONST
@@ -47,6 +50,12 @@ impl Shape {
     pub(crate) fn read(wasm: &[u8]) -> Result<Self, LoadError> {
         if Parser::is_component(wasm) {
             return Err(LoadError::Component);
+        }
+        // The parser would dump the bytes that it met over many lines.
+        if !wasm.starts_with(WASM_MAGIC) {
+            return Err(LoadError::NotWasm {
+                reason: "its first bytes are not `\\0asm`".to_owned(),
+            });
         }
         let mut sections = Sections::default();
         for payload in Parser::new(0).parse_all(wasm) {
