@@ -46,6 +46,7 @@ pub(crate) fn spawn(
             if let Err(error) = log.checkpoint() {
                 warn!(partition = %id, %error, "failed to write down the high watermark");
             }
+            log.probe_room();
         })
     });
 

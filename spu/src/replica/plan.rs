@@ -20,8 +20,14 @@ pub(super) struct Assignment {
 /// Whether it leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Role {
-    Leader { epoch: LeaderEpoch, isr: Vec<SpuId> },
-    Follower { leader: Option<SpuId> },
+    Leader {
+        epoch: LeaderEpoch,
+        isr: Vec<SpuId>,
+    },
+    Follower {
+        leader: Option<SpuId>,
+        epoch: LeaderEpoch,
+    },
 }
 
 /// What must change.
@@ -84,6 +90,7 @@ fn assigned_to(view: &View, spu: SpuId) -> BTreeMap<PartitionId, Assignment> {
             } else {
                 Role::Follower {
                     leader: partition.leader,
+                    epoch: partition.leader_epoch,
                 }
             };
             let topic_partition = TopicPartition {

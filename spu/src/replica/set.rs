@@ -236,11 +236,11 @@ impl ReplicaSet {
         }
     }
 
-    /// Tries again to open the logs that could not be opened, for example because the disk was
+    /// Tries again to open the logs that could not be opened, and to lead where the disk was
     /// full.
     pub(crate) fn retry_failed(self: &Arc<Self>) {
         for slot in self.slots() {
-            if matches!(slot.state(), SlotState::Failed { log: None, .. }) {
+            if matches!(slot.state(), SlotState::Failed { may_heal: true, .. }) {
                 self.settle(slot);
             }
         }

@@ -4,10 +4,11 @@
 //! once for each change. Settling takes turns and always looks at the newest wish, so wishes may
 //! come faster than a log opens.
 
+use std::io;
 use std::sync::{Arc, Mutex, RwLock};
 
 use thalweg_runtime::Clock;
-use thalweg_storage::{Log, LogOptions, OpenError};
+use thalweg_storage::{Log, LogOptions, MaintainError, OpenError};
 use thalweg_types::{PartitionId, SpuId};
 use tracing::{debug, info, warn};
 
@@ -42,8 +43,18 @@ pub(super) enum SlotState {
         /// The log where it could be opened. It stays, so that nobody opens it again as if the
         /// disk could be trusted.
         log: Option<Arc<Log>>,
+        /// Whether another attempt may succeed.
+        may_heal: bool,
     },
     Closed,
+}
+
+/// Why a partition can't be held as is wanted.
+struct Failure {
+    reason: String,
+    log: Option<Arc<Log>>,
+    may_heal: bool,
+    is_disk_full: bool,
 }
 
 /// What settling works with.
@@ -135,7 +146,13 @@ impl Slot {
             None => match self.open(options, context) {
                 Ok(log) => log,
                 Err(error) => {
-                    self.fail(error.to_string(), None, &assignment, context);
+                    let failure = Failure {
+                        reason: error.to_string(),
+                        log: None,
+                        may_heal: true,
+                        is_disk_full: matches!(&error, OpenError::Io { source, .. } if is_disk_full(source)),
+                    };
+                    self.fail(failure, &assignment, context);
                     return;
                 }
             },
@@ -150,8 +167,15 @@ impl Slot {
                     return;
                 }
                 if let Err(error) = log.begin_epoch(epoch) {
-                    let reason = format!("leader epoch {epoch} could not begin: {error}");
-                    self.fail(reason, Some(log), &assignment, context);
+                    let is_disk_full =
+                        matches!(&error, MaintainError::Io { source, .. } if is_disk_full(source));
+                    let failure = Failure {
+                        reason: format!("leader epoch {epoch} could not begin: {error}"),
+                        log: Some(log),
+                        may_heal: is_disk_full,
+                        is_disk_full,
+                    };
+                    self.fail(failure, &assignment, context);
                     return;
                 }
                 let isr = isr.clone();
@@ -170,8 +194,22 @@ impl Slot {
                     },
                 ))
             }
-            Role::Follower { leader } => {
+            Role::Follower { leader, epoch } => {
                 debug!(partition = %assignment.topic_partition, ?leader, "following");
+                // Under the epoch that is now in force, or the SC would take it for old: it must
+                // know whether this replica may lead (again).
+                if let SlotState::Failed {
+                    reason,
+                    may_heal: false,
+                    ..
+                } = self.state()
+                {
+                    let health = ReplicaHealth::Failed { reason };
+                    context.reports.report(self.id, epoch, health);
+                    return;
+                }
+                let health = ReplicaHealth::from(&log.health());
+                context.reports.report(self.id, epoch, health);
                 SlotState::Follower(log)
             }
         };
@@ -189,13 +227,13 @@ impl Slot {
         )
     }
 
-    fn fail(
-        &self,
-        reason: String,
-        log: Option<Arc<Log>>,
-        assignment: &Assignment,
-        context: &SlotContext,
-    ) {
+    fn fail(&self, failure: Failure, assignment: &Assignment, context: &SlotContext) {
+        let Failure {
+            reason,
+            log,
+            may_heal,
+            is_disk_full,
+        } = failure;
         let known =
             matches!(self.state(), SlotState::Failed { reason: known, .. } if known == reason);
         // It is tried again and again: said once is enough.
@@ -203,17 +241,27 @@ impl Slot {
             warn!(partition = %assignment.topic_partition, reason, "can't serve this partition");
         }
         if let Role::Leader { epoch, .. } = assignment.role {
-            let health = ReplicaHealth::Failed {
-                reason: reason.clone(),
+            let reason = reason.clone();
+            // A full disk is no reason for another leader: nothing that was acknowledged is in
+            // doubt.
+            let health = if is_disk_full {
+                ReplicaHealth::ReadOnly { reason }
+            } else {
+                ReplicaHealth::Failed { reason }
             };
             context.reports.report(self.id, epoch, health);
         }
-        self.set_state(SlotState::Failed { reason, log });
+        self.set_state(SlotState::Failed {
+            reason,
+            log,
+            may_heal,
+        });
     }
 
     fn close(&self, delete: bool, context: &SlotContext) {
+        let close = if delete { Log::close_to_delete } else { Log::close };
         if let Some(log) = self.log()
-            && let Err(error) = log.close()
+            && let Err(error) = close(&log)
         {
             warn!(partition = %self.id, %error, "failed to close a log, it is recovered when opened");
         }
@@ -240,4 +288,11 @@ impl Slot {
             .write()
             .expect("nobody panics while holding the state") = state;
     }
+}
+
+fn is_disk_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }

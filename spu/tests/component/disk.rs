@@ -38,6 +38,9 @@ impl LogFiles for FaultyFiles {
     }
 
     fn replace(&self, path: &Path, content: &[u8], sync: bool) -> io::Result<()> {
+        if self.faults.full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         StdFiles.replace(path, content, sync)
     }
 
@@ -138,5 +141,88 @@ async fn a_full_disk_refuses_appends_serves_reads_and_heals_by_itself() {
     faults.full.store(false, Ordering::SeqCst);
     append(&replica, &["c"]).await.unwrap();
     assert_eq!(values(&replica), ["a", "c"]);
+    spu.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sc_hears_that_a_full_disk_has_room_again_though_nobody_appends() {
+    let (script, dir) = (Script::new(), tempfile::tempdir().unwrap());
+    let sc = ScriptedSc::start(&script).await;
+    script.create_topic("orders", 1, &[]);
+    let files = FaultyFiles::default();
+    let faults = Arc::clone(&files.faults);
+    let spu = start_on(
+        options(&sc.address.to_string(), dir.path()),
+        Arc::new(files),
+    )
+    .await
+    .unwrap();
+    let replica = leader(&spu, "orders", 0).await;
+    faults.full.store(true, Ordering::SeqCst);
+    append(&replica, &["a"]).await.unwrap_err();
+    script.wait_for_report(0, ReplicaState::ReadOnly).await;
+
+    faults.full.store(false, Ordering::SeqCst);
+
+    script.wait_for_last_report(0, ReplicaState::Serving).await;
+    spu.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_when_a_reign_begins_costs_no_reign_and_heals_by_itself() {
+    let (script, dir) = (Script::new(), tempfile::tempdir().unwrap());
+    let sc = ScriptedSc::start(&script).await;
+    script.create_topic("orders", 1, &[]);
+    let files = FaultyFiles::default();
+    let faults = Arc::clone(&files.faults);
+    let spu = start_on(
+        options(&sc.address.to_string(), dir.path()),
+        Arc::new(files),
+    )
+    .await
+    .unwrap();
+    append(&leader(&spu, "orders", 0).await, &["a"])
+        .await
+        .unwrap();
+
+    faults.full.store(true, Ordering::SeqCst);
+    script.elect("orders", 0, Some(crate::scripted_sc::SPU));
+    script.wait_for_report(0, ReplicaState::ReadOnly).await;
+    assert!(try_leader(&spu, "orders", 0).is_err());
+    faults.full.store(false, Ordering::SeqCst);
+
+    let replica = leader(&spu, "orders", 0).await;
+    append(&replica, &["b"]).await.unwrap();
+    assert_eq!(values(&replica), ["a", "b"]);
+    spu.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_failed_says_so_under_every_later_epoch() {
+    let (script, dir) = (Script::new(), tempfile::tempdir().unwrap());
+    let sc = ScriptedSc::start(&script).await;
+    script.create_topic("orders", 1, &[]);
+    let files = FaultyFiles::default();
+    let faults = Arc::clone(&files.faults);
+    let spu = start_on(
+        options(&sc.address.to_string(), dir.path()),
+        Arc::new(files),
+    )
+    .await
+    .unwrap();
+    let replica = leader(&spu, "orders", 0).await;
+    faults.sync_fails.store(true, Ordering::SeqCst);
+    append(&replica, &["lost"]).await.unwrap_err();
+    faults.sync_fails.store(false, Ordering::SeqCst);
+    script.wait_for_report(0, ReplicaState::Failed).await;
+
+    // The SC takes the lead away, forgets why (as when it restarts), and gives it back.
+    for (epoch, wanted) in [(2, None), (3, Some(crate::scripted_sc::SPU)), (4, None)] {
+        script.elect("orders", 0, wanted);
+
+        script
+            .wait_for_report_of(0, epoch, ReplicaState::Failed)
+            .await;
+    }
     spu.stop().await;
 }

@@ -191,6 +191,33 @@ impl Script {
         reported(&self.state()).unwrap().reason
     }
 
+    /// Waits until the newest report about a partition is this.
+    pub(crate) async fn wait_for_last_report(&self, number: i32, wanted: v1::ReplicaState) {
+        self.wait("a newest report", |state| {
+            let mut reports = state.reports.iter().rev();
+            let newest = reports.find(|report| report.partition == number);
+            newest.is_some_and(|report| report.state() == wanted)
+        })
+        .await;
+    }
+
+    /// Waits for a report about a partition under one leader epoch.
+    pub(crate) async fn wait_for_report_of(
+        &self,
+        number: i32,
+        epoch: i32,
+        wanted: v1::ReplicaState,
+    ) {
+        self.wait("a report under that epoch", |state| {
+            state.reports.iter().any(|report| {
+                report.partition == number
+                    && report.leader_epoch == epoch
+                    && report.state() == wanted
+            })
+        })
+        .await;
+    }
+
     async fn wait(&self, what: &str, condition: impl Fn(&State) -> bool) {
         let mut heard = self.heard.subscribe();
         let waiting = heard.wait_for(|_| condition(&self.state()));
