@@ -120,113 +120,103 @@ impl Spu {
         let data_dir = Arc::new(DataDir::open(&options.data_dir, OpenDataDir { spu_id })?);
         let last_view = cluster_file::load(data_dir.path())?
             .filter(|view| view.cluster_id == data_dir.cluster_id());
-        let incarnation =
-            incarnation::begin(data_dir.path(), &*clock).map_err(|source| StartError::System {
-                action: "note this start in the data directory",
-                source,
-            })?;
-        let listener = listen(options.listen).await?;
-        let data_address = listener.local_addr().map_err(|source| StartError::Listen {
-            address: options.listen,
-            source,
-        })?;
-        let advertised = advertised(&options, data_address)?;
-        let threads = StorageThreads::start(ThreadOptions::default()).map_err(|source| {
-            StartError::System {
-                action: "start the threads that write to the disk",
-                source,
-            }
-        })?;
-        let engine = SmartEngine::new(engine_options(&options, &data_dir))?;
-        let admin =
-            AdminForward::new(&options.sc, spu_id).map_err(|source| StartError::ScAddress {
-                sc: options.sc.clone(),
-                source,
-            })?;
-        let admin = Arc::new(admin);
-        let producer_ids = Arc::new(ProducerIds::open(data_dir.path(), Arc::clone(&admin))?);
+        let (listener, data_address) = listen(options.listen).await?;
+        let identity = identity(&options, &data_dir, &*clock, data_address)?;
 
         let (serving, background, settling) =
             (TaskGroup::new(), TaskGroup::new(), TaskGroup::new());
         let has_state = last_view.is_some();
         let view = Arc::new(ClusterView::new(last_view.unwrap_or_default()));
-        let store = LogStore {
-            data_dir: Arc::clone(&data_dir),
-            threads,
-            files,
-        };
-        let replicas = ReplicaSet::new(
-            spu_id,
-            store,
-            Arc::clone(&view),
-            Arc::clone(&clock),
-            settling.clone(),
-        );
-        replicas.apply(&view.current(), AssignedBy::LastRun).await;
-
-        let told = watch::Sender::new(false);
-        let mut first_word = told.subscribe();
-        let control = ControlClient {
-            identity: Identity {
-                sc: options.sc.clone(),
-                spu_id,
-                incarnation,
-                data_address: advertised,
-                rack: options.rack.clone(),
-            },
-            admin: Arc::clone(&admin),
-            data_dir: Arc::clone(&data_dir),
-            view: Arc::clone(&view),
-            replicas: Arc::clone(&replicas),
-            producer_ids: Arc::clone(&producer_ids),
-            told,
-        };
-        background.spawn("control", |shutdown| control.run(shutdown));
-        let kept_view = Arc::clone(&view);
-        let path = data_dir.path().to_owned();
-        background.spawn("cluster-file", |shutdown| async move {
-            cluster_file::keep(path, kept_view, shutdown).await;
-            Ok::<_, Infallible>(())
-        });
-        upkeep::spawn(&replicas, &clock, &options, &background);
-
-        if !has_state {
-            info!(
-                sc = options.sc,
-                "nothing is known of the cluster yet, waiting for the SC"
-            );
-            tokio::select! {
-                // An error would mean that the control task is gone, and that is seen beside it.
-                Ok(_) = first_word.wait_for(|told| *told) => {}
-                failed = background.failed() => return Err(StartError::Stopped(failed)),
-            }
-        }
-        if tokio::time::timeout(OPEN_WAIT, replicas.settled())
-            .await
-            .is_err()
-        {
-            info!("some partitions are still being opened");
-        }
+        let admin = admin(&options)?;
         let context = SpuContext {
             spu_id,
-            replicas,
+            replicas: ReplicaSet::new(
+                spu_id,
+                log_store(&data_dir, files)?,
+                Arc::clone(&view),
+                Arc::clone(&clock),
+                settling.clone(),
+            ),
             view,
-            producer_ids,
+            producer_ids: Arc::new(ProducerIds::open(data_dir.path(), Arc::clone(&admin))?),
             admin,
-            engine,
+            engine: SmartEngine::new(engine_options(&options, &data_dir))?,
             clock,
             options: Arc::new(options),
         };
-        DataServer::serve(listener, context.clone(), &serving);
-        info!(spu = %spu_id, address = %data_address, "serving");
-        Ok(Self {
+        let spu = Self {
             id: spu_id,
             data_address,
             context,
             serving,
             background,
             settling,
-        })
+        };
+
+        let first_view = spu.context.view.current();
+        let replicas = &spu.context.replicas;
+        replicas.apply(&first_view, AssignedBy::LastRun).await;
+        let told = spu.start_background(identity, &data_dir);
+        if !has_state {
+            spu.wait_for_the_sc(told).await?;
+        }
+        let opened = tokio::time::timeout(OPEN_WAIT, replicas.settled()).await;
+        if opened.is_err() {
+            info!("some partitions are still being opened");
+        }
+        DataServer::serve(listener, spu.context.clone(), &spu.serving);
+        info!(spu = %spu_id, address = %data_address, "serving");
+        Ok(spu)
+    }
+
+    /// Starts what works beside the serving. What it returns becomes true with the SC's first
+    /// word.
+    fn start_background(
+        &self,
+        identity: Identity,
+        data_dir: &Arc<DataDir>,
+    ) -> watch::Receiver<bool> {
+        let told = watch::Sender::new(false);
+        let first_word = told.subscribe();
+        let context = &self.context;
+        let control = ControlClient {
+            identity,
+            admin: Arc::clone(&context.admin),
+            data_dir: Arc::clone(data_dir),
+            view: Arc::clone(&context.view),
+            replicas: Arc::clone(&context.replicas),
+            producer_ids: Arc::clone(&context.producer_ids),
+            told,
+        };
+        self.background
+            .spawn("control", |shutdown| control.run(shutdown));
+        let view = Arc::clone(&context.view);
+        let path = data_dir.path().to_owned();
+        self.background
+            .spawn("cluster-file", |shutdown| async move {
+                cluster_file::keep(path, view, shutdown).await;
+                Ok::<_, Infallible>(())
+            });
+        upkeep::spawn(
+            &context.replicas,
+            &context.clock,
+            &context.options,
+            &self.background,
+        );
+        first_word
+    }
+
+    async fn wait_for_the_sc(&self, mut told: watch::Receiver<bool>) -> Result<(), StartError> {
+        let sc = &self.context.options.sc;
+        info!(
+            sc,
+            "nothing is known of the cluster yet, waiting for the SC"
+        );
+        tokio::select! {
+            // An error would mean that the control task is gone, and that is seen beside it.
+            Ok(_) = told.wait_for(|told| *told) => Ok(()),
+            failed = self.background.failed() => Err(StartError::Stopped(failed)),
+        }
     }
 
     /// Where it serves the data protocol.
@@ -276,10 +266,53 @@ impl Spu {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen { address, source })
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listen_error = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let bound = listener.local_addr().map_err(listen_error)?;
+    Ok((listener, bound))
+}
+
+fn identity(
+    options: &SpuOptions,
+    data_dir: &DataDir,
+    clock: &dyn Clock,
+    bound: SocketAddr,
+) -> Result<Identity, StartError> {
+    let incarnation =
+        incarnation::begin(data_dir.path(), clock).map_err(|source| StartError::System {
+            action: "note this start in the data directory",
+            source,
+        })?;
+    Ok(Identity {
+        sc: options.sc.clone(),
+        spu_id: options.id,
+        incarnation,
+        data_address: advertised(options, bound)?,
+        rack: options.rack.clone(),
+    })
+}
+
+fn admin(options: &SpuOptions) -> Result<Arc<AdminForward>, StartError> {
+    AdminForward::new(&options.sc, options.id)
+        .map(Arc::new)
+        .map_err(|source| StartError::ScAddress {
+            sc: options.sc.clone(),
+            source,
+        })
+}
+
+fn log_store(data_dir: &Arc<DataDir>, files: Arc<dyn LogFiles>) -> Result<LogStore, StartError> {
+    let threads =
+        StorageThreads::start(ThreadOptions::default()).map_err(|source| StartError::System {
+            action: "start the threads that write to the disk",
+            source,
+        })?;
+    Ok(LogStore {
+        data_dir: Arc::clone(data_dir),
+        threads,
+        files,
+    })
 }
 
 /// Where clients connect.

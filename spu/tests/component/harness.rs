@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Parser;
 use thalweg_record::{BatchBuilder, BatchOptions};
-use thalweg_runtime::SystemClock;
+use thalweg_runtime::{Clock, SystemClock};
 use thalweg_spu::replica::{Acks, ProduceError, Replica, ReplicaError};
 use thalweg_spu::{Spu, SpuOptions, StartError, View};
 use thalweg_storage::{Appended, LogFiles, StdFiles};
@@ -87,12 +87,13 @@ pub(crate) async fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// A batch with one record for each value.
+/// A batch with one record for each value, of now: retention takes old ones away.
 pub(crate) fn batch(values: &[&str]) -> Bytes {
+    let now_ms = SystemClock::new().now_ms();
     let mut builder = BatchBuilder::new(BatchOptions::default());
     for value in values {
         builder
-            .push(1_000, None, Some(value.as_bytes()), &[])
+            .push(now_ms, None, Some(value.as_bytes()), &[])
             .unwrap();
     }
     Bytes::from(builder.build().unwrap())
