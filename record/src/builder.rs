@@ -77,7 +77,14 @@ impl BatchBuilder {
     /// A batch without records, in a buffer that holds `capacity_bytes` before it grows.
     #[must_use]
     pub fn with_capacity(options: BatchOptions, capacity_bytes: usize) -> Self {
-        let mut buffer = Vec::with_capacity(capacity_bytes.max(BATCH_HEADER_BYTES));
+        let capacity_bytes = capacity_bytes.max(BATCH_HEADER_BYTES);
+        Self::with_buffer(options, Vec::with_capacity(capacity_bytes))
+    }
+
+    /// A batch without records, in a buffer that served before. What is in it is dropped.
+    #[must_use]
+    pub fn with_buffer(options: BatchOptions, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
         buffer.resize(BATCH_HEADER_BYTES, 0);
         Self {
             options,

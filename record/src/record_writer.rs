@@ -53,6 +53,7 @@ pub fn encoded_record_bytes(record: &RecordFields<'_>) -> usize {
 
 /// The most bytes that a record takes in any batch, for deciding whether it still fits.
 #[must_use]
+#[inline]
 pub fn record_bytes_max(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header<'_>]) -> usize {
     // Length, attributes and both deltas at their largest.
     let deltas = VARINT_BYTES_MAX + 1 + VARLONG_BYTES_MAX + VARINT_BYTES_MAX;

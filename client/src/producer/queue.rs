@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use thalweg_record::{BatchBuilder, BatchOptions, Codec};
 use thalweg_types::PartitionIndex;
 use tokio::sync::Notify;
@@ -20,6 +21,9 @@ use super::{ProduceError, ProducerOptions, ProducerRecord};
 /// it, a fast producer would send many small batches; with it, an answer or a full batch ends the
 /// wait first.
 const PIPELINE_LINGER: Duration = Duration::from_millis(1);
+
+/// How many buffers wait to be used again: as many as there may be batches under way.
+const SPARE_BUFFERS_MAX: usize = 5;
 
 /// The records of one partition that wait to be sent.
 #[derive(Debug)]
@@ -42,6 +46,9 @@ struct QueueState {
     closed: bool,
     /// The size of the batch that was closed last.
     last_batch_bytes: usize,
+    /// Buffers of batches that were delivered, for those that come: memory that is new to the
+    /// process costs more than what is written into it. Given up when nothing is under way.
+    spare_buffers: Vec<Vec<u8>>,
 }
 
 /// A batch that has yet to be sent.
@@ -105,9 +112,7 @@ impl PartitionQueue {
         if state.closed {
             return Err(ProduceError::Closed);
         }
-        let fits = |open: &OpenBatch| {
-            open.builder.size_bytes() + record.size_bytes_max() <= self.batch_bytes
-        };
+        let fits = |open: &OpenBatch| open.builder.size_bytes() + memory_bytes <= self.batch_bytes;
         let mut closed_a_batch = false;
         if state.open.as_ref().is_some_and(|open| !fits(open)) {
             let full = state.open.take();
@@ -132,8 +137,10 @@ impl PartitionQueue {
             };
             // As large as the last one, so that a busy partition's buffers don't grow by copies.
             let capacity_bytes = state.last_batch_bytes;
+            let spare = state.spare_buffers.pop();
+            let buffer = spare.unwrap_or_else(|| Vec::with_capacity(capacity_bytes));
             state.open = Some(OpenBatch {
-                builder: BatchBuilder::with_capacity(options, capacity_bytes),
+                builder: BatchBuilder::with_buffer(options, buffer),
                 delivery,
                 opened_at: Instant::now(),
                 memory_bytes: 0,
@@ -166,6 +173,9 @@ impl PartitionQueue {
         }
         let Some(open) = &state.open else {
             state.flushing = false;
+            if under_way == 0 {
+                state.spare_buffers = Vec::new();
+            }
             return if state.closed {
                 Take::Closed
             } else {
@@ -183,6 +193,17 @@ impl PartitionQueue {
             return Take::Batch(open);
         }
         Take::Later(due)
+    }
+
+    /// Takes back the buffer of a batch that is delivered. One that somebody still reads is left
+    /// to them, and a compressed batch's is too small to be of use.
+    pub(crate) fn reuse(&self, batch: Bytes) {
+        if self.codec == Codec::None && batch.is_unique() {
+            let mut state = self.lock();
+            if state.spare_buffers.len() < SPARE_BUFFERS_MAX {
+                state.spare_buffers.push(batch.into());
+            }
+        }
     }
 
     /// Takes whatever waits, for giving it up, when it is older than `age`.

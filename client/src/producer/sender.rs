@@ -304,6 +304,7 @@ impl PartitionSender {
         if let Some(batch) = self.batches.remove(&number) {
             self.core
                 .settled(&batch.delivery, batch.memory_bytes, outcome);
+            self.queue.reuse(batch.bytes);
         }
     }
 

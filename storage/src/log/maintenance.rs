@@ -318,6 +318,21 @@ impl Log {
     /// # Errors
     /// When a file operation fails; the log is closed then, too.
     pub fn close(self: &Arc<Self>) -> Result<(), MaintainError> {
+        self.close_and(Self::sync_once)
+    }
+
+    /// Closes a log that is about to be deleted: what is not on the disk yet need not get there.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub fn close_to_delete(self: &Arc<Self>) -> Result<(), MaintainError> {
+        self.close_and(|_| SyncOutcome::Refused)
+    }
+
+    fn close_and(
+        self: &Arc<Self>,
+        sync: impl FnOnce(&Self) -> SyncOutcome,
+    ) -> Result<(), MaintainError> {
         lock(&self.queue).close();
         let (result, finished, outcome) = {
             let _run = lock(&self.sync_run);
@@ -327,7 +342,7 @@ impl Log {
             if was_closed {
                 return Ok(());
             }
-            let outcome = self.sync_once();
+            let outcome = sync(self);
             let result = if outcome == SyncOutcome::Synced {
                 self.mark_clean()
             } else {

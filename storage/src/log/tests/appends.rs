@@ -252,6 +252,42 @@ fn with_durability_memory_what_is_written_is_stable() {
 }
 
 #[test]
+fn a_small_append_to_memory_is_written_before_submit_returns() {
+    let bed = TestBed::new(LogOptions {
+        durability: Durability::Memory,
+        ..options()
+    });
+    let log = bed.open();
+    let (answer, answered) = mpsc::sync_channel(1);
+
+    log.submit(Append {
+        batches: batch(1).into(),
+        leader_epoch: LeaderEpoch(0),
+        now_ms: NOW_MS,
+        sequences: None,
+        done: Box::new(move |outcome| answer.send(outcome).unwrap()),
+    });
+
+    assert_eq!(answered.try_recv().unwrap().unwrap().next_offset, Offset(1));
+    assert_eq!(log.stable_end(), Offset(1));
+}
+
+#[test]
+fn a_log_that_is_deleted_is_not_synced_first() {
+    let bed = TestBed::new(LogOptions {
+        durability: Durability::Memory,
+        ..options()
+    });
+    let log = bed.open();
+    append(&log, batch(1)).unwrap();
+
+    log.close_to_delete().unwrap();
+
+    assert_eq!(bed.files.syncs(), 0);
+    assert!(matches!(append(&log, batch(1)), Err(AppendError::Closed)));
+}
+
+#[test]
 fn a_closed_log_refuses_everything() {
     let bed = TestBed::new(options());
     let log = bed.open();
