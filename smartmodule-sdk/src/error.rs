@@ -103,7 +103,7 @@ impl<T> Context<T> for Option<T> {
     }
 }
 
-/// Makes an [`Error`](crate::Error) of a text, as `format!` would write it.
+/// Makes an [`Error`] of a text, as `format!` would write it.
 ///
 /// ```
 /// use thalweg_smartmodule::eyre;

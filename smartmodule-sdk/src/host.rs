@@ -35,7 +35,7 @@ pub fn log(level: Level, line: impl fmt::Display) {
 }
 
 /// Writes a line to the host's log, as `format!` would write it: `log!("seen {count}")`, or with
-/// a [`Level`](crate::Level) in front: `log!(Level::Warn, "seen {count}")`.
+/// a [`Level`] in front: `log!(Level::Warn, "seen {count}")`.
 #[macro_export]
 macro_rules! log {
     ($text:literal $(, $argument:expr)* $(,)?) => {
