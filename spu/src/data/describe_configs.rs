@@ -1,5 +1,7 @@
 //! DescribeConfigs: the settings of topics, and of this SPU.
 
+use std::collections::BTreeSet;
+
 use thalweg_types::{ConfigKey, TopicConfig, TopicName};
 use thalweg_wire::messages::describe_configs_request::DescribeConfigsResource;
 use thalweg_wire::messages::describe_configs_response::{
@@ -48,9 +50,12 @@ pub(super) async fn answer(
     request: DescribeConfigsRequest,
     version: i16,
 ) -> DescribeConfigsResponse {
+    // Each once: a name of three bytes may stand for a large answer.
+    let mut answered = BTreeSet::new();
     let results = request
         .resources
         .iter()
+        .filter(|resource| answered.insert((resource.resource_type, &resource.resource_name)))
         .map(|resource| {
             let result = DescribeConfigsResult::default()
                 .with_resource_type(resource.resource_type)

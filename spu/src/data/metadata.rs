@@ -45,7 +45,14 @@ pub(super) async fn answer(
             .collect()
     } else {
         let mut topics = Vec::new();
+        // Each once, as Kafka does: a name of three bytes may stand for a large answer.
+        let mut answered = BTreeSet::new();
         for asked in request.topics.iter().flatten() {
+            // The id counts only where there is no name.
+            let id = asked.name.is_none().then_some(asked.topic_id);
+            if !answered.insert((&asked.name, id)) {
+                continue;
+            }
             let may_create = version < 4 || request.allow_auto_topic_creation;
             topics.push(one(shared, &view, asked, may_create, version).await);
         }

@@ -13,6 +13,32 @@ use thalweg_wire::messages::{
 use crate::setup::{TestSpu, topic};
 
 #[tokio::test]
+async fn what_is_asked_for_again_and_again_is_answered_once() {
+    let spu = TestSpu::start().await;
+    let mut client = spu.client().await;
+    let topics = (0..1000).map(|number| {
+        let id = uuid::Uuid::from_u128(number);
+        MetadataRequestTopic::default()
+            .with_name(Some(topic("t")))
+            .with_topic_id(id)
+    });
+    let resource = || {
+        DescribeConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name("t".into())
+    };
+
+    let metadata = MetadataRequest::default().with_topics(Some(topics.collect()));
+    let metadata = client.call(&metadata, 12).await;
+    let configs =
+        DescribeConfigsRequest::default().with_resources((0..1000).map(|_| resource()).collect());
+    let configs = client.call(&configs, 4).await;
+
+    assert_eq!(metadata.topics.len(), 1);
+    assert_eq!(configs.results.len(), 1);
+}
+
+#[tokio::test]
 async fn metadata_names_all_none_or_those_asked_for() {
     let spu = TestSpu::start().await;
     spu.create_topic("other", 1, &[]).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use thalweg_wire::encode_request;
+use thalweg_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use thalweg_wire::messages::{MetadataRequest, ProduceRequest};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -84,6 +85,28 @@ async fn producers_that_never_read_give_their_memory_back() {
     let mut client = spu.client().await;
 
     assert_eq!(produce(&mut client, batch(&["served"])).await.error_code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn produces_to_very_many_partitions_leave_memory_bounded() {
+    let spu = TestSpu::start_with(&["--request-memory-bytes=16MiB"]).await;
+    let partitions = (0..50_000).map(|index| PartitionProduceData::default().with_index(index));
+    let request = ProduceRequest::default()
+        .with_acks(-1)
+        .with_topic_data(vec![
+            TopicProduceData::default()
+                .with_name(crate::setup::topic("t"))
+                .with_partition_data(partitions.collect()),
+        ]);
+    let request = encode_request(&request, 9, 1, "").unwrap();
+    // The first of a connection waits to be written, and those after it for their turn.
+    let before = resident_bytes();
+
+    let mut greedy = TcpStream::connect(spu.address()).await.unwrap();
+    write_until_stuck(&mut greedy, &request).await;
+
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 150 << 20, "memory grew by {} MiB", grown >> 20);
 }
 
 #[tokio::test]

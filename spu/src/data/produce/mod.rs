@@ -32,6 +32,10 @@ use crate::replica::{Acks, Replica};
 
 /// The first version that holds batches of version 2, the only ones there are here.
 const OLDEST_VERSION: i16 = 3;
+/// What a partition of a request takes until it is answered, beside its records, in bytes.
+const PARTITION_BYTES: usize = 400;
+/// Requests with as few partitions as this need no reservation for them.
+const PARTITIONS_FREE: usize = 4;
 /// The first version that says in words what is wrong.
 const MESSAGES_FROM: i16 = 8;
 
@@ -96,6 +100,18 @@ impl ProduceCall {
         let Self { header, request } = self;
         let acks = acks(&request, &header);
         let timeout = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
+        let partitions: usize = request
+            .topic_data
+            .iter()
+            .map(|topic| topic.partition_data.len())
+            .sum();
+        // Partitions without records hold nothing of the frame's reservation.
+        let reservation = if partitions > PARTITIONS_FREE {
+            let bytes = partitions.saturating_mul(PARTITION_BYTES);
+            Some(router.shared.answers.reserve(bytes).await)
+        } else {
+            None
+        };
         let mut topics = Vec::with_capacity(request.topic_data.len());
         for topic in request.topic_data {
             let name = TopicName::new(&topic.name).map_err(Refusal::from);
@@ -107,7 +123,14 @@ impl ProduceCall {
             topics.push((topic.name, appending));
         }
         let wants_answer = request.acks != 0;
-        Ok(finish(header, topics, wants_answer).boxed())
+        Ok(async move {
+            let answer = finish(header, topics, wants_answer).await;
+            match reservation {
+                Some(reservation) => answer.holding(reservation),
+                None => answer,
+            }
+        }
+        .boxed())
     }
 }
 
