@@ -34,7 +34,7 @@ use fetcher::{Ahead, Fetcher, FetcherMessage};
 pub use options::{
     ConsumerOptions, EndOffset, Isolation, OnOutOfRange, PartitionSelection, StartOffset,
 };
-use progress::Arrived;
+use progress::{Arrived, PartitionProgress};
 pub use record::{ConsumerBatch, ConsumerRecord};
 
 /// Reads the records of one topic.
@@ -82,6 +82,9 @@ impl Consumer {
         options: ConsumerOptions,
     ) -> Result<Self, ConsumeError> {
         let progress = start::begin(&core, &topic, &options).await?;
+        if progress.iter().all(PartitionProgress::is_done) {
+            start::check_smartmodules(&core, &options).await?;
+        }
         let options = Arc::new(options);
         let (arrivals, ahead) = Fetcher::spawn(core, topic.clone(), Arc::clone(&options), progress);
         Ok(Self {

@@ -2,13 +2,14 @@
 
 use futures::future::try_join_all;
 use thalweg_types::{Offset, PartitionIndex, TopicName, TopicPartition};
+use thalweg_wire::StreamPurpose;
 
 use super::progress::PartitionProgress;
 use super::{
     ConsumeError, ConsumerOptions, EndOffset, OnOutOfRange, PartitionSelection, StartOffset,
 };
 use crate::client::ClientCore;
-use crate::data::{LogPosition, kafka_name};
+use crate::data::{LogPosition, OpenStreamError, close_stream, kafka_name, open_stream};
 use crate::leader_calls::{LeaderCallError, LeaderQuestion};
 
 /// The partitions to read, each at its start.
@@ -32,6 +33,36 @@ pub(crate) async fn begin(
         begin_partition(core, partition, options)
     });
     try_join_all(begin).await
+}
+
+/// Opens and closes a stream with the consumer's SmartModules. One that has nothing to read opens
+/// none otherwise, and so would never hear that they are refused.
+pub(crate) async fn check_smartmodules(
+    core: &ClientCore,
+    options: &ConsumerOptions,
+) -> Result<(), ConsumeError> {
+    if options.smartmodules.is_empty() {
+        return Ok(());
+    }
+    let address = core.metadata.any_spu().await?;
+    let connection = core.connections.get(&address).await?;
+    let opened = open_stream(
+        &connection,
+        StreamPurpose::Consume,
+        &options.smartmodules,
+        options.accumulator.clone(),
+        options.request_timeout,
+    );
+    match opened.await {
+        Ok(stream) => {
+            close_stream(&connection, stream, options.request_timeout).await;
+            Ok(())
+        }
+        Err(OpenStreamError::Refused(message)) => {
+            Err(ConsumeError::SmartModulesRefused { message })
+        }
+        Err(OpenStreamError::Request(error)) => Err(error.into()),
+    }
 }
 
 async fn begin_partition(

@@ -129,3 +129,20 @@ async fn a_module_that_is_no_wasm_is_refused_and_the_spu_goes_on() {
     let mut consumer = client.consumer(&topic, plain).await.unwrap();
     assert!(consumer.next_batch().await.unwrap().is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_is_refused_also_where_there_is_nothing_to_read() {
+    let cluster = LocalCluster::start(1).await;
+    let topic = cluster.create_topic("empty", 1, &[]).await;
+    let client = cluster.client().await;
+    let options = ConsumerOptions {
+        start: StartOffset::Beginning,
+        end: EndOffset::LogEnd,
+        smartmodules: vec![SmartModuleInvocation::wasm("broken", b"no wasm".to_vec())],
+        ..ConsumerOptions::default()
+    };
+
+    let error = client.consumer(&topic, options).await.unwrap_err();
+
+    assert!(error.to_string().contains("broken"), "{error}");
+}
