@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod connections;
 mod control;
 pub mod election;
 mod options;

@@ -27,6 +27,16 @@ pub struct ScOptions {
     #[arg(long, env = "THALWEG_SC_DATA_DIR", value_name = "DIR")]
     pub data_dir: PathBuf,
 
+    /// How many clients and SPUs may be connected at a time.
+    #[arg(
+        long,
+        env = "THALWEG_SC_CONNECTIONS_MAX",
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+        default_value_t = 1024
+    )]
+    pub connections_max: u32,
+
     /// Which log lines go to stderr.
     #[arg(
         long,

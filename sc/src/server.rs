@@ -12,11 +12,11 @@ use thalweg_runtime::{Clock, TaskFailed, TaskGroup};
 use thalweg_types::{ClusterId, ControllerEpoch};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tracing::info;
 
 use crate::ScOptions;
 use crate::api::AdminService;
+use crate::connections;
 use crate::control::{ControlService, Members, MembersOptions, spawn_failure_detector};
 use crate::options::InvalidOptions;
 use crate::state::{Controller, spawn_reconciler};
@@ -27,6 +27,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long clients may take to hang up when the SC stops.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// The largest message of an SPU: what it says of some 100,000 replicas at once.
+const SPU_MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// How many requests and watches one connection may have open.
 const STREAMS_PER_CONNECTION_MAX: u32 = 256;
@@ -96,7 +99,7 @@ impl Sc {
         let sessions = tasks.child();
         let admin = AdminService::new(controller, tasks.shutdown());
         let control = ControlService::new(members, sessions.clone());
-        spawn_server(listener, admin, control, &tasks);
+        spawn_server(listener, options.connections_max, admin, control, &tasks);
         info!(%cluster_id, %epoch, %admin_address, "serving");
         Ok(Self {
             admin_address,
@@ -147,6 +150,7 @@ impl Sc {
 
 fn spawn_server(
     listener: TcpListener,
+    connections_max: u32,
     admin: AdminService,
     control: ControlService,
     tasks: &TaskGroup,
@@ -157,9 +161,11 @@ fn spawn_server(
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
             .add_service(AdminServer::new(admin))
-            .add_service(ControlServer::new(control))
+            .add_service(
+                ControlServer::new(control).max_decoding_message_size(SPU_MESSAGE_BYTES_MAX),
+            )
             .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                connections::incoming(listener, connections_max),
                 shutdown.clone().cancelled_owned(),
             );
         let patience = async {

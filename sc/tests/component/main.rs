@@ -1,6 +1,7 @@
 //! One SC with its real gRPC port on loopback, and SPUs that are played by the tests.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
+mod bounds;
 mod failure;
 mod fake_spu;
 mod process;
