@@ -172,7 +172,8 @@ impl MemoryIndex {
             .points
             .last()
             .map_or(0, |point| u64::from(point.position));
-        let relative = u32::try_from(base_offset.0 - self.base_offset.0);
+        // A header that was not checked may claim any offset.
+        let relative = u32::try_from(base_offset.0.saturating_sub(self.base_offset.0));
         if position >= last + u64::from(self.interval_bytes)
             && let (Ok(relative_offset), Ok(position)) = (relative, u32::try_from(position))
         {

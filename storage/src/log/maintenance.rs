@@ -55,13 +55,29 @@ impl Log {
     /// # Errors
     /// When the offset is not in the log, or a file operation fails.
     pub fn truncate_to(self: &Arc<Self>, offset: Offset) -> Result<(), MaintainError> {
-        let _run = lock(&self.sync_run);
-        let _writer = lock(&self.writer);
-        self.check_usable()?;
-        self.check_range(offset, self.log_start(), self.log_end())?;
-        if offset == self.log_end() {
-            return Ok(());
+        let result = {
+            let _run = lock(&self.sync_run);
+            let _writer = lock(&self.writer);
+            self.check_usable()?;
+            self.check_range(offset, self.log_start(), self.log_end())?;
+            if offset == self.log_end() {
+                return Ok(());
+            }
+            let cut = self.cut_at(offset);
+            if let Err(error) = &cut {
+                // Half of it may be done: what the log holds is found out when it is reopened.
+                self.set_failed(format!("failed to truncate: {error}"));
+            }
+            cut
+        };
+        if result.is_err() {
+            self.tell_failure();
         }
+        result
+    }
+
+    /// Cuts the log. The caller holds `sync_run` and `writer`.
+    fn cut_at(&self, offset: Offset) -> Result<(), MaintainError> {
         // First of all, so that no clean shutdown is believed whose end is not the log's any more.
         let checkpoint_path = self.checkpoint_path();
         self.write_checkpoint(self.current_checkpoint(), true)

@@ -242,3 +242,22 @@ fn who_waits_for_a_sync_gets_it_when_the_settings_no_longer_ask_for_one() {
 
     listener.wait_until_stable(Offset(3));
 }
+
+#[test]
+fn a_truncation_that_fails_half_way_takes_the_log_out_of_use_until_it_is_reopened() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, batch(3)).unwrap();
+    append(&log, batch(3)).unwrap();
+    bed.files.set(|faults| faults.fail_cuts = true);
+
+    log.truncate_to(Offset(3)).unwrap_err();
+
+    assert!(matches!(log.health(), LogHealth::Failed { .. }));
+    assert!(append(&log, batch(1)).is_err());
+    bed.files.set(|faults| faults.fail_cuts = false);
+    crash(log);
+    let log = bed.open();
+    log.truncate_to(Offset(3)).unwrap();
+    assert_eq!(append(&log, batch(1)).unwrap().base_offset, Offset(3));
+}

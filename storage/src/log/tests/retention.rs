@@ -119,3 +119,33 @@ fn an_old_active_segment_is_closed() {
     append(&log, batch(1)).unwrap();
     read_all(&log, Offset(0));
 }
+
+#[test]
+fn timestamps_at_the_ends_of_time_overflow_nothing() {
+    for timestamp_ms in [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX - 1, i64::MAX] {
+        let bed = TestBed::new(LogOptions {
+            segment_bytes: 100,
+            segment_age: Duration::from_millis(1),
+            retention: Some(Duration::from_millis(1000)),
+            ..options()
+        });
+        let log = bed.open();
+        for _ in 0..3 {
+            append(&log, batch_at(timestamp_ms, &["a"])).unwrap();
+        }
+        crash(log);
+        let log = bed.open();
+        log.set_high_watermark(Offset(3));
+
+        for asked_ms in [i64::MIN, -1, 0, i64::MAX] {
+            log.offset_for_timestamp(asked_ms, Offset(3)).unwrap();
+        }
+        for now_ms in [i64::MIN, 0, NOW_MS, i64::MAX] {
+            log.roll_if_old(now_ms).unwrap();
+            log.apply_retention(now_ms).unwrap();
+        }
+        append(&log, batch_at(timestamp_ms, &["a"])).unwrap();
+        assert_eq!(log.log_end(), Offset(4), "{timestamp_ms}");
+        log.close().unwrap();
+    }
+}
