@@ -19,7 +19,7 @@ use thalweg_wire::{
 };
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
 use super::answer::{Answer, send};
@@ -39,6 +39,8 @@ const SMALL_REQUESTS_BYTES: u64 = 32 << 10;
 /// How long a client may take nothing of an answer that is ready: what the answer holds is wanted
 /// elsewhere.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How many lookups by timestamp run at a time.
+const LOOKUPS_MAX: usize = 4;
 /// How long answers that are on their way may take when the SPU shuts down.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -53,6 +55,8 @@ pub(super) struct Shared {
     /// For records on their way through SmartModules or another codec. Whoever holds some of it
     /// waits for no other budget.
     pub(super) streamed: Memory,
+    /// Turns at lookups by timestamp, each of which may decompress a batch.
+    pub(super) lookups: Semaphore,
     /// Fires when the SPU shuts down: long polls end then.
     pub(super) shutdown: CancellationToken,
 }
@@ -64,6 +68,7 @@ impl Shared {
             requests: Memory::new(budget_bytes),
             answers: Memory::new(budget_bytes),
             streamed: Memory::new(budget_bytes),
+            lookups: Semaphore::new(LOOKUPS_MAX),
             context,
             shutdown,
         }
@@ -193,6 +198,9 @@ impl Reading<'_> {
             &self.shared.requests
         };
         let reservation = budget.reserve(length).await;
+        if length > SMALL_FRAME_BYTES {
+            self.reader.offer_buffer(budget.buffer(length));
+        }
         let timeout = BODY_TIMEOUT + Duration::from_secs(length as u64 >> 20);
         let frame = tokio::time::timeout(timeout, self.reader.next_body())
             .await

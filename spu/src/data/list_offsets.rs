@@ -102,13 +102,13 @@ async fn find(
     match asked.timestamp {
         LATEST => Ok(Found::end(replica.high_watermark(), replica.leader_epoch())),
         EARLIEST => Ok(Found::end(replica.log().log_start(), LeaderEpoch::UNKNOWN)),
-        MAX_TIMESTAMP => look_up(&replica, newest).await,
+        MAX_TIMESTAMP => look_up(shared, &replica, newest).await,
         timestamp_ms if timestamp_ms < 0 => Err(Refusal::new(
             KafkaError::UnsupportedVersion,
             format!("there is no special timestamp {timestamp_ms}"),
         )),
         timestamp_ms => {
-            look_up(&replica, move |log, until| {
+            look_up(shared, &replica, move |log, until| {
                 log.offset_for_timestamp(timestamp_ms, until)
             })
             .await
@@ -121,13 +121,17 @@ pub(super) fn known_epoch(epoch: i32) -> Option<LeaderEpoch> {
     (epoch >= 0).then_some(LeaderEpoch(epoch))
 }
 
-/// Looks a record up on a thread that may block: it reads the index and a part of a segment.
+/// Looks a record up on a thread that may block: it reads the index and a part of a segment, and
+/// may decompress a batch, so few do at a time.
 async fn look_up(
+    shared: &Shared,
     replica: &Replica,
     find: impl FnOnce(&Log, Offset) -> Result<Option<(Offset, i64)>, ReadError> + Send + 'static,
 ) -> Result<Found, Refusal> {
     let log = Arc::clone(replica.log());
     let until = replica.high_watermark();
+    // It fails only when the semaphore is closed, which nobody does.
+    let _turn = shared.lookups.acquire().await.ok();
     let found = tokio::task::spawn_blocking(move || find(&log, until))
         .await
         .map_err(|_| Refusal::new(KafkaError::NotLeaderOrFollower, "the SPU is shutting down"))??;

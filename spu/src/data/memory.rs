@@ -3,25 +3,38 @@
 //! Whoever is about to read or build something reserves its size first and waits while there is
 //! none left: that is the back-pressure that a client feels as a socket which takes no more.
 
-use std::sync::Arc;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What is counted in one go, in bytes: a semaphore hands out at most 2^32 permits at a time.
 const UNIT_BYTES: usize = 1024;
+
+/// How large a buffer is that is kept to be used again, in bytes: batches of the usual sizes.
+const SPARE_BYTES: RangeInclusive<usize> = 64 << 10..=(1 << 20) + (64 << 10);
+/// How many such buffers are kept. They are not counted in the budget.
+const SPARES_MAX: usize = 8;
 
 /// A budget of bytes. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Memory {
     units: Arc<Semaphore>,
     units_max: u32,
+    spares: Arc<Spares>,
 }
+
+/// Buffers that served before. Memory that is new to the process costs about as much as copying
+/// a request into it.
+#[derive(Debug, Default)]
+struct Spares(Mutex<Vec<BytesMut>>);
 
 /// Bytes of the budget, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Reservation {
     _permit: Option<OwnedSemaphorePermit>,
+    spares: Arc<Spares>,
 }
 
 impl Memory {
@@ -32,7 +45,19 @@ impl Memory {
         Self {
             units: Arc::new(Semaphore::new(units_max as usize)),
             units_max,
+            spares: Arc::default(),
         }
+    }
+
+    /// A buffer for what was reserved, of at least `bytes`.
+    pub(super) fn buffer(&self, bytes: usize) -> BytesMut {
+        if !SPARE_BYTES.contains(&bytes) {
+            return BytesMut::with_capacity(bytes);
+        }
+        self.spares.take(bytes).unwrap_or_else(|| {
+            // Rounded up, so that it also serves a request that is a little larger.
+            BytesMut::with_capacity(bytes.next_multiple_of(*SPARE_BYTES.start()))
+        })
     }
 
     /// Waits until `bytes` are free and takes them, in turn with everybody else. What is larger
@@ -45,17 +70,25 @@ impl Memory {
         Reservation {
             // It fails only when the semaphore is closed, which nobody does.
             _permit: permit.ok(),
+            spares: Arc::clone(&self.spares),
         }
     }
 }
 
 impl Reservation {
     /// Ties the reservation to the bytes it was made for: it is given back once the last slice of
-    /// them is gone, wherever that is.
+    /// them is gone, wherever that is. Their buffer is used again then.
     pub(super) fn hold(self, bytes: Bytes) -> Bytes {
         struct Held {
             bytes: Bytes,
-            _reservation: Reservation,
+            reservation: Reservation,
+        }
+        impl Drop for Held {
+            fn drop(&mut self) {
+                self.reservation
+                    .spares
+                    .give(std::mem::take(&mut self.bytes));
+            }
         }
         impl AsRef<[u8]> for Held {
             fn as_ref(&self) -> &[u8] {
@@ -64,8 +97,27 @@ impl Reservation {
         }
         Bytes::from_owner(Held {
             bytes,
-            _reservation: self,
+            reservation: self,
         })
+    }
+}
+
+impl Spares {
+    fn take(&self, bytes: usize) -> Option<BytesMut> {
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = spares.iter().position(|spare| spare.capacity() >= bytes)?;
+        Some(spares.swap_remove(index))
+    }
+
+    fn give(&self, bytes: Bytes) {
+        let Ok(mut buffer) = bytes.try_into_mut() else {
+            return;
+        };
+        buffer.clear();
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if SPARE_BYTES.contains(&buffer.capacity()) && spares.len() < SPARES_MAX {
+            spares.push(buffer);
+        }
     }
 }
 
@@ -89,6 +141,22 @@ mod tests {
         drop(records);
 
         assert!(memory.reserve(4 * 1024).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_buffer_is_used_again_once_its_last_slice_is_gone() {
+        let memory = Memory::new(1 << 20);
+        let mut buffer = memory.buffer(100_000);
+        let place = buffer.as_ptr();
+        buffer.extend_from_slice(&[1; 100_000]);
+        let held = memory.reserve(100_000).await.hold(buffer.freeze());
+        let records = held.slice(10..20);
+        drop(held);
+        assert_ne!(memory.buffer(100_000).as_ptr(), place);
+
+        drop(records);
+
+        assert_eq!(memory.buffer(101_000).as_ptr(), place);
     }
 
     #[tokio::test]

@@ -29,7 +29,13 @@ impl DataServer {
         let connections = tasks.clone();
         tasks.spawn("data-server", |shutdown| async move {
             let shared = Arc::new(Shared::new(context, shutdown.clone()));
-            let free = Arc::new(Semaphore::new(shared.context.options.connections_max));
+            let free = Arc::new(Semaphore::new(
+                shared
+                    .context
+                    .options
+                    .connections_max
+                    .min(Semaphore::MAX_PERMITS),
+            ));
             loop {
                 let accepted = tokio::select! {
                     () = shutdown.cancelled() => return Ok::<_, Infallible>(()),

@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use thalweg_record::Batch;
 use thalweg_types::{Offset, TimestampType};
+use tracing::debug;
 
 use super::Log;
 use crate::batch_walk::{BatchWalk, WalkError};
 use crate::segment::{Segment, SliceRequest};
 use crate::{LogSlice, LookupError, ReadError};
 
-/// How large a batch may become when it is searched for a timestamp.
-const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+/// How large a batch may become when it is searched for a timestamp. What gets larger is judged by
+/// its header.
+const DECOMPRESSED_BYTES_MAX: usize = 32 << 20;
 
 impl Log {
     /// Reads whole batches from an offset on, all of them verified and below `until`: about
@@ -145,12 +147,12 @@ impl Log {
             match first_at_or_after(checked.bytes, timestamp_ms, log_start) {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),
+                // Its checksum is right: this is what was produced, and not damage. Somewhere in it
+                // is what was asked for, as its header says.
                 Err(error) => {
-                    return Err(WalkError::Bad {
-                        position: checked.position,
-                        offset: header.base_offset,
-                        reason: error.to_string(),
-                    });
+                    debug!(offset = %header.base_offset, %error, "can't search a batch's records for a timestamp");
+                    let offset = header.base_offset.max(log_start);
+                    return Ok(Some((offset, header.max_timestamp_ms)));
                 }
             }
         }

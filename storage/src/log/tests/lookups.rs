@@ -91,3 +91,33 @@ fn with_the_leaders_time_the_first_record_of_the_batch_is_found() {
         None
     );
 }
+
+#[test]
+fn a_batch_whose_records_make_no_sense_is_found_by_its_header_and_is_no_damage() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    let bomb = {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            codec: Codec::Zstd,
+            ..BatchOptions::default()
+        });
+        let zeros = vec![0; 33 << 20];
+        builder.push(NOW_MS, None, Some(&zeros), &[]).unwrap();
+        builder.build().unwrap()
+    };
+    let garbage = {
+        let mut bytes = timed(&[NOW_MS + 1, NOW_MS + 2], Codec::None);
+        bytes[thalweg_record::BATCH_HEADER_BYTES] = 0xff;
+        let crc = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    };
+    append(&log, bomb).unwrap();
+    append(&log, garbage).unwrap();
+
+    let found = |time| log.offset_for_timestamp(time, Offset(3)).unwrap();
+
+    assert_eq!(found(NOW_MS), Some((Offset(0), NOW_MS)));
+    assert_eq!(found(NOW_MS + 1), Some((Offset(1), NOW_MS + 2)));
+    assert_eq!(log.health(), crate::LogHealth::Ok);
+}
