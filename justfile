@@ -36,6 +36,16 @@ cluster:
     cargo build --release --bins
     cargo test --release --package thalweg-tests-cluster
 
+# Kill SPUs under load, many more times than CI does
+crash rounds="50":
+    cargo build --release --bins
+    THALWEG_CRASH_ROUNDS={{ rounds }} cargo test --release --package thalweg-tests-cluster crash
+
+# Thalweg beside Kafka and NATS on this machine (needs a JDK, Maven and Go); see docs/benchmarks.md
+bench *arguments:
+    cargo build --release --workspace --bins
+    target/release/thalweg-bench compare {{ arguments }}
+
 # Other people's Kafka clients
 compat:
     cargo build --release --bins

@@ -56,7 +56,7 @@ fn install_kcat() -> Result<()> {
 }
 
 /// Whether a program of that name is in the path.
-fn is_program(name: &str) -> bool {
+pub(super) fn is_program(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }

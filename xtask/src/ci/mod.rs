@@ -80,7 +80,20 @@ fn all(steps: &mut Steps) -> Result<()> {
         tests.args(["test", "--release", "--workspace", "--no-fail-fast"]);
         run_command(&mut tests).map(done)
     })?;
+    steps.take("Java reads our batches", java_reads_our_batches)?;
     steps.take("demo", || demo::run().map(done))
+}
+
+/// The half of the batch vectors' proof that needs Java: it reads what we wrote.
+fn java_reads_our_batches() -> Result<Outcome> {
+    if !foreign::is_program("mvn") {
+        // With CI set, `foreign::prepare` has failed for it already.
+        return Ok(Outcome::Skipped("no Maven".to_owned()));
+    }
+    let mut tests = cargo();
+    tests.args(["test", "--release", "--workspace"]);
+    tests.args(["--test", "java_vectors", "--", "--ignored"]);
+    run_command(&mut tests).map(done)
 }
 
 /// Licences, advisories and sources of what we depend on.
