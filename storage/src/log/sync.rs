@@ -124,6 +124,10 @@ impl Log {
     pub(super) fn sync_now(&self) {
         let outcome = {
             let _run = lock(&self.sync_run);
+            // Closing has synced it, or it is deleted and its files are gone.
+            if self.is_closed() {
+                return;
+            }
             self.sync_once()
         };
         match outcome {

@@ -261,3 +261,17 @@ fn a_truncation_that_fails_half_way_takes_the_log_out_of_use_until_it_is_reopene
     log.truncate_to(Offset(3)).unwrap();
     assert_eq!(append(&log, batch(1)).unwrap().base_offset, Offset(3));
 }
+
+#[test]
+fn a_sync_that_comes_after_the_log_was_deleted_is_no_failure() {
+    let bed = TestBed::new(fsync());
+    let log = bed.open();
+    append(&log, batch(3)).unwrap();
+    log.close_to_delete().unwrap();
+    std::fs::remove_dir_all(bed.path()).unwrap();
+    bed.files.set(|faults| faults.fail_syncs = true);
+
+    log.sync_written();
+
+    assert_eq!(log.health(), LogHealth::Ok);
+}
