@@ -6,7 +6,8 @@ use std::path::Path;
 use thalweg_metadata::{MetadataStore, SledOptions, SledStore, Write};
 use thalweg_proto::error_code;
 use thalweg_proto::v1::{
-    AllocateProducerIdsRequest, DescribeClusterRequest, ListTopicsRequest, TopicState,
+    AllocateProducerIdsRequest, DescribeClusterRequest, ListTopicsRequest, Partition, ReplicaState,
+    TopicState,
 };
 use thalweg_types::resource::{
     self, ReplicaPlacement, Resource, ResourceKind, Topic, TopicSpec, TopicStatus,
@@ -179,4 +180,38 @@ async fn a_deletion_that_a_crash_cut_short_is_finished() {
     within("the topic is gone", until_gone).await;
     let spu = FakeSpu::new(&sc, 0).await;
     assert!(spu.partitions().is_empty());
+}
+
+#[tokio::test]
+async fn a_replica_that_failed_does_not_lead_under_a_restarted_sc_once_it_says_so_again() {
+    let mut sc = TestSc::start().await;
+    let spu = FakeSpu::new(&sc, 0).await;
+    sc.create_topic("t", 1, 1).await.unwrap();
+    let led = |leader: i32| {
+        move |partitions: &[Partition]| {
+            let status = partitions.first().and_then(|first| first.status.as_ref());
+            status.is_some_and(|status| status.leader == Some(leader))
+        }
+    };
+    let nobody_leads = |partitions: &[Partition]| {
+        let status = partitions.first().and_then(|first| first.status.as_ref());
+        status.is_some_and(|status| status.leader.is_none())
+    };
+    let partition = sc.until_partitions("t", led(0)).await.remove(0);
+    spu.report(&stored(partition), ReplicaState::Failed).await;
+    let lost = sc.until_partitions("t", nobody_leads).await.remove(0);
+    drop(spu);
+
+    sc.restart().await;
+    let spu = FakeSpu::new(&sc, 0).await;
+    // It has forgotten why nobody leads, and tries again.
+    let again = sc.until_partitions("t", led(0)).await.remove(0);
+    spu.report(&stored(lost), ReplicaState::Failed).await;
+    spu.report(&stored(again), ReplicaState::Failed).await;
+
+    sc.until_partitions("t", nobody_leads).await;
+}
+
+fn stored(partition: Partition) -> resource::Partition {
+    partition.try_into().unwrap()
 }

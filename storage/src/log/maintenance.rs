@@ -179,12 +179,19 @@ impl Log {
         if count == 0 {
             return Ok(());
         }
-        if count == segments.len() {
+        let goes_whole = count == segments.len();
+        if goes_whole {
             self.roll()
                 .map_err(failed_to("make a segment in", &self.folder))?;
             writer.active_since_ms = None;
         }
         self.log_start.raise(segments[count - 1].tail().next_offset);
+        if goes_whole {
+            // A power cut may leave no segment to tell where the log goes on.
+            let path = self.checkpoint_path();
+            self.write_checkpoint(self.current_checkpoint(), true)
+                .map_err(failed_to("write", &path))?;
+        }
         self.delete_segments_before_start()
     }
 

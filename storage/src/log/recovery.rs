@@ -321,12 +321,19 @@ impl Recovery<'_> {
 
     /// Cuts off a torn tail.
     fn cut(&mut self, at: usize, scan: Scan, reason: &str) -> Result<(), OpenError> {
+        let deletes = self.segments.len() > at + 1;
         for later in self.segments.drain(at + 1..) {
             let cut_bytes = later.tail().len_bytes;
             warn!(segment = ?later, cut_bytes, "deleting a segment after a torn one");
             later
                 .delete_files()
                 .map_err(failed_to("delete", &later.path("log")))?;
+        }
+        let folder = &self.context.folder;
+        if deletes {
+            // They must not come back behind what is appended from now on.
+            let synced = self.context.files.sync_folder(folder);
+            synced.map_err(failed_to("sync", folder))?;
         }
         let segment = &self.segments[at];
         let path = segment.path("log");

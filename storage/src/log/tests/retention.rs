@@ -149,3 +149,22 @@ fn timestamps_at_the_ends_of_time_overflow_nothing() {
         log.close().unwrap();
     }
 }
+
+#[test]
+fn offsets_never_go_back_when_a_power_cut_follows_the_end_of_all_segments() {
+    let bed = TestBed::new(LogOptions {
+        retention: Some(Duration::from_millis(1000)),
+        ..options()
+    });
+    let log = bed.open();
+    append(&log, batch(8)).unwrap();
+    log.set_high_watermark(Offset(8));
+    log.apply_retention(NOW_MS + 9000).unwrap();
+    crash(log);
+    // The old segment's name is gone from the disk, the new one's not there yet.
+    std::fs::remove_file(bed.files_ending(".log").remove(0)).unwrap();
+
+    let log = bed.open();
+
+    assert_eq!((log.log_start(), log.log_end()), (Offset(8), Offset(8)));
+}
