@@ -33,7 +33,8 @@ pub enum FrameError {
 /// cancel-safe.
 ///
 /// A frame larger than a read gets a buffer of its own of exactly its size, and is read right
-/// into it: its bytes are copied once, by the kernel.
+/// into it: its bytes are copied once, by the kernel. Whoever reads many of them can
+/// [offer](Self::offer_buffer) buffers that served before.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     source: R,
@@ -98,6 +99,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(self.length)
     }
 
+    /// Gives a buffer for the next frame, used if the frame is large and the buffer is large
+    /// enough. What is in it is dropped.
+    pub fn offer_buffer(&mut self, mut buffer: BytesMut) {
+        if self.large.is_empty() {
+            buffer.clear();
+            self.large = buffer;
+        }
+    }
+
     /// The frame whose size [`next_length`](Self::next_length) has told.
     ///
     /// # Errors
@@ -121,8 +131,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     async fn read_large(&mut self, length: usize) -> Result<BytesMut, FrameError> {
-        if self.large.capacity() == 0 {
-            self.large = BytesMut::with_capacity(length);
+        if self.large.is_empty() {
+            if self.large.capacity() < length {
+                self.large = BytesMut::with_capacity(length);
+            }
             let arrived = self.buffered.len().min(length);
             self.large.put(self.buffered.split_to(arrived));
         }
@@ -191,6 +203,28 @@ mod tests {
 
             prop_assert_eq!(arrived, frames);
         }
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_is_read_into_an_offered_buffer_that_holds_it() {
+        let bytes = framed(&[vec![1; 20_000], vec![2; 30_000]]);
+        let mut reader = FrameReader::new(&bytes[..], 1 << 20);
+        let mut buffer = BytesMut::with_capacity(20_000);
+        buffer.put_slice(b"old");
+        let place = buffer.as_ptr();
+
+        reader.offer_buffer(buffer);
+        let first = reader.next().await.unwrap().unwrap();
+        assert_eq!((&first[..], first.as_ptr()), (&[1; 20_000][..], place));
+
+        let first = first.try_into_mut().expect("nobody else holds it");
+        reader.offer_buffer(first);
+        let second = reader.next().await.unwrap().unwrap();
+        assert_eq!(
+            &second[..],
+            [2; 30_000],
+            "read into one that is large enough"
+        );
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use thalweg_client::{Acks, Codec, ProducerOptions};
 use thalweg_types::parse_duration;
 
 use super::throughput::Throughput;
-use super::topic::{LoadArguments, TopicArguments};
+use super::topic::{LoadArguments, TopicArguments, parse_record_bytes};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::OutputArguments;
@@ -35,16 +35,22 @@ pub(crate) struct ProduceArguments {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "0ms")]
     linger: Duration,
 
+    /// The size at which a batch is sent.
+    #[arg(long, value_name = "SIZE", value_parser = parse_record_bytes)]
+    batch_size: Option<usize>,
+
     #[command(flatten)]
     output: OutputArguments,
 }
 
 pub(crate) async fn run(arguments: ProduceArguments, context: &Context) -> Result<(), CliError> {
+    let defaults = ProducerOptions::default();
     let options = ProducerOptions {
+        batch_bytes: arguments.batch_size.unwrap_or(defaults.batch_bytes),
         compression: arguments.compression,
         acks: arguments.acks,
         linger: arguments.linger,
-        ..ProducerOptions::default()
+        ..defaults
     };
     let client = context.client().await?;
     let topic = arguments.topic.open(&client, context).await?;

@@ -147,7 +147,7 @@ fn payload(size_bytes: usize) -> Vec<u8> {
     .collect()
 }
 
-fn parse_record_bytes(text: &str) -> Result<usize, String> {
+pub(super) fn parse_record_bytes(text: &str) -> Result<usize, String> {
     let bytes = parse_bytes(text).map_err(|error| error.to_string())?;
     usize::try_from(bytes)
         .ok()
