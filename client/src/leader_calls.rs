@@ -10,7 +10,7 @@ use crate::client::ClientCore;
 use crate::data::{Leader, LogPosition, RequestError, delete_records, list_offset};
 
 /// How long a leader is looked for.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why there is no answer.
 #[derive(Debug)]

@@ -4,7 +4,8 @@
 //! [`Fetcher`] is the task. The next fetch goes out as soon as an answer has come, while the
 //! consumer still reads what came before: it runs ahead by a bounded number of bytes. Positions
 //! and what an answer means for them are [`PartitionProgress`]'s. A failure ends the consumer with
-//! an error; leaders that move and connections that break don't.
+//! an error; leaders that move and connections that break don't, unless a consumer that is to stop
+//! at the end of the log hears of nothing else.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
@@ -26,10 +27,10 @@ use tracing::debug;
 use super::fetch::{FetchError, Fetched, Target, fetch};
 use super::progress::{Arrived, BoundStream, PartitionProgress};
 use super::start::position;
-use super::{ConsumeError, ConsumerOptions, OnOutOfRange};
+use super::{ConsumeError, ConsumerOptions, EndOffset, OnOutOfRange};
 use crate::client::ClientCore;
-use crate::data::{Connections, LogPosition, kafka_name};
-use crate::leader_calls::may_have_moved;
+use crate::data::{Connections, LogPosition, RequestError, kafka_name};
+use crate::leader_calls::{PATIENCE, may_have_moved};
 
 /// How many answers may wait for the consumer, whatever their size. When full, the fetcher waits.
 const QUEUE_LENGTH: usize = 256;
@@ -70,6 +71,8 @@ pub(crate) struct Fetcher {
     retry_at: Option<Instant>,
     backoff: Backoff,
     missing_since: Option<Duration>,
+    /// Since when nothing but failures has come.
+    failing_since: Option<Duration>,
 }
 
 impl Ahead {
@@ -110,6 +113,7 @@ impl Fetcher {
             retry_at: None,
             backoff: Backoff::new(RETRY),
             missing_since: None,
+            failing_since: None,
         };
         tasks.spawn("consumer-fetcher", |shutdown| async move {
             fetcher.run(shutdown).await;
@@ -164,19 +168,18 @@ impl Fetcher {
             Ok(None) => return self.topic_is_missing(),
             Err(error) => {
                 debug!(%error, topic = %self.topic, "can't find the leaders, will ask again");
-                self.try_again_later(0);
-                return Ok(());
+                return self.try_again_after(error.into(), 0);
             }
         };
         self.missing_since = None;
         self.stale_answer = None;
         let mut targets: BTreeMap<&str, Vec<&mut PartitionProgress>> = BTreeMap::new();
-        let mut is_leaderless = false;
+        let mut leaderless = None;
         for progress in self.progress.values_mut().filter(|one| !one.is_fetching) {
             match metadata.leader(progress.partition) {
                 Some(leader) if self.busy_spus.contains(&leader.address) => {}
                 Some(leader) => targets.entry(&leader.address).or_default().push(progress),
-                None => is_leaderless = true,
+                None => leaderless = Some(progress.partition),
             }
         }
         for (address, mut partitions) in targets {
@@ -204,10 +207,13 @@ impl Fetcher {
                 Arc::clone(&self.options),
             )));
         }
-        if is_leaderless {
-            self.try_again_later(metadata.answer);
-        }
-        Ok(())
+        let Some(leaderless) = leaderless else {
+            return Ok(());
+        };
+        let failure = RequestError::NoLeader {
+            partition: self.name(leaderless).to_string(),
+        };
+        self.try_again_after(failure.into(), metadata.answer)
     }
 
     async fn take_in(&mut self, fetched: Fetched) -> Result<(), ConsumeError> {
@@ -239,8 +245,7 @@ impl Fetcher {
             Err(FetchError::Modules(message)) => Err(ConsumeError::SmartModulesRefused { message }),
             Err(FetchError::Request(error)) => {
                 debug!(%error, topic = %self.topic, "fetch failed, will fetch again");
-                self.try_again_later(u64::MAX);
-                Ok(())
+                self.try_again_after(error.into(), u64::MAX)
             }
         }
     }
@@ -256,6 +261,7 @@ impl Fetcher {
             return Ok(());
         };
         self.backoff.reset();
+        self.failing_since = None;
         let fields = &answer.unknown_tagged_fields;
         progress.stream = stream.cloned();
         if let Some(accumulator) = tags::accumulator(fields) {
@@ -285,6 +291,11 @@ impl Fetcher {
         answer: &PartitionData,
     ) -> Result<(), ConsumeError> {
         let partition = PartitionIndex(answer.partition_index);
+        let refused = || ConsumeError::Refused {
+            partition: self.name(partition),
+            kafka_code: answer.error_code,
+            name: kafka_name(answer.error_code),
+        };
         match error {
             KafkaError::OffsetOutOfRange => self.out_of_range(partition).await,
             KafkaError::Unknown(STREAM_FAILED) => Err(ConsumeError::SmartModule {
@@ -296,14 +307,9 @@ impl Fetcher {
             }),
             error if may_have_moved(error) => {
                 debug!(%error, topic = %self.topic, %partition, "leader has moved");
-                self.try_again_later(u64::MAX);
-                Ok(())
+                self.try_again_after(refused(), u64::MAX)
             }
-            _ => Err(ConsumeError::Refused {
-                partition: self.name(partition),
-                kafka_code: answer.error_code,
-                name: kafka_name(answer.error_code),
-            }),
+            _ => Err(refused()),
         }
     }
 
@@ -338,6 +344,18 @@ impl Fetcher {
             self.stale_answer = Some(stale);
         }
         self.retry_at = Some(Instant::now() + self.backoff.next_delay());
+    }
+
+    /// As [`Self::try_again_later`], but a consumer that is to stop at the end of the log gives up
+    /// with `failure` once nothing else has come for a while: who waits for it wants to know.
+    fn try_again_after(&mut self, failure: ConsumeError, stale: u64) -> Result<(), ConsumeError> {
+        let now = self.core.clock.monotonic();
+        let since = *self.failing_since.get_or_insert(now);
+        if self.options.end == EndOffset::LogEnd && now.saturating_sub(since) >= PATIENCE {
+            return Err(failure);
+        }
+        self.try_again_later(stale);
+        Ok(())
     }
 
     fn topic_is_missing(&mut self) -> Result<(), ConsumeError> {
