@@ -1,7 +1,13 @@
 //! Cluster tests: real processes, killed, paused, restarted, starved and fed nonsense.
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test's helper unwraps fails the test, as in the test itself"
+)]
 
+mod bad_bytes;
 mod crash;
 mod disk;
+mod flipped_bits;
 mod hostile_modules;
 mod memory;
 mod refusals;
