@@ -30,6 +30,22 @@ pub fn hex_example(page: &str, name: &str) -> Vec<u8> {
     block_bytes(&text, name).unwrap_or_else(|reason| panic!("{}: {reason}", path.display()))
 }
 
+/// The ```` ```sh ```` blocks of a page, one after the other.
+#[must_use]
+pub fn shell_script(page: &str) -> String {
+    let mut script = String::new();
+    let mut is_in_block = false;
+    for line in page.lines() {
+        if line.starts_with("```") {
+            is_in_block = line == "```sh";
+        } else if is_in_block {
+            script.push_str(line);
+            script.push('\n');
+        }
+    }
+    script
+}
+
 fn block_bytes(text: &str, name: &str) -> Result<Vec<u8>, String> {
     let fence = format!("```hex {name}");
     let mut lines = text.lines().skip_while(|line| *line != fence);
@@ -60,6 +76,13 @@ mod tests {
         let page = "text\n```hex other\nff\n```\n```hex one\n00 01 | 02 what\n\nab\n```\nff\n";
 
         assert_eq!(block_bytes(page, "one"), Ok(vec![0, 1, 0xab]));
+    }
+
+    #[test]
+    fn a_script_is_the_shell_blocks_alone() {
+        let page = "text\n```sh\none\n```\n```text\nno\n```\n```sh\ntwo\n```\n";
+
+        assert_eq!(shell_script(page), "one\ntwo\n");
     }
 
     #[test]
