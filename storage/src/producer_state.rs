@@ -166,15 +166,25 @@ impl Producers {
         self.by_id.extend(undo.forgotten);
     }
 
-    /// Forgets batches that lie beyond the log's end.
-    pub(crate) fn truncate_to(&mut self, end: Offset) {
+    /// Forgets batches that lie beyond the log's end. Returns whether a producer is forgotten that
+    /// may have earlier batches in the log.
+    pub(crate) fn truncate_to(&mut self, end: Offset) -> bool {
+        let mut is_short = false;
         self.by_id.retain(|_, producer| {
+            let had_all = producer.count == REMEMBERED;
             while producer.count > 0 && producer.batches[REMEMBERED - 1].next_offset > end {
                 producer.batches.rotate_right(1);
                 producer.count -= 1;
             }
+            is_short |= had_all && producer.count == 0;
             producer.count > 0
         });
+        is_short
+    }
+
+    /// Takes over what is known better.
+    pub(crate) fn replace_with(&mut self, known: Self) {
+        self.by_id.extend(known.by_id);
     }
 
     /// Forgets producers that were idle too long.
@@ -416,14 +426,18 @@ mod tests {
     fn batches_beyond_the_end_are_forgotten() {
         let mut producers = with_batches(3);
 
-        producers.truncate_to(Offset(120));
+        assert!(!producers.truncate_to(Offset(120)));
         assert_eq!(
             producers.check(&sequences(0, 20, 29)).unwrap(),
             Verdict::Append
         );
         assert!(producers.check(&sequences(0, 30, 39)).is_err());
-        producers.truncate_to(Offset(100));
+        assert!(!producers.truncate_to(Offset(100)));
         assert_eq!(producers, Producers::default());
+        assert!(
+            with_batches(7).truncate_to(Offset(100)),
+            "two are not remembered"
+        );
     }
 
     #[test]

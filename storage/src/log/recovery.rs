@@ -225,17 +225,21 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Makes the producers again from all batches when their snapshot knows of batches that are
-    /// not in the log: the disk kept the snapshot and lost the end of the log. What is appended
-    /// from now on gets the offsets that were lost, so the snapshot must go for good.
+    /// Deals with a snapshot of the producers that knows of batches which are not in the log: they
+    /// were about to be written, or the disk lost them. What is appended from now on gets their
+    /// offsets, so they must be forgotten for good.
     fn check_producers(&mut self) -> Result<(), OpenError> {
         let log_end = self.log_end();
         if self.replay_from <= log_end || self.damage.is_some() {
             return Ok(());
         }
-        self.producers = Producers::default();
-        self.replay_from = Offset::ZERO;
-        self.replay_producers(self.segments.len())?;
+        if self.producers.truncate_to(log_end) {
+            // Of some nothing is left, though the log may hold earlier batches of them.
+            let known = std::mem::take(&mut self.producers);
+            self.replay_from = Offset::ZERO;
+            self.replay_producers(self.segments.len())?;
+            self.producers.replace_with(known);
+        }
         let path = self.context.folder.join(PRODUCERS_FILE);
         self.context
             .files

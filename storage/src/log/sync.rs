@@ -227,21 +227,26 @@ impl Log {
         self.files.replace(&path, &self.epochs().encode(), true)
     }
 
-    /// The producers as they are. The caller holds `writer`, and nothing is planned.
-    pub(super) fn snapshot_producers(&self) -> ProducerSnapshot {
+    /// The producers as they are when the log ends there, with what is planned up to there. The
+    /// caller holds `writer`.
+    pub(super) fn snapshot_producers(&self, log_end: Offset) -> ProducerSnapshot {
         ProducerSnapshot {
             number: self.producer_snapshots.fetch_add(1, Ordering::Relaxed) + 1,
-            content: lock(&self.producers).encode(self.log_end()),
+            content: lock(&self.producers).encode(log_end),
         }
     }
 
     /// Writes the producers as they are. The caller holds `writer`, and nothing is planned.
     pub(super) fn store_producers(&self, sync: bool) -> std::io::Result<()> {
-        self.write_producers(&self.snapshot_producers(), sync)
+        self.write_producers(&self.snapshot_producers(self.log_end()), sync)
     }
 
     /// Writes a snapshot, unless a newer one is written already.
-    fn write_producers(&self, snapshot: &ProducerSnapshot, sync: bool) -> std::io::Result<()> {
+    pub(super) fn write_producers(
+        &self,
+        snapshot: &ProducerSnapshot,
+        sync: bool,
+    ) -> std::io::Result<()> {
         let mut written = lock(&self.producers_written);
         if snapshot.number > *written {
             let path = self.folder.join(PRODUCERS_FILE);

@@ -189,7 +189,7 @@ impl Log {
             self.log_end(),
             interval_bytes,
         )?;
-        let snapshot = self.snapshot_producers();
+        let snapshot = self.snapshot_producers(self.log_end());
         write(&self.segments).push(Arc::clone(&new));
         {
             let mut sync = lock(&self.sync);
@@ -390,6 +390,7 @@ impl Log {
                     undo: 0,
                 };
                 self.rewind(group, &start);
+                self.take_back_producers(group);
                 for outcome in &mut group.finished.outcomes[group.pending_from..] {
                     if outcome.result.is_ok() {
                         outcome.result = Err(error.clone());
@@ -404,6 +405,15 @@ impl Log {
     }
 
     fn write_planned(&self, group: &mut Group) -> Result<(), AppendError> {
+        if group.has_sequences {
+            // The batches don't tell these sequences, so they are on the disk before the batches
+            // are: a crash in between leaves a snapshot that is ahead, which recovery sees, and
+            // never a batch that its producer would send again.
+            let is_fsync = group.options.durability == Durability::Fsync;
+            let snapshot = self.snapshot_producers(group.end.next_offset);
+            self.write_producers(&snapshot, is_fsync)
+                .map_err(|error| self.explain(&error))?;
+        }
         let opened = group
             .segment
             .make_active()
@@ -427,24 +437,28 @@ impl Log {
 
         let is_fsync = group.options.durability == Durability::Fsync;
         group.finished.needs_sync |= is_fsync;
-        let snapshot = (is_fsync && group.has_sequences).then(|| self.snapshot_producers());
         {
             let mut sync = lock(&self.sync);
             sync.note_written(&group.segment, &file, group.end.next_offset);
-            if let Some(snapshot) = snapshot {
-                sync.set_producers(snapshot);
-            }
             if !is_fsync {
                 self.stable_end.raise(group.end.next_offset);
             }
         }
-        if !is_fsync && group.has_sequences {
-            // The batches are written and will be served, so this can't refuse them any more.
-            if let Err(error) = self.store_producers(false) {
-                tracing::warn!(log = %self.folder.display(), %error, "failed to write the producers");
-            }
-        }
         Ok(())
+    }
+
+    /// Replaces a snapshot that knows of batches which were not written after all.
+    fn take_back_producers(&self, group: &mut Group) {
+        if !group.has_sequences {
+            return;
+        }
+        let is_fsync = group.options.durability == Durability::Fsync;
+        if let Err(error) = self.store_producers(is_fsync) {
+            self.set_failed(format!(
+                "failed to undo a snapshot of the producers: {error}"
+            ));
+            group.finished.has_failed = true;
+        }
     }
 
     /// Removes what a failed write may have left behind the tail.

@@ -215,3 +215,62 @@ fn a_snapshot_of_an_emptied_batch_never_knows_more_than_a_synced_log() {
 
     assert_eq!(log.stable_end(), Offset(5));
 }
+
+#[test]
+fn a_crash_between_the_producers_and_their_batch_neither_loses_nor_doubles_it() {
+    for durability in [Durability::Memory, Durability::Fsync] {
+        let bed = TestBed::new(LogOptions {
+            durability,
+            ..options()
+        });
+        let log = bed.open();
+        let through_a_filter = |log: &std::sync::Arc<crate::Log>, first: i32| {
+            append_with(log, batch(2), |append| {
+                append.sequences = Some(sequences(1, first, first + 9));
+            })
+        };
+        through_a_filter(&log, 0).unwrap();
+        let kept = log.size_bytes();
+        let producers = bed.path().join("producers");
+        through_a_filter(&log, 10).unwrap();
+        // The snapshot is there as soon as the batch is.
+        let snapshot = std::fs::read(&producers).unwrap();
+        crash(log);
+        assert_eq!(std::fs::read(&producers).unwrap(), snapshot);
+
+        let log = bed.open();
+        assert!(through_a_filter(&log, 10).unwrap().duplicate);
+        crash(log);
+        // And it was there before.
+        let file = std::fs::File::options()
+            .write(true)
+            .open(bed.files_ending(".log").remove(0))
+            .unwrap();
+        file.set_len(kept).unwrap();
+
+        let log = bed.open();
+        assert!(through_a_filter(&log, 0).unwrap().duplicate);
+        let again = through_a_filter(&log, 10).unwrap();
+        assert_eq!((again.duplicate, again.base_offset), (false, Offset(2)));
+    }
+}
+
+#[test]
+fn sequences_whose_batch_could_not_be_written_are_not_on_the_disk_either() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, batch(2)).unwrap();
+    bed.files.set(|faults| faults.fail_write_after = Some(30));
+    append_with(&log, batch(2), |append| {
+        append.sequences = Some(sequences(1, 0, 9));
+    })
+    .unwrap_err();
+    append(&log, batch(5)).unwrap();
+    crash(log);
+
+    let log = bed.open();
+    let again = append_with(&log, batch(2), |append| {
+        append.sequences = Some(sequences(1, 0, 9));
+    });
+    assert!(!again.unwrap().duplicate);
+}
