@@ -10,6 +10,9 @@ use crate::error::BatchError;
 use crate::header::{BATCH_HEADER_BYTES, BatchHeader, CHECKED_POSITION};
 use crate::records::Records;
 
+/// The smallest record: a byte each for its length, attributes, two deltas, key, value and headers.
+const RECORD_BYTES_MIN: usize = 7;
+
 /// One whole batch. Parsing it reads the header alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
@@ -96,6 +99,10 @@ impl<'a> Batch<'a> {
         }
         if count != i64::from(header.last_offset_delta) + 1 {
             return refuse("recordCount", count, "a produced batch has no gaps");
+        }
+        let records_fit = self.records_bytes().len() / RECORD_BYTES_MIN;
+        if header.codec()? == Codec::None && usize::try_from(count).is_ok_and(|c| c > records_fit) {
+            return refuse("recordCount", count, "so many records don't fit the batch");
         }
         let attributes = i64::from(header.attributes);
         if header.is_control() {

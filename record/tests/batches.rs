@@ -392,9 +392,13 @@ fn a_lying_header_count_is_refused_before_it_is_believed() {
 #[test]
 fn what_a_producer_may_not_send_is_refused() {
     type Spoil = fn(&mut BatchHeader);
-    let cases: [(&str, Spoil); 7] = [
+    let cases: [(&str, Spoil); 8] = [
         ("recordCount", |header| header.record_count = 0),
         ("recordCount", |header| header.last_offset_delta = 5),
+        ("recordCount", |header| {
+            header.record_count = i32::MAX;
+            header.last_offset_delta = i32::MAX - 1;
+        }),
         ("attributes", |header| header.set_control(true)),
         ("attributes", |header| header.set_transactional(true)),
         ("baseSequence", |header| header.producer_id = ProducerId(1)),
