@@ -325,6 +325,7 @@ fn records_that_can_not_be_are_refused_with_their_line() {
     cluster.ok(&["topic", "create", "t", "--config", "max.message.bytes=2000"]);
 
     let keyless = cluster.produce(&["t", "--key-separator", ":"], b"a:b\nc\n");
+    let before_it = cluster.ok(&["consume", "t", "-B", "-d"]);
     let large = cluster.produce(&["t", "--raw"], &[b'x'; 3000]);
     let nowhere = cluster.produce(&["t", "-p", "7"], b"a\n");
     let out_of_range = cluster
@@ -341,6 +342,8 @@ fn records_that_can_not_be_are_refused_with_their_line() {
 
     assert_eq!(keyless.status, 1);
     assert!(keyless.stderr.contains("line 2"), "{}", keyless.stderr);
+    assert!(keyless.stderr.contains("next:"), "{}", keyless.stderr);
+    assert_eq!(before_it, "b\n");
     assert_eq!(large.status, 2, "{}", large.stderr);
     assert!(
         large.stderr.contains("max.message.bytes"),

@@ -206,3 +206,26 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(stderr, "");
 }
+
+#[test]
+fn an_end_before_the_start_is_refused() {
+    let cluster = dead_address();
+
+    let outcome = Thalweg::new().run(&[
+        "--cluster",
+        &cluster,
+        "consume",
+        "t",
+        "--start",
+        "5",
+        "--end",
+        "2",
+    ]);
+
+    assert_eq!(outcome.status, 2, "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("--end 2 comes before --start 5"),
+        "{}",
+        outcome.stderr
+    );
+}

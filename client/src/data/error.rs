@@ -59,7 +59,9 @@ pub enum RequestError {
         last_failure: String,
     },
     /// The partition has no leader for now.
-    #[error("partition `{partition}` has no leader now; see `thalweg partition list`")]
+    #[error(
+        "partition `{partition}` has no leader now: its SPU is down, or what it holds is damaged; see `thalweg spu list` and the SPU's log"
+    )]
     NoLeader {
         /// The partition.
         partition: String,

@@ -197,6 +197,11 @@ impl ConsumeArguments {
             return Ok(StartOffset::FromEnd(count));
         }
         if let Some(offset) = self.start {
+            if let Some(end) = self.end.filter(|end| *end < offset) {
+                return Err(CliError::usage(anyhow::anyhow!(
+                    "--end {end} comes before --start {offset}"
+                )));
+            }
             return Ok(StartOffset::Offset(Offset(offset)));
         }
         let Some(time) = &self.start_time else {

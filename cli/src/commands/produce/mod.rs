@@ -19,7 +19,7 @@ use thalweg_client::{Acks, Codec, Producer, ProducerOptions, RecordHeader};
 use thalweg_types::{PartitionIndex, TopicName, parse_bytes, parse_duration};
 
 use self::lines::LineChunks;
-use self::record_form::RecordForm;
+use self::record_form::{NoSeparator, RecordForm};
 use crate::commands::{KeyValue, parse_key_value};
 use crate::context::Context;
 use crate::error::CliError;
@@ -197,16 +197,26 @@ async fn produce_lines(
     while let Some(chunk) = chunks.next().await? {
         for line in chunk.lines() {
             line_number += 1;
-            let record = form
-                .record(line)
-                .with_context(|| format!("line {line_number} can't be a record"))?;
-            producer.enqueue(record).await?;
+            match form.record(line) {
+                Ok(record) => producer.enqueue(record).await?,
+                Err(error) => {
+                    producer.flush().await?;
+                    return Err(not_a_record(line_number, error));
+                }
+            }
         }
         progress.inc(chunk.len_bytes());
     }
     producer.flush().await?;
     progress.finish_and_clear();
     Ok(())
+}
+
+/// A line of the input is wrong; those before it are acknowledged.
+fn not_a_record(line_number: u64, error: NoSeparator) -> CliError {
+    CliError::from(error)
+        .context(format!("line {line_number} can't be a record"))
+        .next_step("correct it, and produce from that line on: the lines before it are produced")
 }
 
 /// A bar on stderr for an input of known size; nothing where stderr is no terminal.
