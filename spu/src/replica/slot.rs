@@ -259,7 +259,11 @@ impl Slot {
     }
 
     fn close(&self, delete: bool, context: &SlotContext) {
-        let close = if delete { Log::close_to_delete } else { Log::close };
+        let close = if delete {
+            Log::close_to_delete
+        } else {
+            Log::close
+        };
         if let Some(log) = self.log()
             && let Err(error) = close(&log)
         {
