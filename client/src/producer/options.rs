@@ -25,7 +25,8 @@ use crate::producer::Partitioner;
 #[derive(Debug, Clone)]
 pub struct ProducerOptions {
     /// The size at which a batch is sent without waiting for more, in bytes before compression.
-    /// A topic with a smaller `max.message.bytes` lowers it. Default: 512 KiB.
+    /// A topic with a smaller `max.message.bytes` lowers it. Default: 1 MiB, which is about what
+    /// topics take unless told otherwise.
     pub batch_bytes: usize,
     /// How long a batch that is not full waits for more records. At zero (the default) a batch is
     /// sent at once when nothing is in flight, and gathers what comes meanwhile when something is.
@@ -56,7 +57,7 @@ pub struct ProducerOptions {
 impl Default for ProducerOptions {
     fn default() -> Self {
         Self {
-            batch_bytes: 512 << 10,
+            batch_bytes: 1 << 20,
             linger: Duration::ZERO,
             compression: Codec::None,
             acks: Acks::All,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::floor::{self, Sync};
-use crate::peers::{Durability, JavaTools, Kafka, Latency, Load, Nats, Run, Thalweg};
+use crate::peers::{Durability, Filter, JavaTools, Kafka, Latency, Load, Nats, Run, Thalweg};
 use crate::table::{Table, median};
 
 /// How much to measure.
@@ -20,7 +20,7 @@ pub(crate) struct Plan {
     /// How long each latency run takes, in seconds.
     pub(crate) latency_seconds: u64,
     /// A filter to measure consuming through.
-    pub(crate) filter: Option<PathBuf>,
+    pub(crate) filter: Option<Filter>,
 }
 
 /// The servers, all running for the whole comparison.

@@ -1,6 +1,7 @@
 //! Benchmarks of Thalweg beside its peers on this machine, turn by turn, in one run.
 //!
-//! `floor` measures the machine without a broker, `compare` the servers. Method and measured tables
+//! `floor` measures the machine without a broker, `compare` the servers, `startup` how long
+//! Thalweg takes to start and what idle partitions cost. Method and measured tables
 //! are in `docs/benchmarks.md`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
@@ -9,6 +10,7 @@ mod compare;
 mod floor;
 mod peers;
 mod process;
+mod startup;
 mod stopwatch;
 mod table;
 
@@ -19,6 +21,8 @@ use clap::{Parser, Subcommand};
 
 use compare::{Plan, compare};
 use floor::Sync;
+use peers::Filter;
+use startup::startup;
 
 /// Benchmarks of Thalweg beside its peers.
 #[derive(Debug, Parser)]
@@ -38,6 +42,12 @@ enum Command {
         #[arg(long, default_value_t = 1024)]
         mebibytes: u64,
     },
+    /// How long Thalweg takes to start, and what a thousand partitions cost.
+    Startup {
+        /// Where data is written.
+        #[arg(long, default_value = "target")]
+        dir: PathBuf,
+    },
     /// Thalweg beside Apache Kafka and NATS JetStream, turn by turn. Needs a JDK, Maven and Go.
     Compare {
         /// Where data is written; the disk under it is what is measured.
@@ -55,25 +65,36 @@ enum Command {
         /// A filter that passes nothing, to measure consuming through it.
         #[arg(long, value_name = "WASM")]
         filter: Option<PathBuf>,
+        /// A parameter of the filter.
+        #[arg(long, value_name = "KEY=VALUE", requires = "filter")]
+        filter_param: Vec<String>,
     },
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Floor { dir, mebibytes } => print_floor(&dir, mebibytes << 20),
+        Command::Startup { dir } => {
+            print!("{}", startup(&dir)?);
+            Ok(())
+        }
         Command::Compare {
             dir,
             rounds,
             mebibytes,
             latency_seconds,
             filter,
+            filter_param,
         } => {
             let table = compare(&Plan {
                 dir,
                 rounds,
                 bytes: mebibytes << 20,
                 latency_seconds,
-                filter,
+                filter: filter.map(|module| Filter {
+                    module,
+                    params: filter_param,
+                }),
             })?;
             println!("{table}");
             Ok(())

@@ -5,6 +5,8 @@ mod kafka;
 mod nats;
 mod thalweg;
 
+use std::path::PathBuf;
+
 pub(crate) use java::JavaTools;
 pub(crate) use kafka::Kafka;
 pub(crate) use nats::Nats;
@@ -17,6 +19,14 @@ pub(crate) enum Durability {
     Memory,
     /// After the sync.
     Fsync,
+}
+
+/// A SmartModule that passes nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Filter {
+    pub(crate) module: PathBuf,
+    /// Its parameters, each `KEY=VALUE`.
+    pub(crate) params: Vec<String>,
 }
 
 /// How many records of which size.

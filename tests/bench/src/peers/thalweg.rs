@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::Value;
 
-use super::{Durability, Latency, Load, Run};
+use super::{Durability, Filter, Latency, Load, Run};
 use crate::process::{Usage, output, usage};
+use crate::stopwatch::Stopwatch;
 
 /// A running cluster, deleted when dropped.
 #[derive(Debug)]
@@ -24,30 +27,29 @@ impl Thalweg {
     /// Starts a cluster with one SPU and its data in `dir`. The programs are those beside this one.
     pub(crate) fn start(dir: &Path) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?.with_file_name("thalweg");
-        let started = output(
-            Command::new(&program)
-                .env("HOME", dir)
-                .args([
-                    "cluster",
-                    "start",
-                    "--spus",
-                    "1",
-                    "--output",
-                    "json",
-                    "--data-dir",
-                ])
-                .arg(dir),
-        )?;
-        let cluster: Value = serde_json::from_str(&started)?;
+        let cluster = start(&program, dir)?;
         let spu = &cluster["spus"][0];
         Ok(Self {
-            program,
             data_dir: dir.to_owned(),
             sc_pid: pid(&cluster["sc"])?,
             sc_address: text(&cluster["sc"]["admin"])?,
             spu_pid: pid(spu)?,
             spu_address: text(&spu["data"])?,
+            program,
         })
+    }
+
+    /// Stops the SPU, and starts it again: how long until it serves.
+    pub(crate) fn restart_spu(&mut self) -> anyhow::Result<Duration> {
+        output(Command::new("kill").arg(self.spu_pid.to_string()))?;
+        while usage(self.spu_pid).is_ok() {
+            thread::yield_now();
+        }
+        let stopwatch = Stopwatch::start();
+        let cluster = start(&self.program, &self.data_dir)?;
+        let elapsed = stopwatch.elapsed();
+        self.spu_pid = pid(&cluster["spus"][0])?;
+        Ok(elapsed)
     }
 
     /// `HOST:PORT` of the data port.
@@ -71,6 +73,27 @@ impl Thalweg {
         .map(drop)
     }
 
+    /// Makes a topic of many partitions with small segments.
+    pub(crate) fn create_partitions(
+        &self,
+        name: &str,
+        partitions: u64,
+        segment_bytes: u64,
+    ) -> anyhow::Result<()> {
+        output(
+            self.command()
+                .args(["topic", "create", name, "--config", "durability=memory"])
+                .args(["--partitions", &partitions.to_string()])
+                .args(["--config", &format!("segment.bytes={segment_bytes}")]),
+        )
+        .map(drop)
+    }
+
+    /// Reads the end of every partition of a topic, and so waits until all are served.
+    pub(crate) fn read_ends(&self, topic: &str) -> anyhow::Result<()> {
+        output(self.command().args(["consume", topic, "-d", "--tail", "1"])).map(drop)
+    }
+
     pub(crate) fn delete_topic(&self, name: &str) -> anyhow::Result<()> {
         output(self.command().args(["topic", "delete", name, "--yes"])).map(drop)
     }
@@ -80,15 +103,35 @@ impl Thalweg {
         self.bench("produce", topic, load, &[])
     }
 
+    /// As `produce`, with each record in a batch of its own.
+    pub(crate) fn produce_singly(&self, topic: &str, load: Load) -> anyhow::Result<Run> {
+        let batch_size = format!("--batch-size={}", load.record_bytes);
+        self.bench("produce", topic, load, &[batch_size])
+    }
+
+    /// How many segments the SPU has on the disk.
+    pub(crate) fn count_segments(&self) -> anyhow::Result<usize> {
+        let found = output(
+            Command::new("find")
+                .arg(self.data_dir.join("spu-0"))
+                .args(["-name", "*.log"]),
+        )?;
+        Ok(found.lines().count())
+    }
+
     /// Our own client's consumer, from the beginning to the end.
     pub(crate) fn consume(
         &self,
         topic: &str,
         load: Load,
-        module: Option<&Path>,
+        filter: Option<&Filter>,
     ) -> anyhow::Result<Run> {
-        let module = module.map(|path| format!("--smartmodule-path={}", path.display()));
-        self.bench("consume", topic, load, module.as_slice())
+        let mut more = Vec::new();
+        if let Some(filter) = filter {
+            more.push(format!("--smartmodule-path={}", filter.module.display()));
+            more.extend(filter.params.iter().map(|param| format!("--param={param}")));
+        }
+        self.bench("consume", topic, load, &more)
     }
 
     /// Our own client at a fixed rate: until acknowledged, and until consumed.
@@ -147,6 +190,18 @@ impl Drop for Thalweg {
             .arg(&self.data_dir)
             .output();
     }
+}
+
+/// `thalweg cluster start`: starts what is down.
+fn start(program: &Path, data_dir: &Path) -> anyhow::Result<Value> {
+    let started = output(
+        Command::new(program)
+            .env("HOME", data_dir)
+            .args(["cluster", "start", "--spus", "1", "--output", "json"])
+            .arg("--data-dir")
+            .arg(data_dir),
+    )?;
+    Ok(serde_json::from_str(&started)?)
 }
 
 fn setting(durability: Durability) -> &'static str {
