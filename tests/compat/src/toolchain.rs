@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A client that is ready to run.
 #[derive(Debug, Clone)]
@@ -105,6 +106,7 @@ pub fn kcat() -> Result<ClientProgram, Unavailable> {
 /// # Errors
 /// When there is no Python, or the package can't be installed.
 pub fn librdkafka() -> Result<ClientProgram, Unavailable> {
+    let _alone = one_at_a_time();
     let folder = workshop("python")?;
     let python = folder.join("bin/python");
     if !python.exists() {
@@ -130,9 +132,12 @@ pub fn librdkafka() -> Result<ClientProgram, Unavailable> {
 /// # Errors
 /// When there is no JDK or Maven, or the jars can't be fetched.
 pub fn java() -> Result<ClientProgram, Unavailable> {
+    let _alone = one_at_a_time();
     let folder = workshop("java")?;
     let jars = folder.join("jars");
     if !jars.exists() {
+        // Fetched beside and then renamed, so that a run that was cut off leaves nothing half done.
+        let fetched = folder.join("jars.partial");
         let fetch = [
             "--quiet".to_owned(),
             "--batch-mode".to_owned(),
@@ -144,6 +149,8 @@ pub fn java() -> Result<ClientProgram, Unavailable> {
             "mvn dependency:copy-dependencies",
             Command::new("mvn").args(fetch),
         )?;
+        std::fs::rename(&fetched, &jars)
+            .map_err(|error| Unavailable(format!("the jars can't be kept: {error}")))?;
     }
     let class_path = format!("{}/*:{}", jars.display(), folder.display());
     let compile = ["-cp", &class_path, "-d"];
@@ -165,6 +172,7 @@ pub fn java() -> Result<ClientProgram, Unavailable> {
 /// # Errors
 /// When there is no Go, or its modules can't be fetched.
 pub fn franz_go() -> Result<ClientProgram, Unavailable> {
+    let _alone = one_at_a_time();
     let program = workshop("go")?.join("franz-go");
     run(
         "go build",
@@ -178,6 +186,13 @@ pub fn franz_go() -> Result<ClientProgram, Unavailable> {
         program,
         arguments: Vec::new(),
     })
+}
+
+/// Tests run side by side, and two of them use Java.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static PREPARING: Mutex<()> = Mutex::new(());
+    // A test that failed while it prepared left nothing that the next can't do again.
+    PREPARING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn source(path: &str) -> PathBuf {
