@@ -13,7 +13,7 @@ use thalweg_record::{Batch, BatchHeader};
 use thalweg_smartmodule_abi::read_record;
 use thalweg_types::Offset;
 
-use crate::deadline::Deadlines;
+use crate::guest::GuestHost;
 use crate::open_step::{OpenStep, Passing, malformed};
 use crate::output::assemble;
 use crate::records::{Extent, below};
@@ -68,11 +68,7 @@ impl std::fmt::Debug for Chain {
 }
 
 impl Chain {
-    pub(crate) fn open(
-        engine: &wasmer::Engine,
-        deadlines: &Arc<Deadlines>,
-        options: ChainOptions,
-    ) -> Result<Self, ChainError> {
+    pub(crate) fn open(host: &GuestHost, options: ChainOptions) -> Result<Self, ChainError> {
         let has_aggregate = check_steps(&options.steps)?;
         if options.accumulator.is_some() && !has_aggregate {
             return Err(ChainError::AccumulatorWithoutAggregate);
@@ -81,7 +77,7 @@ impl Chain {
         let steps = options
             .steps
             .into_iter()
-            .map(|step| OpenStep::open(engine, deadlines, step, limits))
+            .map(|step| OpenStep::open(host, step, limits))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             steps,

@@ -68,6 +68,14 @@ pub enum ChainError {
         /// The bound.
         limit_bytes: u64,
     },
+    /// All guests together use as much memory as they may.
+    #[error(
+        "no memory is left for SmartModule `{step}`: other streams with SmartModules use all of it, try again once some have ended"
+    )]
+    MemoryUsedUp {
+        /// The step's name.
+        step: String,
+    },
     /// The guest made more output than allowed.
     #[error(
         "SmartModule `{step}` made more than the {limit_bytes} bytes of output allowed for one batch"

@@ -9,6 +9,8 @@ use wasmer::sys::{CompilerConfig, CpuFeature, Cranelift, Features, NativeEngineE
 use crate::chain::{Chain, ChainOptions};
 use crate::compiled_cache::{CompiledFiles, LoadedModules, hash};
 use crate::deadline::{Deadlines, now};
+use crate::guest::GuestHost;
+use crate::guest_memory::SharedMemory;
 use crate::guest_pool::{GuestPool, Lane};
 use crate::inspect::{Shape, check_code};
 use crate::{Busy, CallLimits, ChainError, LoadError, SmartModule};
@@ -25,6 +27,9 @@ pub struct EngineOptions {
     pub guest_threads: usize,
     /// The largest bounds that a chain may be opened with, and those of one that asks for none.
     pub limits: CallLimits,
+    /// How large the linear memories of all instances may be together, in bytes.
+    /// Default: 1 GiB.
+    pub shared_memory_bytes: u64,
     /// The largest module that is taken, in bytes. Default: 8 MiB.
     pub module_bytes_max: usize,
 }
@@ -35,6 +40,7 @@ impl Default for EngineOptions {
             cache_dir: None,
             guest_threads: std::thread::available_parallelism().map_or(1, usize::from),
             limits: CallLimits::default(),
+            shared_memory_bytes: 1 << 30,
             module_bytes_max: 8 << 20,
         }
     }
@@ -64,8 +70,7 @@ pub struct SmartEngine {
 }
 
 struct Shared {
-    compiler: wasmer::Engine,
-    deadlines: Arc<Deadlines>,
+    host: GuestHost,
     pool: GuestPool,
     loaded: LoadedModules,
     files: Option<CompiledFiles>,
@@ -101,8 +106,11 @@ impl SmartEngine {
         let pool = GuestPool::start(options.guest_threads).map_err(EngineError::Threads)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                compiler,
-                deadlines: Arc::new(deadlines),
+                host: GuestHost {
+                    compiler,
+                    deadlines: Arc::new(deadlines),
+                    memory: SharedMemory::new(options.shared_memory_bytes),
+                },
                 pool,
                 loaded: LoadedModules::default(),
                 files,
@@ -139,11 +147,7 @@ impl SmartEngine {
     /// When the steps do not make a chain, or a guest does not start.
     pub fn open_chain(&self, options: ChainOptions) -> Result<Chain, ChainError> {
         let limits = options.limits.within(&self.shared.options.limits);
-        Chain::open(
-            &self.shared.compiler,
-            &self.shared.deadlines,
-            ChainOptions { limits, ..options },
-        )
+        Chain::open(&self.shared.host, ChainOptions { limits, ..options })
     }
 
     /// A place in the queue for the guest threads; one per stream.
@@ -186,7 +190,7 @@ impl Shared {
         let compiled = self.files.as_ref()?.read(sha256)?;
         // SAFETY: the bytes were made by this engine's version for this machine and have not
         // changed since: `CompiledFiles::read` checked the engine's identity and their hash.
-        match unsafe { wasmer::Module::deserialize(&self.compiler, compiled) } {
+        match unsafe { wasmer::Module::deserialize(&self.host.compiler, compiled) } {
             Ok(module) => Some(module),
             Err(error) => {
                 tracing::warn!(%error, "failed to load a compiled SmartModule, compiling it again");
@@ -205,6 +209,7 @@ impl Shared {
             Ok(())
         });
         let compiled = self
+            .host
             .compiler
             .new_module_with_progress(wasm, in_time)
             .map_err(|error| LoadError::Compile {

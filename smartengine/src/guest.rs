@@ -16,7 +16,7 @@ use wasmer::{
 };
 
 use crate::deadline::Deadlines;
-use crate::guest_memory::{GuestTunables, MemoryRefusal};
+use crate::guest_memory::{GuestTunables, MemoryBound, MemoryRefusal, SharedMemory};
 use crate::host_imports::{self, HostState};
 use crate::{CallLimits, SmartModule};
 
@@ -32,8 +32,8 @@ type Entry = TypedFunction<(u32, u32), u32>;
 pub(crate) enum Fault {
     /// It ran for too long.
     Deadline,
-    /// It could not get the memory it asked for.
-    Memory,
+    /// It could not get the memory it asked for, by its own bound or that of all guests.
+    Memory(MemoryBound),
     /// Its output is too large.
     Output,
     /// It trapped; a panic's message, or the trap's.
@@ -42,6 +42,13 @@ pub(crate) enum Fault {
     Garbage(String),
     /// It could not be instantiated.
     Instantiate(String),
+}
+
+/// What all guests of an engine share.
+pub(crate) struct GuestHost {
+    pub(crate) compiler: wasmer::Engine,
+    pub(crate) deadlines: Arc<Deadlines>,
+    pub(crate) memory: Arc<SharedMemory>,
 }
 
 /// What a guest answered, checked and copied out of its memory.
@@ -97,20 +104,23 @@ struct InputBuffer {
 impl Guest {
     /// Instantiates `module`, which runs its start function.
     pub(crate) fn open(
-        engine: &wasmer::Engine,
-        deadlines: &Arc<Deadlines>,
+        host: &GuestHost,
         module: &SmartModule,
         step: &str,
         limits: CallLimits,
     ) -> Result<Self, Fault> {
         let refusal = MemoryRefusal::default();
-        let mut engine = engine.clone();
-        engine.set_tunables(GuestTunables::new(limits.memory_bytes, refusal.clone()));
+        let mut engine = host.compiler.clone();
+        engine.set_tunables(GuestTunables::new(
+            limits.memory_bytes,
+            refusal.clone(),
+            Arc::clone(&host.memory),
+        ));
         let mut store = Store::new(engine);
         let state = FunctionEnv::new(&mut store, HostState::new(step.to_owned()));
         let imports = host_imports::offer(&mut store, &state);
 
-        let watch = deadlines.watch(store.interrupter(), limits.deadline);
+        let watch = host.deadlines.watch(store.interrupter(), limits.deadline);
         let opened = Instance::new(&mut store, &module.compiled, &imports)
             .map_err(|error| Opening::Instance(Box::new(error)))
             .and_then(|instance| {
@@ -141,7 +151,7 @@ impl Guest {
             store,
             state,
             refusal,
-            deadlines: Arc::clone(deadlines),
+            deadlines: Arc::clone(&host.deadlines),
             limits,
             input: InputBuffer::default(),
         })
@@ -173,15 +183,17 @@ impl Guest {
         records: &[u8],
         accumulator: &[u8],
     ) -> Result<Answered, Fault> {
-        let records_bytes = u32::try_from(records.len()).map_err(|_| Fault::Memory)?;
+        let records_bytes =
+            u32::try_from(records.len()).map_err(|_| Fault::Memory(MemoryBound::Own))?;
         let accumulator_position = (INPUT_HEADER_BYTES as u32)
             .checked_add(records_bytes)
-            .ok_or(Fault::Memory)?;
+            .ok_or(Fault::Memory(MemoryBound::Own))?;
         let header = InputHeader {
             records_position: INPUT_HEADER_BYTES as u32,
             records_bytes,
             accumulator_position,
-            accumulator_bytes: u32::try_from(accumulator.len()).map_err(|_| Fault::Memory)?,
+            accumulator_bytes: u32::try_from(accumulator.len())
+                .map_err(|_| Fault::Memory(MemoryBound::Own))?,
             ..header
         };
         let call = self.call.clone();
@@ -231,19 +243,21 @@ impl Guest {
             place.copy_from_slice(part);
             rest = behind;
         }
-        let bytes = u32::try_from(bytes).map_err(|_| Fault::Memory)?;
+        let bytes = u32::try_from(bytes).map_err(|_| Fault::Memory(MemoryBound::Own))?;
         Ok((self.input.address, bytes))
     }
 
     fn allocate(&mut self, bytes: u64) -> Result<InputBuffer, Fault> {
         let capacity = bytes.max(1).next_multiple_of(INPUT_STEP_BYTES);
-        let capacity = u32::try_from(capacity).map_err(|_| Fault::Memory)?;
+        let capacity = u32::try_from(capacity).map_err(|_| Fault::Memory(MemoryBound::Own))?;
         let address = self
             .alloc
             .call(&mut self.store, capacity)
             .map_err(|error| fault(&error, &self.refusal, &self.state, &mut self.store))?;
         if address == 0 {
-            return Err(Fault::Memory);
+            // The guest's own allocator says so: perhaps because it was refused a page.
+            let bound = self.refusal.bound().unwrap_or(MemoryBound::Own);
+            return Err(Fault::Memory(bound));
         }
         let end = u64::from(address) + u64::from(capacity);
         if end > self.memory.view(&self.store).data_size() {
@@ -359,8 +373,9 @@ impl Opening {
             Self::Initialize(error) => fault(&error, refusal, state, store),
             Self::Instance(error) => match *error {
                 InstantiationError::Start(error) => fault(&error, refusal, state, store),
-                _ if refusal.happened() => Fault::Memory,
-                error => Fault::Instantiate(error.to_string()),
+                error => refusal
+                    .bound()
+                    .map_or_else(|| Fault::Instantiate(error.to_string()), Fault::Memory),
             },
             Self::Export(error) => Fault::Garbage(error.to_string()),
         }
@@ -375,9 +390,9 @@ fn fault(
 ) -> Fault {
     let panicked = state.as_mut(store).panic_message.take();
     // A panic has its own reason, even when memory had run short before.
-    match panicked {
-        Some(message) => Fault::Trapped(message),
-        None if refusal.happened() => Fault::Memory,
-        None => Fault::Trapped(error.message()),
+    match (panicked, refusal.bound()) {
+        (Some(message), _) => Fault::Trapped(message),
+        (None, Some(bound)) => Fault::Memory(bound),
+        (None, None) => Fault::Trapped(error.message()),
     }
 }

@@ -1,8 +1,9 @@
-//! The bound on a guest's linear memory, and the knowledge that a guest ran into it.
+//! The bounds on guests' linear memories, each one's and that of all together, and the knowledge
+//! that a guest ran into one.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use wasmer::sys::vm::{
     LinearMemory, MemoryError, MemoryStyle, TableStyle, VMConfig, VMMemory, VMMemoryDefinition,
@@ -14,17 +15,66 @@ use wasmer::{MemoryType, Pages, TableType};
 /// The stack of a call into a guest.
 const STACK_BYTES: usize = 1 << 20;
 
-/// Set when a guest was refused more memory; shared with the guest's memory.
+/// Which bound a guest ran into, if any; shared with the guest's memory.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct MemoryRefusal(Arc<AtomicBool>);
+pub(crate) struct MemoryRefusal(Arc<AtomicU8>);
+
+/// A bound on memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum MemoryBound {
+    /// That of the guest itself.
+    Own = 1,
+    /// That of all guests together.
+    Shared = 2,
+}
 
 impl MemoryRefusal {
     pub(crate) fn clear(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.store(0, Ordering::Relaxed);
     }
 
-    pub(crate) fn happened(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// The bound that the guest ran into since the last [`MemoryRefusal::clear`].
+    pub(crate) fn bound(&self) -> Option<MemoryBound> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            bound if bound == MemoryBound::Own as u8 => Some(MemoryBound::Own),
+            _ => Some(MemoryBound::Shared),
+        }
+    }
+
+    fn by(&self, bound: MemoryBound) {
+        self.0.store(bound as u8, Ordering::Relaxed);
+    }
+}
+
+/// What all guests of an engine may use together.
+#[derive(Debug)]
+pub(crate) struct SharedMemory {
+    limit_bytes: u64,
+    used_bytes: AtomicU64,
+}
+
+impl SharedMemory {
+    pub(crate) fn new(limit_bytes: u64) -> Arc<Self> {
+        Arc::new(Self {
+            limit_bytes,
+            used_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Takes `bytes` where they are left.
+    fn take(&self, bytes: u64) -> bool {
+        self.used_bytes
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
+                used.checked_add(bytes)
+                    .filter(|used| *used <= self.limit_bytes)
+            })
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 }
 
@@ -33,16 +83,22 @@ pub(crate) struct GuestTunables {
     base: BaseTunables,
     pages_max: Pages,
     refusal: MemoryRefusal,
+    shared: Arc<SharedMemory>,
     config: VMConfig,
 }
 
 impl GuestTunables {
-    pub(crate) fn new(memory_bytes: u64, refusal: MemoryRefusal) -> Self {
+    pub(crate) fn new(
+        memory_bytes: u64,
+        refusal: MemoryRefusal,
+        shared: Arc<SharedMemory>,
+    ) -> Self {
         let pages = (memory_bytes / u64::from(wasmer::WASM_PAGE_SIZE as u32)).min(65_536);
         Self {
             base: BaseTunables::new(),
             pages_max: Pages(u32::try_from(pages).unwrap_or(65_536)),
             refusal,
+            shared,
             config: VMConfig {
                 wasm_stack_size: Some(STACK_BYTES),
             },
@@ -51,7 +107,7 @@ impl GuestTunables {
 
     fn bounded(&self, asked: &MemoryType) -> Result<MemoryType, MemoryError> {
         if asked.minimum > self.pages_max {
-            self.refusal.0.store(true, Ordering::Relaxed);
+            self.refusal.by(MemoryBound::Own);
             return Err(MemoryError::Generic(format!(
                 "the memory starts with {} pages of 64 KiB, more than the {} allowed",
                 asked.minimum.0, self.pages_max.0
@@ -67,12 +123,21 @@ impl GuestTunables {
         })
     }
 
-    fn guarded(&self, memory: VMOwnedMemory) -> VMMemory {
+    fn guarded(&self, memory: VMOwnedMemory) -> Result<VMMemory, MemoryError> {
+        let taken_bytes = pages_bytes(memory.size());
+        if !self.shared.take(taken_bytes) {
+            self.refusal.by(MemoryBound::Shared);
+            return Err(MemoryError::Generic(
+                "all guests together use as much as they may".to_owned(),
+            ));
+        }
         let memory: Box<dyn LinearMemory + Send + Sync> = Box::new(GuestMemory {
             memory,
             refusal: self.refusal.clone(),
+            shared: Arc::clone(&self.shared),
+            taken_bytes,
         });
-        VMMemory::from_custom(memory)
+        Ok(VMMemory::from_custom(memory))
     }
 }
 
@@ -90,7 +155,7 @@ impl Tunables for GuestTunables {
         ty: &MemoryType,
         style: &MemoryStyle,
     ) -> Result<VMMemory, MemoryError> {
-        Ok(self.guarded(VMOwnedMemory::new(&self.bounded(ty)?, style)?))
+        self.guarded(VMOwnedMemory::new(&self.bounded(ty)?, style)?)
     }
 
     unsafe fn create_vm_memory(
@@ -103,7 +168,7 @@ impl Tunables for GuestTunables {
         let memory = unsafe {
             VMOwnedMemory::from_definition(&self.bounded(ty)?, style, vm_definition_location)?
         };
-        Ok(self.guarded(memory))
+        self.guarded(memory)
     }
 
     fn create_host_table(&self, ty: &TableType, style: &TableStyle) -> Result<VMTable, String> {
@@ -131,6 +196,9 @@ impl Tunables for GuestTunables {
 struct GuestMemory {
     memory: VMOwnedMemory,
     refusal: MemoryRefusal,
+    shared: Arc<SharedMemory>,
+    /// What it has taken of `shared`.
+    taken_bytes: u64,
 }
 
 impl LinearMemory for GuestMemory {
@@ -147,9 +215,19 @@ impl LinearMemory for GuestMemory {
     }
 
     fn grow(&mut self, delta: Pages) -> Result<Pages, MemoryError> {
+        let delta_bytes = pages_bytes(delta);
+        if !self.shared.take(delta_bytes) {
+            self.refusal.by(MemoryBound::Shared);
+            return Err(MemoryError::Generic(
+                "all guests together use as much as they may".to_owned(),
+            ));
+        }
         let grown = self.memory.grow(delta);
-        if grown.is_err() {
-            self.refusal.0.store(true, Ordering::Relaxed);
+        if grown.is_ok() {
+            self.taken_bytes += delta_bytes;
+        } else {
+            self.shared.give_back(delta_bytes);
+            self.refusal.by(MemoryBound::Own);
         }
         grown
     }
@@ -165,4 +243,14 @@ impl LinearMemory for GuestMemory {
     fn copy(&self) -> Result<Box<dyn LinearMemory + Send + Sync>, MemoryError> {
         LinearMemory::copy(&self.memory)
     }
+}
+
+impl Drop for GuestMemory {
+    fn drop(&mut self) {
+        self.shared.give_back(self.taken_bytes);
+    }
+}
+
+fn pages_bytes(pages: Pages) -> u64 {
+    u64::from(pages.0) * wasmer::WASM_PAGE_SIZE as u64
 }

@@ -1,7 +1,6 @@
 //! One step of a chain: a guest of its own, its answers checked against its kind.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use thalweg_record::{BatchError, BatchHeader};
 use thalweg_smartmodule_abi::{
@@ -9,8 +8,8 @@ use thalweg_smartmodule_abi::{
 };
 use thalweg_types::TimestampType;
 
-use crate::deadline::Deadlines;
-use crate::guest::{Answered, Failure, Fault, Guest};
+use crate::guest::{Answered, Failure, Fault, Guest, GuestHost};
+use crate::guest_memory::MemoryBound;
 use crate::records::{below, check_written, keep, nth, prefix_bytes};
 use crate::{CallLimits, ChainError, SmartModuleKind, Step};
 
@@ -38,13 +37,12 @@ pub(crate) struct Stepped<'a> {
 
 impl OpenStep {
     pub(crate) fn open(
-        engine: &wasmer::Engine,
-        deadlines: &Arc<Deadlines>,
+        host: &GuestHost,
         step: Step,
         limits: CallLimits,
     ) -> Result<Self, ChainError> {
         let name = step.name;
-        let guest = Guest::open(engine, deadlines, &step.module, &name, limits);
+        let guest = Guest::open(host, &step.module, &name, limits);
         let mut guest = guest.map_err(|fault| chain_error(fault, &name, limits))?;
         if let Some(param) = step.params.keys().next().filter(|_| !guest.has_init()) {
             return Err(ChainError::Init {
@@ -343,10 +341,11 @@ fn chain_error(fault: Fault, step: &str, limits: CallLimits) -> ChainError {
             step,
             deadline_ms: u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX),
         },
-        Fault::Memory => ChainError::MemoryExceeded {
+        Fault::Memory(MemoryBound::Own) => ChainError::MemoryExceeded {
             step,
             limit_bytes: limits.memory_bytes,
         },
+        Fault::Memory(MemoryBound::Shared) => ChainError::MemoryUsedUp { step },
         Fault::Output => ChainError::OutputExceeded {
             step,
             limit_bytes: limits.output_bytes,

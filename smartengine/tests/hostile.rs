@@ -3,10 +3,14 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use thalweg_record::Codec;
-use thalweg_smartengine::{ChainError, EngineOptions, LoadError, SmartEngine};
+use thalweg_smartengine::{
+    CallLimits, ChainError, ChainOptions, EngineOptions, LoadError, SmartEngine, Step,
+};
 use thalweg_smartmodule_abi::{Answer, STATUS_OK, STATUS_RECORD_FAILED, write_record};
 
 use support::{batch, chain_of, engine, process, records, tight};
@@ -540,6 +544,46 @@ fn code_that_does_not_validate_is_refused() {
         )),
         LoadError::NotWasm { .. }
     ));
+}
+
+#[test]
+fn guests_share_a_bound_on_memory_and_give_back_what_they_had() {
+    let engine = SmartEngine::new(EngineOptions {
+        shared_memory_bytes: 1 << 20,
+        ..EngineOptions::default()
+    })
+    .unwrap();
+    let module = engine
+        .load(&wasm(&format!("{HEAD} {ALLOC} {KEEPS_NOTHING}")))
+        .unwrap();
+    let open = || {
+        let step = Step {
+            module: Arc::clone(&module),
+            params: BTreeMap::new(),
+            name: "hungry".to_owned(),
+        };
+        engine.open_chain(ChainOptions {
+            steps: vec![step],
+            accumulator: None,
+            limits: CallLimits::default(),
+        })
+    };
+
+    let mut chains = Vec::new();
+    let refused = loop {
+        match open() {
+            Ok(chain) => chains.push(chain),
+            Err(error) => break error,
+        }
+        assert!(chains.len() <= 2, "each takes 8 of the 16 pages");
+    };
+
+    assert!(
+        matches!(&refused, ChainError::MemoryUsedUp { step } if step == "hungry"),
+        "{refused}"
+    );
+    chains.pop();
+    assert!(open().is_ok(), "an instance that ended gave nothing back");
 }
 
 #[test]

@@ -96,6 +96,10 @@ pub struct SpuOptions {
     #[arg(long, env = "THALWEG_SPU_SMARTMODULE_MEMORY_BYTES", value_parser = parse_bytes, default_value = "128MiB")]
     pub smartmodule_memory_bytes: u64,
 
+    /// Memory of all SmartModules' instances together.
+    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_SHARED_MEMORY_BYTES", value_parser = parse_bytes, default_value = "1GiB")]
+    pub smartmodule_shared_memory_bytes: u64,
+
     /// The most that one call of a SmartModule may answer.
     #[arg(long, env = "THALWEG_SPU_SMARTMODULE_OUTPUT_BYTES", value_parser = parse_bytes, default_value = "64MiB")]
     pub smartmodule_output_bytes: u64,

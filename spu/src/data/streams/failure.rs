@@ -37,6 +37,10 @@ pub(in crate::data) fn failure_of(error: &ChainError) -> StreamFailure {
             step,
             format!("it needs more than the {limit_bytes} bytes of memory allowed"),
         ),
+        ChainError::MemoryUsedUp { step } => of_step(
+            step,
+            "no memory is left for it: other streams with SmartModules use all of it, try again once some have ended".to_owned(),
+        ),
         ChainError::OutputExceeded { step, limit_bytes } => of_step(
             step,
             format!("it made more than the {limit_bytes} bytes of output allowed for one batch"),
