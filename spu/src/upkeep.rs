@@ -2,7 +2,8 @@
 //! the bytes on the disk.
 //!
 //! One task for each. They work on blocking threads, one log after the other, and never stop: an
-//! error concerns one log, is logged, and the log is looked at again next time.
+//! error concerns one log, is logged, and the log is looked at again next time. A log that failed
+//! or was quarantined has said so once, and is left alone until it is opened again.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -76,7 +77,7 @@ impl Upkeep {
     ) -> Result<(), Infallible> {
         let work = Arc::new(work);
         while pause(self.interval, &shutdown).await {
-            for (id, log) in self.replicas.logs() {
+            for (id, log) in usable_logs(&self.replicas) {
                 if shutdown.is_cancelled() {
                     break;
                 }
@@ -86,6 +87,12 @@ impl Upkeep {
         }
         Ok(())
     }
+}
+
+fn usable_logs(replicas: &ReplicaSet) -> Vec<(PartitionId, Arc<Log>)> {
+    let mut logs = replicas.logs();
+    logs.retain(|(_, log)| !log.health().is_final());
+    logs
 }
 
 fn keep_within_limits(id: PartitionId, log: &Arc<Log>, clock: &dyn Clock) {
@@ -117,7 +124,7 @@ async fn scrub(
 ) -> Result<(), Infallible> {
     let mut at: Option<PartitionId> = None;
     while pause(SCRUB_INTERVAL, &shutdown).await {
-        let mut logs = replicas.logs();
+        let mut logs = usable_logs(&replicas);
         logs.sort_unstable_by_key(|(id, _)| *id);
         let next = logs
             .iter()
