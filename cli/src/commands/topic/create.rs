@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use thalweg_client::resource::ReplicaPlacement;
+use thalweg_client::resource::{ReplicaPlacement, TopicSpec};
 use thalweg_client::{Admin, NewTopic};
-use thalweg_types::{ErrorCode, SpuId, TopicConfig, TopicName};
+use thalweg_types::{CleanupPolicy, ErrorCode, SpuId, TopicConfig, TopicName};
 
 use super::row::TopicRow;
 use crate::commands::{KeyValue, parse_key_value};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{OutputArguments, Render};
+use crate::output::{OutputArguments, Render, note};
 
 /// How long the partitions of a new topic may take to come online.
 const ONLINE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -113,12 +113,29 @@ pub(crate) async fn run(arguments: CreateArguments, context: &Context) -> Result
     };
     if created {
         wait_until_online(&admin, &arguments.name).await?;
+        for promise in promises_for_later(&topic.spec) {
+            note(promise);
+        }
     }
     arguments.output.print(&TopicCreated {
         topic: topic.into(),
         created,
         dry_run: arguments.dry_run,
     })
+}
+
+/// What the topic asks for and this version stores without acting on it yet.
+fn promises_for_later(spec: &TopicSpec) -> Vec<&'static str> {
+    let mut promises = Vec::new();
+    if spec.placement.replication_factor() > 1 {
+        promises.push(
+            "note: followers hold no copies in this version; each partition's in-sync replicas are its leader alone",
+        );
+    }
+    if spec.config.cleanup_policy() != CleanupPolicy::Delete {
+        promises.push("note: compaction is not built in this version; nothing is compacted");
+    }
+    promises
 }
 
 /// Waits until every partition has a leader.
