@@ -53,7 +53,12 @@ pub(crate) fn compare(plan: &Plan) -> anyhow::Result<Table> {
             records: plan.bytes / record_bytes,
             record_bytes,
         };
-        throughput(plan, dir, &peers, load, durability, &mut table)?;
+        let case = Case { load, durability };
+        let mut found = Throughput::default();
+        for round in 0..plan.rounds {
+            found.round(plan, dir, &peers, case, round)?;
+        }
+        found.report(case, &mut table);
     }
     for durability in [Durability::Memory, Durability::Fsync] {
         latency(plan, dir, &peers, durability, &mut table)?;
@@ -62,61 +67,86 @@ pub(crate) fn compare(plan: &Plan) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-/// Producing, and then consuming what was produced.
-fn throughput(
-    plan: &Plan,
-    dir: &Path,
-    peers: &Peers,
+/// What producing, and then consuming what was produced, came to.
+#[derive(Debug, Default)]
+struct Throughput {
+    floors: Samples,
+    sends: Samples,
+    ours: Samples,
+    ours_java: Samples,
+    kafka_java: Samples,
+    nats: Samples,
+    consume: Samples,
+    consume_filter: Samples,
+    consume_kafka: Samples,
+    consume_nats: Samples,
+}
+
+/// One of the loads that throughput is measured with.
+#[derive(Debug, Clone, Copy)]
+struct Case {
     load: Load,
     durability: Durability,
-    table: &mut Table,
-) -> anyhow::Result<()> {
-    let mut floors = Samples::default();
-    let mut sends = Samples::default();
-    let mut ours = Samples::default();
-    let mut ours_java = Samples::default();
-    let mut kafka_java = Samples::default();
-    let mut nats = Samples::default();
-    let mut consume = Samples::default();
-    let mut consume_filter = Samples::default();
-    let mut consume_kafka = Samples::default();
-    let mut consume_nats = Samples::default();
-    for round in 0..plan.rounds {
+}
+
+impl Throughput {
+    /// Measures each once, turn by turn.
+    fn round(
+        &mut self,
+        plan: &Plan,
+        dir: &Path,
+        peers: &Peers,
+        Case { load, durability }: Case,
+        round: usize,
+    ) -> anyhow::Result<()> {
         let sync = match durability {
             Durability::Memory => Sync::Memory,
             Durability::Fsync => Sync::Overlapped,
         };
-        floors.rate(floor::receive_check_append(dir, plan.bytes, sync)?.megabytes_per_second());
-        sends.rate(floor::send_file(dir, plan.bytes)?.megabytes_per_second());
+        settle();
+        self.floors
+            .rate(floor::receive_check_append(dir, plan.bytes, sync)?.megabytes_per_second());
+        settle();
+        self.sends
+            .rate(floor::send_file(dir, plan.bytes)?.megabytes_per_second());
 
         let topic = format!("own-{round}");
         peers.thalweg.create_topic(&topic, durability)?;
-        ours.run(peers.thalweg.produce(&topic, load)?);
-        consume.run(peers.thalweg.consume(&topic, load, None)?);
+        settle();
+        self.ours.run(peers.thalweg.produce(&topic, load)?);
+        settle();
+        self.consume.run(peers.thalweg.consume(&topic, load, None)?);
         if let Some(filter) = &plan.filter {
-            consume_filter.run(peers.thalweg.consume(&topic, load, Some(filter))?);
+            self.consume_filter
+                .run(peers.thalweg.consume(&topic, load, Some(filter))?);
         }
         peers.thalweg.delete_topic(&topic)?;
 
         let topic = format!("java-{round}");
         peers.thalweg.create_topic(&topic, durability)?;
+        settle();
         let before = peers.thalweg.spu_usage()?;
         let produced = peers
             .java
             .produce(peers.thalweg.bootstrap(), &topic, load, -1)?;
         let cpu_seconds = peers.thalweg.spu_usage()?.cpu_seconds - before.cpu_seconds;
-        ours_java.run(java_run(load, produced.records_per_second, cpu_seconds));
+        self.ours_java
+            .run(java_run(load, produced.records_per_second, cpu_seconds));
         peers.thalweg.delete_topic(&topic)?;
 
         let topic = format!("{durability:?}-{}-{round}", load.record_bytes);
         let bootstrap = peers.kafka.bootstrap();
         let setting = Kafka::durability_setting(durability);
         peers.java.create_topic(bootstrap, &topic, &[setting])?;
+        settle();
         let before = peers.kafka.usage()?;
         let produced = peers.java.produce(bootstrap, &topic, load, -1)?;
         let cpu_seconds = peers.kafka.usage()?.cpu_seconds - before.cpu_seconds;
-        kafka_java.run(java_run(load, produced.records_per_second, cpu_seconds));
-        consume_kafka.rate(peers.java.consume(bootstrap, &topic, load)?);
+        self.kafka_java
+            .run(java_run(load, produced.records_per_second, cpu_seconds));
+        settle();
+        self.consume_kafka
+            .rate(peers.java.consume(bootstrap, &topic, load)?);
 
         // JetStream has no setting that syncs before each acknowledgement of a stream.
         if durability == Durability::Memory {
@@ -124,36 +154,61 @@ fn throughput(
                 records: load.records / 4,
                 ..load
             };
-            nats.run(peers.nats.publish(load)?);
-            consume_nats.run(peers.nats.consume(load)?);
+            settle();
+            self.nats.run(peers.nats.publish(load)?);
+            settle();
+            self.consume_nats.run(peers.nats.consume(load)?);
         }
+        Ok(())
     }
-    let what = format!("{} B, {durability:?}", load.record_bytes);
-    let produce = format!("produce {what}");
-    let floor = table.add(&produce, "floor", &floors, None);
-    table.add(&produce, "Thalweg, our client", &ours, Some(floor));
-    let kafka = table.add(&produce, "Kafka, Java client", &kafka_java, Some(floor));
-    table.add(&produce, "Thalweg, Java client", &ours_java, Some(kafka));
-    if !nats.is_empty() {
-        table.add(&produce, "NATS JetStream, its client", &nats, Some(floor));
-    }
-    let read = format!("consume {what}");
-    let floor = table.add(&read, "floor: sendfile", &sends, None);
-    let plain = table.add(&read, "Thalweg, our client", &consume, Some(floor));
-    if !consume_filter.is_empty() {
-        let name = "Thalweg, our client, filter that passes nothing";
-        table.add(&read, name, &consume_filter, Some(plain));
-    }
-    table.add(&read, "Kafka, Java client", &consume_kafka, Some(floor));
-    if !consume_nats.is_empty() {
-        table.add(
-            &read,
-            "NATS JetStream, its client",
-            &consume_nats,
+
+    fn report(&self, Case { load, durability }: Case, table: &mut Table) {
+        let what = format!("{} B, {durability:?}", load.record_bytes);
+        let produce = format!("produce {what}");
+        let floor = table.add(&produce, "floor", &self.floors, None);
+        table.add(&produce, "Thalweg, our client", &self.ours, Some(floor));
+        let kafka = table.add(
+            &produce,
+            "Kafka, Java client",
+            &self.kafka_java,
             Some(floor),
         );
+        table.add(
+            &produce,
+            "Thalweg, Java client",
+            &self.ours_java,
+            Some(kafka),
+        );
+        if !self.nats.is_empty() {
+            table.add(
+                &produce,
+                "NATS JetStream, its client",
+                &self.nats,
+                Some(floor),
+            );
+        }
+        let read = format!("consume {what}");
+        let floor = table.add(&read, "floor: sendfile", &self.sends, None);
+        let plain = table.add(&read, "Thalweg, our client", &self.consume, Some(floor));
+        if !self.consume_filter.is_empty() {
+            let name = "Thalweg, our client, filter that passes nothing";
+            table.add(&read, name, &self.consume_filter, Some(plain));
+        }
+        table.add(
+            &read,
+            "Kafka, Java client",
+            &self.consume_kafka,
+            Some(floor),
+        );
+        if !self.consume_nats.is_empty() {
+            table.add(
+                &read,
+                "NATS JetStream, its client",
+                &self.consume_nats,
+                Some(floor),
+            );
+        }
     }
-    Ok(())
 }
 
 fn latency(
@@ -174,6 +229,7 @@ fn latency(
     let mut kafka_acknowledged = Vec::new();
     let mut kafka_end_to_end = Vec::new();
     for round in 0..plan.rounds {
+        settle();
         let floor = match durability {
             Durability::Memory => floor::ping_pong(1024, 5000)?,
             Durability::Fsync => floor::append_and_sync(dir, 1024, 500)?,
@@ -229,6 +285,11 @@ fn peak_memory(peers: &Peers, table: &mut Table) -> anyhow::Result<()> {
     table.add_memory("peak", "Kafka", peers.kafka.usage()?.peak_bytes);
     table.add_memory("peak", "NATS", peers.nats.usage()?.peak_bytes);
     Ok(())
+}
+
+/// Waits until what was written so far is on the disk, so that nobody pays for what another left.
+fn settle() {
+    rustix::fs::sync();
 }
 
 /// The tool's own time starts after the connection is up, so its rate is taken, not the process's.
