@@ -1,8 +1,7 @@
 //! SPUs that die without warning.
 
-use std::time::Duration;
-
-use thalweg_tests_cluster::{LocalCluster, read_back};
+use thalweg_tests_cluster::{LocalCluster, eventually, read_back};
+use thalweg_types::resource::SpuState;
 
 use crate::workload::Workload;
 
@@ -48,8 +47,12 @@ async fn an_spu_that_was_paused_goes_on_and_nothing_is_lost_or_repeated() {
 
     workload.progress(1_000).await;
     cluster.spu(0).pause().unwrap();
-    // Long enough for the SC to declare it dead; nothing else can be waited for meanwhile.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    let admin = client.admin();
+    eventually("the SC takes the SPU for dead", || async {
+        let spus = admin.list_spus().await.ok()?;
+        (spus[0].status.state == SpuState::Offline).then_some(())
+    })
+    .await;
     cluster.spu(0).resume().unwrap();
     workload.progress(1_000).await;
 
