@@ -143,7 +143,7 @@ pub fn java() -> Result<ClientProgram, Unavailable> {
             "--batch-mode".to_owned(),
             format!("--file={}", source("java/pom.xml").display()),
             "dependency:copy-dependencies".to_owned(),
-            format!("-DoutputDirectory={}", jars.display()),
+            format!("-DoutputDirectory={}", fetched.display()),
         ];
         run(
             "mvn dependency:copy-dependencies",
