@@ -17,8 +17,8 @@ use thalweg_types::resource::{
     TopicStatus,
 };
 use thalweg_types::{
-    DirectoryId, Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId,
-    TopicConfig, TopicId,
+    ChainSpec, DirectoryId, Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex,
+    SpuId, TopicConfig, TopicId,
 };
 use uuid::Uuid;
 
@@ -362,6 +362,7 @@ fn topic(name: &str) -> Topic {
                 replication_factor: 1,
             },
             config: TopicConfig::default(),
+            produce_chain: ChainSpec::default(),
         },
         status: TopicStatus {
             state: TopicState::Pending,
@@ -386,6 +387,7 @@ fn partition(topic: &str, number: i32) -> Partition {
             leader_epoch: LeaderEpoch(0),
             isr: vec![SpuId(0)],
             partition_epoch: PartitionEpoch(0),
+            reason: String::new(),
         },
         version: ResourceVersion(0),
     }

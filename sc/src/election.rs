@@ -25,6 +25,7 @@ pub fn first_status(replicas: &[SpuId], is_fit: impl Fn(SpuId) -> bool) -> Parti
         // With nobody to lead, the preferred leader will be the first to.
         isr: leader.or(replicas.first().copied()).into_iter().collect(),
         partition_epoch: PartitionEpoch(0),
+        reason: String::new(),
     }
 }
 
@@ -54,6 +55,7 @@ pub fn elect(partition: &Partition, is_fit: impl Fn(SpuId) -> bool) -> Option<Pa
         leader_epoch: status.leader_epoch.next(),
         isr,
         partition_epoch: status.partition_epoch.next(),
+        reason: String::new(),
     })
 }
 
@@ -94,6 +96,7 @@ mod tests {
                 leader_epoch: LeaderEpoch(5),
                 isr: spus(isr),
                 partition_epoch: PartitionEpoch(8),
+                reason: String::new(),
             },
             version: ResourceVersion(1),
         }

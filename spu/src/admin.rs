@@ -169,6 +169,7 @@ impl AdminForward {
                 .collect(),
             expected_version: None,
             validate_only: update.validate_only,
+            produce_chain: None,
         };
         let answer = self.admin().update_topic(request).await;
         self.topic(self.answered(answer)?.topic)

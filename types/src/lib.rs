@@ -4,9 +4,11 @@
 //! names a protocol, a runtime or a command line.
 #![forbid(unsafe_code)]
 
+mod chain;
 mod epoch;
 mod error_code;
 mod ids;
+mod module_ref;
 mod offset;
 mod producer;
 pub mod resource;
@@ -15,11 +17,13 @@ mod text_units;
 mod topic_config;
 mod topic_name;
 
+pub use chain::{ChainSpec, InvalidOnError, LookBack, OnError, StepSpec};
 pub use epoch::{ControllerEpoch, Incarnation, LeaderEpoch, PartitionEpoch};
 pub use error_code::ErrorCode;
 pub use ids::{
     ClusterId, DirectoryId, PartitionId, PartitionIndex, SpuId, TopicId, TopicPartition,
 };
+pub use module_ref::{InvalidModuleRef, ModuleRef, ModuleVersion};
 pub use offset::Offset;
 pub use producer::{NO_SEQUENCE, ProducerEpoch, ProducerId, next_sequence};
 pub use resource_name::{InvalidName, ResourceName};
@@ -28,4 +32,4 @@ pub use topic_config::{
     CleanupPolicy, CompressionPolicy, ConfigError, ConfigKey, Durability, TimestampType,
     TopicConfig,
 };
-pub use topic_name::{InvalidTopicName, TopicName};
+pub use topic_name::{InvalidTopicName, SMARTMODULES_TOPIC, TopicName};

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+/// The internal topic that holds the registered SmartModules' bytes.
+pub const SMARTMODULES_TOPIC: &str = "__smartmodules";
+
 /// A topic's name: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..` (Kafka's rule).
 ///
 /// Cheap to clone: names travel with every request.

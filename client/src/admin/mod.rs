@@ -71,11 +71,19 @@ impl Admin {
             name,
             placement,
             config,
+            produce_chain,
             validate_only,
         } = topic;
         let request = v1::CreateTopicRequest {
             name: name.to_string(),
-            spec: Some(TopicSpec { placement, config }.into()),
+            spec: Some(
+                TopicSpec {
+                    placement,
+                    config,
+                    produce_chain,
+                }
+                .into(),
+            ),
             validate_only,
         };
         let reply = self.sc().client()?.create_topic(request).await;
@@ -109,6 +117,7 @@ impl Admin {
             unset_config,
             partitions,
             added_assignments,
+            produce_chain,
             expected_version,
             validate_only,
         } = update;
@@ -120,6 +129,7 @@ impl Admin {
             added_assignments: added_assignments.into_iter().map(Into::into).collect(),
             expected_version: expected_version.map(|version| version.0),
             validate_only,
+            produce_chain: produce_chain.map(Into::into),
         };
         let reply = self.sc().client()?.update_topic(request).await;
         required("topic", self.sc().answered(reply)?.topic)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use thalweg_types::resource::{
     Partition, ReplicaPlacement, Resource, ResourceKey, ResourceVersion, Spu, Topic,
 };
-use thalweg_types::{ClusterId, ControllerEpoch, SpuId, TopicConfig, TopicName};
+use thalweg_types::{ChainSpec, ClusterId, ControllerEpoch, SpuId, TopicConfig, TopicName};
 
 /// Who the cluster is and what is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct NewTopic {
     pub placement: ReplicaPlacement,
     /// Settings that differ from the defaults.
     pub config: TopicConfig,
+    /// What every producer's records go through before they are appended; empty for nothing.
+    pub produce_chain: ChainSpec,
     /// Check everything and store nothing.
     pub validate_only: bool,
 }
@@ -45,6 +47,7 @@ impl NewTopic {
                 replication_factor: 1,
             },
             config: TopicConfig::default(),
+            produce_chain: ChainSpec::default(),
             validate_only: false,
         }
     }
@@ -61,6 +64,9 @@ pub struct TopicUpdate {
     pub partitions: Option<i32>,
     /// Where the added partitions live; empty to let the SC choose.
     pub added_assignments: Vec<Vec<SpuId>>,
+    /// What every producer's records are to go through, an empty chain for nothing; `None` leaves
+    /// it as it is.
+    pub produce_chain: Option<ChainSpec>,
     /// Only when the topic still has this version.
     pub expected_version: Option<ResourceVersion>,
     /// Check everything and store nothing.

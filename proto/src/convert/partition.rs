@@ -70,12 +70,14 @@ impl From<v1::PartitionStatus> for PartitionStatus {
             leader_epoch,
             isr,
             partition_epoch,
+            reason,
         } = message;
         Self {
             leader: leader.map(SpuId),
             leader_epoch: LeaderEpoch(leader_epoch),
             isr: isr.into_iter().map(SpuId).collect(),
             partition_epoch: PartitionEpoch(partition_epoch),
+            reason,
         }
     }
 }
@@ -91,6 +93,7 @@ impl From<PartitionStatus> for v1::PartitionStatus {
             leader_epoch,
             isr,
             partition_epoch,
+            reason,
         } = status;
         Self {
             state: state.into(),
@@ -98,6 +101,7 @@ impl From<PartitionStatus> for v1::PartitionStatus {
             leader_epoch: leader_epoch.0,
             isr: isr.into_iter().map(|spu| spu.0).collect(),
             partition_epoch: partition_epoch.0,
+            reason,
         }
     }
 }
@@ -145,6 +149,7 @@ mod tests {
                     leader_epoch: LeaderEpoch(4),
                     isr: vec![SpuId(2)],
                     partition_epoch: PartitionEpoch(5),
+                    reason: leader.map_or("SPU 2 is down", |_| "").to_owned(),
                 },
                 version: ResourceVersion(9),
             };

@@ -57,7 +57,11 @@ impl TryFrom<v1::TopicSpec> for TopicSpec {
     type Error = InvalidField;
 
     fn try_from(message: v1::TopicSpec) -> Result<Self, InvalidField> {
-        let v1::TopicSpec { placement, config } = message;
+        let v1::TopicSpec {
+            placement,
+            config,
+            produce_chain,
+        } = message;
         let mut settings = TopicConfig::default();
         for (name, value) in &config {
             settings
@@ -67,19 +71,28 @@ impl TryFrom<v1::TopicSpec> for TopicSpec {
         Ok(Self {
             placement: required("placement", placement)?.into(),
             config: settings,
+            produce_chain: produce_chain
+                .unwrap_or_default()
+                .try_into()
+                .map_err(|error: InvalidField| error.under("produce_chain"))?,
         })
     }
 }
 
 impl From<TopicSpec> for v1::TopicSpec {
     fn from(spec: TopicSpec) -> Self {
-        let TopicSpec { placement, config } = spec;
+        let TopicSpec {
+            placement,
+            config,
+            produce_chain,
+        } = spec;
         Self {
             placement: Some(placement.into()),
             config: config
                 .overrides()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
+            produce_chain: (!produce_chain.is_empty()).then(|| produce_chain.into()),
         }
     }
 }
@@ -165,6 +178,8 @@ impl From<TopicStatus> for v1::TopicStatus {
 
 #[cfg(test)]
 mod tests {
+    use thalweg_types::{ChainSpec, LookBack, StepSpec};
+
     use super::*;
 
     #[test]
@@ -175,6 +190,7 @@ mod tests {
                 replication_factor: 1,
             })),
             config: [("retention.ms".to_owned(), "soon".to_owned())].into(),
+            produce_chain: None,
         };
 
         let error = TopicSpec::try_from(spec).unwrap_err();
@@ -192,6 +208,17 @@ mod tests {
             spec: TopicSpec {
                 placement: ReplicaPlacement::Assigned(vec![vec![SpuId(1), SpuId(2)]]),
                 config,
+                produce_chain: ChainSpec {
+                    steps: vec![StepSpec {
+                        uses: "late@1.2.0".parse().unwrap(),
+                        with: [("minutes".to_owned(), "60".to_owned())].into(),
+                        look_back: Some(LookBack {
+                            last: Some(10),
+                            age_ms: None,
+                        }),
+                        on_error: "dead_letter:failed".parse().unwrap(),
+                    }],
+                },
             },
             status: TopicStatus {
                 state: TopicState::Pending,

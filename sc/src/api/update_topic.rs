@@ -25,6 +25,7 @@ pub(super) async fn update_topic(
         added_assignments,
         expected_version,
         validate_only,
+        produce_chain,
     } = request;
     let name = topic_name(&name)?;
 
@@ -60,6 +61,11 @@ pub(super) async fn update_topic(
     } else if !added.is_empty() {
         let reason = "must be empty when `partitions` is absent";
         return Err(InvalidField::new("added_assignments", reason).into());
+    }
+    if let Some(chain) = produce_chain {
+        topic.spec.produce_chain = chain
+            .try_into()
+            .map_err(|error: InvalidField| error.under("produce_chain"))?;
     }
     check_min_isr(&topic.spec)?;
 

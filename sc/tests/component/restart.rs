@@ -12,7 +12,7 @@ use thalweg_proto::v1::{
 use thalweg_types::resource::{
     self, ReplicaPlacement, Resource, ResourceKind, Topic, TopicSpec, TopicStatus,
 };
-use thalweg_types::{ErrorCode, TopicConfig, TopicId};
+use thalweg_types::{ChainSpec, ErrorCode, TopicConfig, TopicId};
 use uuid::Uuid;
 
 use crate::fake_spu::FakeSpu;
@@ -115,6 +115,7 @@ async fn leave_topic(directory: &Path, state: resource::TopicState) {
                         replication_factor: 1,
                     },
                     config: TopicConfig::default(),
+                    produce_chain: ChainSpec::default(),
                 },
                 status: TopicStatus {
                     state,

@@ -134,6 +134,7 @@ pub(crate) fn create(name: &str, partitions: i32, replication_factor: i32) -> Cr
                 replication_factor,
             })),
             config: [].into(),
+            produce_chain: None,
         }),
         validate_only: false,
     }

@@ -21,6 +21,7 @@ fn assigned(name: &str, partitions: &[&[i32]]) -> CreateTopicRequest {
             partitions: lists(partitions),
         })),
         config: [].into(),
+        produce_chain: None,
     });
     request
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use thalweg_types::resource::{ReplicaPlacement, TopicSpec};
-use thalweg_types::{ConfigKey, SpuId, TopicConfig, TopicName};
+use thalweg_types::{ChainSpec, ConfigKey, SpuId, TopicConfig, TopicName};
 use thalweg_wire::messages::create_topics_request::CreatableTopic;
 use thalweg_wire::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use thalweg_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
@@ -70,6 +70,7 @@ async fn create(
     let spec = TopicSpec {
         placement: placement(shared, topic)?,
         config,
+        produce_chain: ChainSpec::default(),
     };
     let (config, placement) = (spec.config.clone(), spec.placement.clone());
     let created = shared

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use thalweg_types::resource::{ReplicaPlacement, TopicSpec};
-use thalweg_types::{SpuId, TopicConfig, TopicId, TopicName};
+use thalweg_types::{ChainSpec, SpuId, TopicConfig, TopicId, TopicName};
 use thalweg_wire::messages::metadata_request::MetadataRequestTopic;
 use thalweg_wire::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -118,6 +118,7 @@ async fn create(shared: &Shared, name: &TopicName) -> Refusal {
                 replication_factor: options.default_replication,
             },
             config: TopicConfig::default(),
+            produce_chain: ChainSpec::default(),
         },
         validate_only: false,
     });

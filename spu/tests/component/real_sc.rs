@@ -9,7 +9,7 @@ use thalweg_runtime::SystemClock;
 use thalweg_sc::{Sc, ScOptions};
 use thalweg_spu::{NewTopic, Spu, TopicUpdate};
 use thalweg_types::resource::{ReplicaPlacement, TopicSpec};
-use thalweg_types::{ConfigKey, TopicConfig};
+use thalweg_types::{ChainSpec, ConfigKey, TopicConfig};
 
 use crate::harness::{append, leader, name, start, try_leader, until, values, view_where};
 
@@ -43,6 +43,7 @@ async fn create_topic(spu: &Spu, topic: &str, partitions: i32) {
                     replication_factor: 1,
                 },
                 config: TopicConfig::default(),
+                produce_chain: ChainSpec::default(),
             },
             validate_only: false,
         })

@@ -88,6 +88,7 @@ impl Script {
                     .iter()
                     .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                     .collect(),
+                produce_chain: None,
             }),
             status: Some(v1::TopicStatus {
                 state: v1::TopicState::Provisioned.into(),
@@ -367,6 +368,7 @@ impl State {
             topics: self.topics.values().cloned().collect(),
             partitions: self.partitions.values().cloned().collect(),
             spus: Vec::new(),
+            smart_modules: Vec::new(),
         })
     }
 }
@@ -391,6 +393,7 @@ fn partition(topic: &str, id: TopicId, number: i32, leader_epoch: i32) -> v1::Pa
             leader_epoch,
             isr: vec![SPU],
             partition_epoch: leader_epoch,
+            reason: String::new(),
         }),
         version: 1,
     }

@@ -63,6 +63,9 @@ pub struct PartitionStatus {
     pub isr: Vec<SpuId>,
     /// Grows with every change of leader or ISR.
     pub partition_epoch: PartitionEpoch,
+    /// Why no replica may lead, for people; empty while there is a leader.
+    #[serde(default)]
+    pub reason: String,
 }
 
 impl PartitionStatus {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ResourceVersion;
-use crate::{SpuId, TopicConfig, TopicId, TopicName};
+use crate::{ChainSpec, SpuId, TopicConfig, TopicId, TopicName};
 
 /// A named stream of one or more partitions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct TopicSpec {
     /// Settings that differ from the defaults.
     #[serde(default)]
     pub config: TopicConfig,
+    /// What every producer's records go through before they are appended; empty for nothing.
+    #[serde(default)]
+    pub produce_chain: ChainSpec,
 }
 
 /// How many partitions a topic has, and where their replicas live.

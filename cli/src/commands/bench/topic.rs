@@ -2,7 +2,7 @@
 
 use thalweg_client::resource::ReplicaPlacement;
 use thalweg_client::{Admin, Client, NewTopic, Producer, ProducerOptions, ProducerRecord};
-use thalweg_types::{TopicConfig, TopicName, parse_bytes};
+use thalweg_types::{ChainSpec, TopicConfig, TopicName, parse_bytes};
 
 use crate::commands::topic::wait_until_online;
 use crate::commands::{KeyValue, parse_key_value};
@@ -84,6 +84,7 @@ impl TopicArguments {
                 replication_factor: self.replication,
             },
             config,
+            produce_chain: ChainSpec::default(),
             validate_only: false,
         };
         admin.create_topic(topic).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use thalweg_client::resource::{ReplicaPlacement, TopicSpec};
 use thalweg_client::{Admin, NewTopic};
-use thalweg_types::{CleanupPolicy, ErrorCode, SpuId, TopicConfig, TopicName};
+use thalweg_types::{ChainSpec, CleanupPolicy, ErrorCode, SpuId, TopicConfig, TopicName};
 
 use super::row::TopicRow;
 use crate::commands::{KeyValue, parse_key_value};
@@ -101,6 +101,7 @@ pub(crate) async fn run(arguments: CreateArguments, context: &Context) -> Result
             },
         },
         config,
+        produce_chain: ChainSpec::default(),
         validate_only: arguments.dry_run,
     };
     let admin = context.client().await?.admin();

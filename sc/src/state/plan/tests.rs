@@ -1,7 +1,9 @@
 //! Plans, worked out and applied to rows in memory.
 
 use thalweg_types::resource::{Resource, Spu, SpuSpec, SpuState, SpuStatus, TopicSpec};
-use thalweg_types::{DirectoryId, Incarnation, TopicConfig, TopicId, TopicName, TopicPartition};
+use thalweg_types::{
+    ChainSpec, DirectoryId, Incarnation, TopicConfig, TopicId, TopicName, TopicPartition,
+};
 use uuid::Uuid;
 
 use super::*;
@@ -42,6 +44,7 @@ impl Observed {
             spec: TopicSpec {
                 placement,
                 config: TopicConfig::default(),
+                produce_chain: ChainSpec::default(),
             },
             status: TopicStatus {
                 state: TopicState::Pending,

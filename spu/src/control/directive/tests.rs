@@ -2,8 +2,8 @@ use thalweg_types::resource::{
     PartitionSpec, PartitionStatus, ReplicaPlacement, ResourceVersion, TopicSpec, TopicStatus,
 };
 use thalweg_types::{
-    LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId, TopicConfig, TopicId,
-    TopicName,
+    ChainSpec, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId, TopicConfig,
+    TopicId, TopicName,
 };
 use uuid::Uuid;
 
@@ -21,6 +21,7 @@ fn topic(id: u128, state: TopicState) -> Topic {
                 replication_factor: 1,
             },
             config: TopicConfig::default(),
+            produce_chain: ChainSpec::default(),
         },
         status: TopicStatus {
             state,
@@ -45,6 +46,7 @@ fn partition(topic: u128) -> Partition {
             leader_epoch: LeaderEpoch(1),
             isr: vec![SpuId(0)],
             partition_epoch: PartitionEpoch(1),
+            reason: String::new(),
         },
         version: ResourceVersion(1),
     }
@@ -126,6 +128,7 @@ fn a_snapshot_is_all_there_is() {
         topics: vec![topic(1, TopicState::Provisioned).into()],
         partitions: vec![partition(1).into()],
         spus: Vec::new(),
+        smart_modules: Vec::new(),
     };
 
     let view = snapshot(CLUSTER, ControllerEpoch(1), message).unwrap();
