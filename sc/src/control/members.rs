@@ -100,7 +100,7 @@ impl Members {
             self.clock.monotonic(),
         );
         if stored.is_none_or(|stored| registration.is_restart_of(stored)) {
-            changing.unfit.retain(|(unfit, _)| *unfit != spu);
+            changing.unfit.retain(|(unfit, _), _| *unfit != spu);
         }
         let written = store_registration(&changing, registration, &observed).await;
         if let Err(error) = written {
@@ -137,12 +137,14 @@ impl Members {
                 continue;
             }
             let name = partition.topic_partition();
-            if report.may_lead {
-                changed |= changing.unfit.remove(&(spu, report.partition));
+            let replica = (spu, report.partition);
+            let known = if report.may_lead {
+                changing.unfit.remove(&replica)
             } else {
                 warn!(%spu, partition = %name, reason = report.reason, "a replica has failed");
-                changed |= changing.unfit.insert((spu, report.partition));
-            }
+                changing.unfit.insert(replica, report.reason.clone())
+            };
+            changed |= known.as_ref() != (!report.may_lead).then_some(&report.reason);
         }
         if changed {
             changing.reconcile().await?;

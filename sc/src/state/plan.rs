@@ -4,9 +4,9 @@
 //! - A topic that is being deleted goes once none of its partitions is stored: a crash in between
 //!   leaves a topic that says so, never partitions without one.
 //! - A topic gets the partitions that it lacks. Until it has all, it says why not.
-//! - A partition whose leader is not fit gets another, or none.
+//! - A partition whose leader is not fit gets another, or none and the reason.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thalweg_metadata::Write;
 use thalweg_types::resource::{
@@ -19,8 +19,8 @@ use super::Observed;
 use crate::election::{elect, first_status};
 use crate::placement::{Candidate, TooFewSpus, place};
 
-/// Replicas that must not lead although their SPU is online.
-pub(crate) type Unfit = BTreeSet<(SpuId, PartitionId)>;
+/// Replicas that must not lead although their SPU is online, and why.
+pub(crate) type Unfit = BTreeMap<(SpuId, PartitionId), String>;
 
 /// The next writes; none when all is as wanted.
 pub(crate) fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
@@ -28,7 +28,9 @@ pub(crate) fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
     let mut candidates = observed.candidates();
     for partition in observed.partitions.values() {
         if is_wanted(observed, partition) {
-            let elected = elect(partition, |spu| is_fit(observed, unfit, spu, partition.id));
+            let elected = elect(partition, |spu| {
+                unfitness(observed, unfit, spu, partition.id)
+            });
             writes.extend(elected.map(|status| {
                 let partition = partition.clone();
                 Write::Update(
@@ -67,9 +69,25 @@ fn is_wanted(observed: &Observed, partition: &Partition) -> bool {
     })
 }
 
-fn is_fit(observed: &Observed, unfit: &Unfit, spu: SpuId, partition: PartitionId) -> bool {
-    let online = observed.spus.get(&spu).is_some_and(|spu| spu.is_online());
-    online && !unfit.contains(&(spu, partition))
+/// Why an SPU may not lead a partition.
+fn unfitness(
+    observed: &Observed,
+    unfit: &Unfit,
+    spu: SpuId,
+    partition: PartitionId,
+) -> Option<String> {
+    down(observed, spu).or_else(|| {
+        let reason = unfit.get(&(spu, partition))?;
+        Some(format!("the replica on SPU {spu} has failed: {reason}"))
+    })
+}
+
+fn down(observed: &Observed, spu: SpuId) -> Option<String> {
+    match observed.spus.get(&spu) {
+        Some(stored) if stored.is_online() => None,
+        Some(_) => Some(format!("SPU {spu} is down")),
+        None => Some(format!("SPU {spu} has never registered")),
+    }
 }
 
 /// The partitions that a topic lacks, then its new state.
@@ -90,7 +108,6 @@ fn provision(observed: &Observed, topic: &Topic, candidates: &mut [Candidate]) -
         Ok(placed) => placed,
         Err(error) => return change_state(topic, TopicState::Pending, error.to_string()),
     };
-    let online = |spu: SpuId| observed.spus.get(&spu).is_some_and(|spu| spu.is_online());
     let mut writes: Vec<_> = lacking
         .into_iter()
         .zip(placed)
@@ -102,7 +119,7 @@ fn provision(observed: &Observed, topic: &Topic, candidates: &mut [Candidate]) -
                         topic: topic.id,
                         partition,
                     },
-                    status: first_status(&replicas, online),
+                    status: first_status(&replicas, |spu| down(observed, spu)),
                     spec: PartitionSpec { replicas },
                     version: ResourceVersion(0),
                 }

@@ -17,6 +17,8 @@ pub(crate) struct PartitionRow {
     topic: TopicName,
     partition: PartitionIndex,
     state: PartitionState,
+    /// Why it is offline; empty while it has a leader.
+    reason: String,
     leader: Option<SpuId>,
     leader_epoch: LeaderEpoch,
     replicas: Vec<SpuId>,
@@ -51,6 +53,7 @@ async fn partition_row(admin: &Admin, partition: Partition) -> PartitionRow {
         topic: partition.topic,
         partition: partition.id.partition,
         state,
+        reason: partition.status.reason,
         leader: partition.status.leader,
         leader_epoch: partition.status.leader_epoch,
         replicas: partition.spec.replicas,
@@ -90,7 +93,12 @@ pub(crate) fn partition_table(rows: &[PartitionRow]) -> String {
             or_dash(row.log_end),
         ]);
     }
-    table.text()
+    let mut text = table.text();
+    for row in rows.iter().filter(|row| !row.reason.is_empty()) {
+        let name = format!("{}-{}", row.topic, row.partition);
+        text.push_str(&format!("\n{name} is offline: {}", row.reason));
+    }
+    text
 }
 
 fn or_dash(value: Option<impl ToString>) -> String {
@@ -107,11 +115,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_without_leader_has_gaps() {
+    fn a_partition_without_leader_has_gaps_and_a_reason() {
         let row = PartitionRow {
             topic: "flights".parse().unwrap(),
             partition: PartitionIndex(2),
             state: PartitionState::Offline,
+            reason: "SPU 1 is down".to_owned(),
             leader: None,
             leader_epoch: LeaderEpoch(4),
             replicas: vec![SpuId(0), SpuId(1)],
@@ -123,7 +132,8 @@ mod tests {
         assert_eq!(
             partition_table(&[row]),
             "TOPIC    PARTITION  STATE    LEADER  EPOCH  REPLICAS  ISR  LOG START  LOG END\n\
-             flights  2          offline  -       4      0,1       1    -          -"
+             flights  2          offline  -       4      0,1       1    -          -\n\
+             flights-2 is offline: SPU 1 is down"
         );
     }
 }

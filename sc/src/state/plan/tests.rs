@@ -279,8 +279,14 @@ fn a_failed_replica_does_not_lead_though_its_spu_is_online() {
     observed.settle(&Unfit::new());
 
     let failed = observed.partition("t", 0).id;
-    observed.settle(&Unfit::from([(SpuId(0), failed)]));
+    let why = "checksum mismatch at offset 7".to_owned();
+    observed.settle(&Unfit::from([((SpuId(0), failed), why)]));
 
-    assert_eq!(observed.partition("t", 0).status.leader, None);
+    let status = &observed.partition("t", 0).status;
+    assert_eq!(status.leader, None);
+    assert_eq!(
+        status.reason,
+        "the replica on SPU 0 has failed: checksum mismatch at offset 7"
+    );
     assert_eq!(observed.partition("t", 1).status.leader, Some(SpuId(0)));
 }
