@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::floor::{self, Sync};
-use crate::peers::{Durability, Filter, JavaTools, Kafka, Latency, Load, Nats, Run, Thalweg};
+use crate::peers::{
+    Durability, Filter, JavaTools, Kafka, Latency, Librdkafka, Load, Nats, Run, Thalweg,
+};
+use crate::process::Usage;
 use crate::table::{Table, median};
 
 /// How much to measure.
@@ -27,6 +30,7 @@ pub(crate) struct Plan {
 struct Peers {
     thalweg: Thalweg,
     java: JavaTools,
+    librdkafka: Librdkafka,
     kafka: Kafka,
     nats: Nats,
 }
@@ -40,6 +44,7 @@ pub(crate) fn compare(plan: &Plan) -> anyhow::Result<Table> {
         thalweg: Thalweg::start(&dir.join("thalweg"))?,
         kafka: Kafka::start(&java, &dir.join("kafka"))?,
         nats: Nats::start(&plan.dir.canonicalize()?, &dir.join("nats"))?,
+        librdkafka: Librdkafka::build(&plan.dir)?,
         java,
     };
     let mut table = Table::default();
@@ -74,12 +79,52 @@ struct Throughput {
     sends: Samples,
     ours: Samples,
     ours_java: Samples,
+    ours_librdkafka: ClientSamples,
     kafka_java: Samples,
+    kafka_librdkafka: ClientSamples,
     nats: Samples,
     consume: Samples,
     consume_filter: Samples,
     consume_kafka: Samples,
     consume_nats: Samples,
+}
+
+/// What a client of other people's found, producing and consuming one topic.
+#[derive(Debug, Default)]
+struct ClientSamples {
+    produce: Samples,
+    consume: Samples,
+}
+
+impl ClientSamples {
+    fn round(
+        &mut self,
+        client: &Librdkafka,
+        bootstrap: &str,
+        topic: &str,
+        load: Load,
+        usage: impl Fn() -> anyhow::Result<Usage>,
+    ) -> anyhow::Result<()> {
+        settle();
+        let before = usage()?;
+        let rate = client.produce(bootstrap, topic, load)?;
+        let produced = usage()?;
+        self.produce.run(client_run(
+            load,
+            rate,
+            produced.cpu_seconds - before.cpu_seconds,
+        ));
+        settle();
+        let before = usage()?;
+        let rate = client.consume(bootstrap, topic, load)?;
+        let consumed = usage()?;
+        self.consume.run(client_run(
+            load,
+            rate,
+            consumed.cpu_seconds - before.cpu_seconds,
+        ));
+        Ok(())
+    }
 }
 
 /// One of the loads that throughput is measured with.
@@ -131,7 +176,18 @@ impl Throughput {
             .produce(peers.thalweg.bootstrap(), &topic, load, -1)?;
         let cpu_seconds = peers.thalweg.spu_usage()?.cpu_seconds - before.cpu_seconds;
         self.ours_java
-            .run(java_run(load, produced.records_per_second, cpu_seconds));
+            .run(client_run(load, produced.records_per_second, cpu_seconds));
+        peers.thalweg.delete_topic(&topic)?;
+
+        let topic = format!("librdkafka-{round}");
+        peers.thalweg.create_topic(&topic, durability)?;
+        self.ours_librdkafka.round(
+            &peers.librdkafka,
+            peers.thalweg.bootstrap(),
+            &topic,
+            load,
+            || peers.thalweg.spu_usage(),
+        )?;
         peers.thalweg.delete_topic(&topic)?;
 
         let topic = format!("{durability:?}-{}-{round}", load.record_bytes);
@@ -143,10 +199,16 @@ impl Throughput {
         let produced = peers.java.produce(bootstrap, &topic, load, -1)?;
         let cpu_seconds = peers.kafka.usage()?.cpu_seconds - before.cpu_seconds;
         self.kafka_java
-            .run(java_run(load, produced.records_per_second, cpu_seconds));
+            .run(client_run(load, produced.records_per_second, cpu_seconds));
         settle();
         self.consume_kafka
             .rate(peers.java.consume(bootstrap, &topic, load)?);
+        let topic = format!("librdkafka-{topic}");
+        peers.java.create_topic(bootstrap, &topic, &[setting])?;
+        self.kafka_librdkafka
+            .round(&peers.librdkafka, bootstrap, &topic, load, || {
+                peers.kafka.usage()
+            })?;
 
         // JetStream has no setting that syncs before each acknowledgement of a stream.
         if durability == Durability::Memory {
@@ -179,6 +241,18 @@ impl Throughput {
             &self.ours_java,
             Some(kafka),
         );
+        let kafka = table.add(
+            &produce,
+            "Kafka, librdkafka",
+            &self.kafka_librdkafka.produce,
+            Some(floor),
+        );
+        table.add(
+            &produce,
+            "Thalweg, librdkafka",
+            &self.ours_librdkafka.produce,
+            Some(kafka),
+        );
         if !self.nats.is_empty() {
             table.add(
                 &produce,
@@ -199,6 +273,18 @@ impl Throughput {
             "Kafka, Java client",
             &self.consume_kafka,
             Some(floor),
+        );
+        let kafka = table.add(
+            &read,
+            "Kafka, librdkafka",
+            &self.kafka_librdkafka.consume,
+            Some(floor),
+        );
+        table.add(
+            &read,
+            "Thalweg, librdkafka",
+            &self.ours_librdkafka.consume,
+            Some(kafka),
         );
         if !self.consume_nats.is_empty() {
             table.add(
@@ -293,7 +379,7 @@ fn settle() {
 }
 
 /// The tool's own time starts after the connection is up, so its rate is taken, not the process's.
-fn java_run(load: Load, records_per_second: f64, server_cpu_seconds: f64) -> Run {
+fn client_run(load: Load, records_per_second: f64, server_cpu_seconds: f64) -> Run {
     Run {
         load,
         seconds: load.records as f64 / records_per_second,

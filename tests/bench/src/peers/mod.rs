@@ -2,6 +2,7 @@
 
 mod java;
 mod kafka;
+mod librdkafka;
 mod nats;
 mod thalweg;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 pub(crate) use java::JavaTools;
 pub(crate) use kafka::Kafka;
+pub(crate) use librdkafka::Librdkafka;
 pub(crate) use nats::Nats;
 pub(crate) use thalweg::Thalweg;
 
