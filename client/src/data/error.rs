@@ -60,7 +60,7 @@ pub enum RequestError {
     },
     /// The partition has no leader for now.
     #[error(
-        "partition `{partition}` has no leader now: its SPU is down, or what it holds is damaged; see `thalweg spu list` and the SPU's log"
+        "partition `{partition}` has no leader now: its SPU is down, or what it holds is damaged; `thalweg partition list` says which"
     )]
     NoLeader {
         /// The partition.
