@@ -4,7 +4,8 @@ use clap::{Args, Parser, Subcommand};
 use thalweg_types::ResourceName;
 
 use crate::commands::{
-    bench, cluster, completions, consume, partition, produce, profile, spu, topic, version,
+    bench, cluster, completions, consume, partition, produce, profile, smartmodule, spu, topic,
+    version,
 };
 use crate::exit_code::ExitCode;
 use crate::local_cluster::detach;
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     Partition(partition::PartitionCommand),
     #[command(subcommand)]
     Spu(spu::SpuCommand),
+    #[command(subcommand, name = "smartmodule", visible_alias = "sm")]
+    SmartModule(smartmodule::SmartModuleCommand),
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     #[command(subcommand)]

@@ -12,6 +12,7 @@ mod error;
 mod exit_code;
 mod local_cluster;
 mod output;
+mod printer;
 mod profiles;
 mod smartmodule_arguments;
 mod timestamp;

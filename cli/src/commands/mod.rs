@@ -9,6 +9,7 @@ mod key_value;
 pub(crate) mod partition;
 pub(crate) mod produce;
 pub(crate) mod profile;
+pub(crate) mod smartmodule;
 pub(crate) mod spu;
 pub(crate) mod topic;
 pub(crate) mod version;
@@ -29,6 +30,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::Topic(command) => topic::run(command, &context).await,
         Command::Partition(command) => partition::run(command, &context).await,
         Command::Spu(command) => spu::run(command, &context).await,
+        Command::SmartModule(command) => smartmodule::run(command, &context).await,
         Command::Cluster(command) => cluster::run(command, &context).await,
         Command::Profile(command) => profile::run(command, &context).await,
         Command::Bench(command) => bench::run(command, &context).await,

@@ -12,7 +12,7 @@ mod node;
 
 pub use history::{History, ReadBack, read_back};
 pub use local_cluster::LocalCluster;
-pub use node::Node;
+pub use node::{Node, program_path};
 
 use std::future::Future;
 use std::time::Duration;

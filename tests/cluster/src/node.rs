@@ -139,7 +139,10 @@ impl Drop for Node {
 }
 
 /// Where `program` lies: in `THALWEG_BIN_DIR`, or beside the test's own executable.
-pub(crate) fn program_path(program: &str) -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// When it is in neither place: it is to be built first.
+pub fn program_path(program: &str) -> anyhow::Result<PathBuf> {
     let folder = match std::env::var_os("THALWEG_BIN_DIR") {
         Some(folder) => PathBuf::from(folder),
         None => std::env::current_exe()?

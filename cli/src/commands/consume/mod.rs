@@ -4,11 +4,6 @@
 //! into one buffer (`printer`). The buffer goes out when no further batch is there yet, so that a
 //! catch-up writes large pieces and a live stream shows each record at once.
 
-mod escaped;
-mod json_record;
-mod printer;
-mod template;
-
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use bytes::Bytes;
@@ -17,11 +12,10 @@ use futures::FutureExt;
 use thalweg_client::{Consumer, ConsumerOptions, EndOffset, PartitionSelection, StartOffset};
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 
-use self::printer::{Printer, RecordForm};
-use self::template::Template;
 use crate::context::Context;
 use crate::error::{CliError, output_error};
 use crate::output::note;
+use crate::printer::{Printer, RecordForm, Template};
 use crate::smartmodule_arguments::SmartModuleArguments;
 use crate::timestamp::parse_timestamp_ms;
 

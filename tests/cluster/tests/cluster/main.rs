@@ -10,6 +10,7 @@ mod disk;
 mod flipped_bits;
 mod hostile_modules;
 mod memory;
+mod projects;
 mod refusals;
 mod restart;
 mod smartmodules;

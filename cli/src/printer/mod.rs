@@ -1,27 +1,31 @@
-//! Writes records in the form that the user asked for.
+//! Writes records in the form that the user asked for: of `consume`, and of `smartmodule test`.
+
+mod escaped;
+mod json_record;
+mod template;
 
 use std::io::{self, Write};
 
 use thalweg_client::{ConsumerBatch, RecordView};
 use thalweg_types::PartitionIndex;
 
-use super::escaped::write_escaped;
-use super::json_record::write_json;
-use super::template::Template;
+use self::escaped::write_escaped;
+use self::json_record::write_json;
+pub(crate) use self::template::Template;
 
 /// What is shown for an absent key or value.
 pub(super) const ABSENT: &[u8] = b"null";
 
 /// Writes records.
-pub(super) struct Printer {
+pub(crate) struct Printer {
     /// How each record looks.
-    pub(super) form: RecordForm,
+    pub(crate) form: RecordForm,
     /// Replace what would confuse a terminal.
-    pub(super) escape: bool,
+    pub(crate) escape: bool,
 }
 
 /// How a record looks.
-pub(super) enum RecordForm {
+pub(crate) enum RecordForm {
     /// A line with the value, after the key where asked for.
     Text { with_key: bool },
     /// A line with a JSON object.
@@ -42,7 +46,8 @@ impl Printer {
         Ok(())
     }
 
-    fn print_record(
+    /// Writes one record.
+    pub(crate) fn print_record(
         &self,
         partition: PartitionIndex,
         record: &RecordView<'_>,

@@ -6,12 +6,12 @@ use std::str::FromStr;
 use thalweg_client::RecordView;
 use thalweg_types::PartitionIndex;
 
-use super::printer::Printer;
+use super::Printer;
 use crate::timestamp::format_timestamp_ms;
 
 /// A template, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Template {
+pub(crate) struct Template {
     parts: Vec<Part>,
 }
 
@@ -35,7 +35,7 @@ enum Field {
 
 /// Why a text is no template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InvalidTemplate {
+pub(crate) enum InvalidTemplate {
     #[error(
         "there is no `{{{{{name}}}}}`, known are {{{{offset}}}}, {{{{partition}}}}, {{{{key}}}}, {{{{value}}}}, {{{{headers}}}}, {{{{time}}}} and {{{{timestamp}}}}"
     )]

@@ -1,0 +1,195 @@
+//! `smartmodule new`: a complete project.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::kind::Kind;
+use super::template::Template;
+use crate::error::CliError;
+use crate::exit_code::ExitCode;
+use crate::output::{OutputArguments, Render};
+
+/// Where the SDK was when this program was built.
+const SDK_OF_CHECKOUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../smartmodule-sdk");
+/// The longest name of a project.
+const NAME_LENGTH_MAX: usize = 64;
+
+/// Make a project for a new SmartModule: code, a test, and a README with the next commands.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  $ thalweg smartmodule new errors-only --kind filter --params
+  $ cd errors-only
+  $ thalweg smartmodule build
+  $ thalweg smartmodule test --text 'ERROR no disk' --text 'INFO started'")]
+pub(crate) struct NewArguments {
+    /// Name of the module: lower-case letters, digits and `-`.
+    #[arg(value_parser = project_name)]
+    name: String,
+
+    /// What it does with records.
+    #[arg(long, short, value_enum)]
+    kind: Kind,
+
+    /// It takes parameters.
+    #[arg(long)]
+    params: bool,
+
+    /// What it is written in.
+    #[arg(long, value_enum, default_value_t)]
+    language: Language,
+
+    /// The folder to make. Default: the name, here.
+    #[arg(long, value_name = "DIR")]
+    path: Option<PathBuf>,
+
+    /// The folder of the SDK. Default: that of the checkout this program was built in, where it
+    /// still exists, and the registry's otherwise.
+    #[arg(long, value_name = "DIR")]
+    sdk: Option<PathBuf>,
+
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// What a SmartModule is written in. Others need no project of ours: docs/formats/smartmodule-abi.md.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Language {
+    /// With the SDK.
+    #[default]
+    Rust,
+}
+
+#[derive(Debug, Serialize)]
+struct Made {
+    path: PathBuf,
+    files: Vec<&'static str>,
+    /// What to type next.
+    next: Vec<String>,
+}
+
+impl Render for Made {
+    fn render(&self) -> String {
+        let mut text = format!("made {}: {}\n", self.path.display(), self.files.join(", "));
+        text.push_str("next:");
+        for command in &self.next {
+            text.push_str("\n  ");
+            text.push_str(command);
+        }
+        text
+    }
+}
+
+pub(super) fn run(arguments: &NewArguments) -> Result<(), CliError> {
+    let Language::Rust = arguments.language;
+    let name = &arguments.name;
+    let path = arguments.path.clone().unwrap_or_else(|| name.into());
+    let sdk = sdk(arguments.sdk.as_deref())?;
+    let template = Template {
+        name,
+        kind: arguments.kind,
+        with_params: arguments.params,
+        sdk: &sdk,
+    };
+    // Made here and nowhere else: what a folder already holds is never written over.
+    match std::fs::create_dir(&path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let error = anyhow!("{} exists", path.display());
+            return Err(CliError::new(ExitCode::AlreadyExists, error)
+                .next_step("choose another name, or another folder with --path DIR"));
+        }
+        Err(error) => {
+            let doing = format!("failed to make the folder {}", path.display());
+            return Err(CliError::from(error).context(doing));
+        }
+    }
+    let files = template.files();
+    for (file, text) in &files {
+        let file = path.join(file);
+        file.parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::write(&file, text))
+            .with_context(|| format!("failed to write {}", file.display()))?;
+    }
+    arguments.output.print(&Made {
+        files: files.iter().map(|(file, _)| *file).collect(),
+        next: vec![
+            format!("cd {}", path.display()),
+            "thalweg smartmodule build".to_owned(),
+            format!("thalweg smartmodule test {}", template.example()),
+        ],
+        path,
+    })
+}
+
+/// Where the SDK is, as a dependency in Cargo's words.
+fn sdk(given: Option<&Path>) -> Result<String, CliError> {
+    let checkout = Path::new(SDK_OF_CHECKOUT);
+    let folder = match given {
+        Some(given) if given.join("Cargo.toml").is_file() => Some(given),
+        Some(given) => {
+            let error = anyhow!("there is no SDK in {}", given.display());
+            return Err(CliError::usage(error)
+                .next_step("name the folder `smartmodule-sdk` of a checkout of Thalweg"));
+        }
+        None => checkout.join("Cargo.toml").is_file().then_some(checkout),
+    };
+    let Some(folder) = folder else {
+        return Ok(format!("\"{}\"", env!("CARGO_PKG_VERSION")));
+    };
+    let folder = folder.canonicalize()?;
+    // A TOML string has JSON's escapes.
+    let folder = serde_json::to_string(&folder.to_string_lossy())?;
+    Ok(format!("{{ path = {folder} }}"))
+}
+
+/// A name that is good for a package, for a registered module and, with `_`, for a function.
+fn project_name(name: &str) -> Result<String, String> {
+    let rest_is_fine = name
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !rest_is_fine
+        || !starts_well
+        || name.ends_with('-')
+        || name.contains("--")
+        || name.len() > NAME_LENGTH_MAX
+    {
+        return Err(format!(
+            "up to {NAME_LENGTH_MAX} lower-case letters, digits and `-`, beginning with a letter, for example errors-only"
+        ));
+    }
+    if KEYWORDS.contains(&name) {
+        return Err("that is a word of Rust's, for example write my-filter".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+/// Names that can't be a function's.
+const KEYWORDS: &[&str] = &[
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
+    "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
+    "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref",
+    "return", "self", "static", "struct", "super", "test", "trait", "true", "try", "type",
+    "typeof", "union", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_good_for_a_package_and_a_function() {
+        for name in ["errors-only", "a1", "late"] {
+            assert_eq!(project_name(name).unwrap(), name);
+        }
+        for name in [
+            "", "Late", "a_b", "1a", "-a", "a-", "match", "a--b", "a b", "../a",
+        ] {
+            assert!(project_name(name).is_err(), "{name}");
+        }
+    }
+}
