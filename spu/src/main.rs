@@ -1,5 +1,8 @@
 //! The `thalweg-spu` program: reads its settings, serves until it is told to stop.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod allocator;
+
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -9,6 +12,8 @@ use thalweg_spu::{Spu, SpuOptions, raise_open_files_limit};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    allocator::keep_large_buffers();
     let options = SpuOptions::parse();
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
