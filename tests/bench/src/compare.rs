@@ -1,6 +1,7 @@
 //! Thalweg beside its peers: each figure measured turn by turn in one run, medians and ratios.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -105,7 +106,7 @@ impl ClientSamples {
         load: Load,
         usage: impl Fn() -> anyhow::Result<Usage>,
     ) -> anyhow::Result<()> {
-        settle();
+        settle(load.bytes());
         let before = usage()?;
         let rate = client.produce(bootstrap, topic, load)?;
         let produced = usage()?;
@@ -114,7 +115,7 @@ impl ClientSamples {
             rate,
             produced.cpu_seconds - before.cpu_seconds,
         ));
-        settle();
+        settle(load.bytes());
         let before = usage()?;
         let rate = client.consume(bootstrap, topic, load)?;
         let consumed = usage()?;
@@ -148,18 +149,18 @@ impl Throughput {
             Durability::Memory => Sync::Memory,
             Durability::Fsync => Sync::Overlapped,
         };
-        settle();
+        settle(load.bytes());
         self.floors
             .rate(floor::receive_check_append(dir, plan.bytes, sync)?.megabytes_per_second());
-        settle();
+        settle(load.bytes());
         self.sends
             .rate(floor::send_file(dir, plan.bytes)?.megabytes_per_second());
 
         let topic = format!("own-{round}");
         peers.thalweg.create_topic(&topic, durability)?;
-        settle();
+        settle(load.bytes());
         self.ours.run(peers.thalweg.produce(&topic, load)?);
-        settle();
+        settle(load.bytes());
         self.consume.run(peers.thalweg.consume(&topic, load, None)?);
         if let Some(filter) = &plan.filter {
             self.consume_filter
@@ -169,7 +170,7 @@ impl Throughput {
 
         let topic = format!("java-{round}");
         peers.thalweg.create_topic(&topic, durability)?;
-        settle();
+        settle(load.bytes());
         let before = peers.thalweg.spu_usage()?;
         let produced = peers
             .java
@@ -194,13 +195,13 @@ impl Throughput {
         let bootstrap = peers.kafka.bootstrap();
         let setting = Kafka::durability_setting(durability);
         peers.java.create_topic(bootstrap, &topic, &[setting])?;
-        settle();
+        settle(load.bytes());
         let before = peers.kafka.usage()?;
         let produced = peers.java.produce(bootstrap, &topic, load, -1)?;
         let cpu_seconds = peers.kafka.usage()?.cpu_seconds - before.cpu_seconds;
         self.kafka_java
             .run(client_run(load, produced.records_per_second, cpu_seconds));
-        settle();
+        settle(load.bytes());
         self.consume_kafka
             .rate(peers.java.consume(bootstrap, &topic, load)?);
         let topic = format!("librdkafka-{topic}");
@@ -216,9 +217,9 @@ impl Throughput {
                 records: load.records / 4,
                 ..load
             };
-            settle();
+            settle(load.bytes());
             self.nats.run(peers.nats.publish(load)?);
-            settle();
+            settle(load.bytes());
             self.consume_nats.run(peers.nats.consume(load)?);
         }
         Ok(())
@@ -315,9 +316,11 @@ fn latency(
     let mut kafka_acknowledged = Vec::new();
     let mut kafka_end_to_end = Vec::new();
     for round in 0..plan.rounds {
-        settle();
+        settle(load.bytes());
         let floor = match durability {
-            Durability::Memory => floor::ping_pong(1024, 5000)?,
+            Durability::Memory => {
+                floor::ping_pong(1024, 5000, Duration::from_secs(1) / RATE as u32)?
+            }
             Durability::Fsync => floor::append_and_sync(dir, 1024, 500)?,
         };
         trips.push(latency_of(floor).context("the probe has samples")?);
@@ -341,7 +344,7 @@ fn latency(
     }
     let what = format!("1 KiB at {RATE}/s, {durability:?}");
     let floor = match durability {
-        Durability::Memory => "floor: loopback round trip",
+        Durability::Memory => "floor: loopback round trip at that rate",
         Durability::Fsync => "floor: append and fdatasync",
     };
     table.add_latency(&format!("acknowledged, {what}"), floor, &trips);
@@ -373,9 +376,19 @@ fn peak_memory(peers: &Peers, table: &mut Table) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until what was written so far is on the disk, so that nobody pays for what another left.
-fn settle() {
+/// Waits until what was written so far is on the disk, so that nobody pays for what another left,
+/// and has the host give this machine the memory that a run of `bytes` takes: free memory that a
+/// virtual machine has not touched for long costs several times what is written into it, and whoever
+/// happens to come first would pay.
+pub(crate) fn settle(bytes: u64) {
+    const PAGE_BYTES: usize = 4096;
     rustix::fs::sync();
+    let size_bytes = usize::try_from(bytes.saturating_mul(3)).unwrap_or(0);
+    let mut touched = vec![0_u8; size_bytes];
+    for page in touched.chunks_mut(PAGE_BYTES) {
+        page[0] = 1;
+    }
+    std::hint::black_box(&touched);
 }
 
 /// The tool's own time starts after the connection is up, so its rate is taken, not the process's.
@@ -387,7 +400,7 @@ fn client_run(load: Load, records_per_second: f64, server_cpu_seconds: f64) -> R
     }
 }
 
-fn latency_of(mut samples: Vec<std::time::Duration>) -> Option<Latency> {
+fn latency_of(mut samples: Vec<Duration>) -> Option<Latency> {
     samples.sort_unstable();
     let last = samples.len().checked_sub(1)?;
     let at = |percent: usize| samples[last * percent / 100].as_secs_f64() * 1e3;
@@ -410,7 +423,7 @@ impl Samples {
         self.megabytes_per_second.push(megabytes_per_second);
     }
 
-    fn run(&mut self, run: Run) {
+    pub(crate) fn run(&mut self, run: Run) {
         self.megabytes_per_second.push(run.megabytes_per_second());
         self.records_per_second.push(run.records_per_second());
         self.cpu_seconds_per_gigabyte

@@ -138,8 +138,14 @@ pub(crate) fn send_file(dir: &Path, bytes: u64) -> io::Result<Floor> {
     Ok(Floor { bytes, elapsed })
 }
 
-/// Round trips of `payload_bytes` out and a few bytes back over loopback: each one's duration.
-pub(crate) fn ping_pong(payload_bytes: usize, count: usize) -> io::Result<Vec<Duration>> {
+/// Round trips of `payload_bytes` out and a few bytes back over loopback: each one's duration. They
+/// begin at least `every` apart: between two that are far apart both sides fall asleep, and waking
+/// up is then most of it.
+pub(crate) fn ping_pong(
+    payload_bytes: usize,
+    count: usize,
+    every: Duration,
+) -> io::Result<Vec<Duration>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::scope(|scope| {
@@ -158,7 +164,10 @@ pub(crate) fn ping_pong(payload_bytes: usize, count: usize) -> io::Result<Vec<Du
         let payload = vec![7; payload_bytes];
         let mut answer = vec![0; payload_bytes.min(40)];
         let mut trips = Vec::with_capacity(count);
-        for _ in 0..count {
+        let begun = Stopwatch::start();
+        for index in 0..count {
+            let due = every * u32::try_from(index).unwrap_or(u32::MAX);
+            thread::sleep(due.saturating_sub(begun.elapsed()));
             let stopwatch = Stopwatch::start();
             socket.write_all(&payload)?;
             socket.read_exact(&mut answer)?;
@@ -236,7 +245,10 @@ mod tests {
             assert!(floor.megabytes_per_second() > 0.0);
         }
         assert_eq!(send_file(dir.path(), bytes).unwrap().bytes, bytes);
-        assert_eq!(ping_pong(1024, 10).unwrap().len(), 10);
+        assert_eq!(
+            ping_pong(1024, 10, Duration::from_millis(1)).unwrap().len(),
+            10
+        );
         assert_eq!(append_and_sync(dir.path(), 1024, 3).unwrap().len(), 3);
     }
 }

@@ -10,6 +10,7 @@ mod compare;
 mod floor;
 mod peers;
 mod process;
+mod smartmodules;
 mod startup;
 mod stopwatch;
 mod table;
@@ -19,9 +20,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use compare::{Plan, compare};
+use compare::{Plan, compare, settle};
 use floor::Sync;
 use peers::Filter;
+use smartmodules::smartmodules;
 use startup::startup;
 
 /// Benchmarks of Thalweg beside its peers.
@@ -47,6 +49,18 @@ enum Command {
         /// Where data is written.
         #[arg(long, default_value = "target")]
         dir: PathBuf,
+    },
+    /// What a SmartModule costs that does nothing, on consume, on produce, and while it waits.
+    Smartmodules {
+        /// Where data is written.
+        #[arg(long, default_value = "target")]
+        dir: PathBuf,
+        /// How often each figure is measured; the median is printed.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Megabytes (2^20 bytes) of values that each throughput run moves.
+        #[arg(long, default_value_t = 320)]
+        mebibytes: u64,
     },
     /// Thalweg beside Apache Kafka and NATS JetStream, turn by turn. Needs a JDK, Maven and Go.
     Compare {
@@ -78,6 +92,14 @@ fn main() -> anyhow::Result<()> {
             print!("{}", startup(&dir)?);
             Ok(())
         }
+        Command::Smartmodules {
+            dir,
+            rounds,
+            mebibytes,
+        } => {
+            print!("{}", smartmodules(&dir, mebibytes << 20, rounds)?);
+            Ok(())
+        }
         Command::Compare {
             dir,
             rounds,
@@ -105,6 +127,7 @@ fn main() -> anyhow::Result<()> {
 fn print_floor(dir: &Path, bytes: u64) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir_in(dir)?;
     let dir = scratch.path();
+    settle(bytes);
     let throughputs = [
         (
             "receive, crc32c, append",
@@ -120,7 +143,14 @@ fn print_floor(dir: &Path, bytes: u64) -> anyhow::Result<()> {
         println!("{name:<44} {:>8.0} MB/s", floor.megabytes_per_second());
     }
     let latencies = [
-        ("1 KiB round trip", floor::ping_pong(1024, 5000)?),
+        (
+            "1 KiB round trip",
+            floor::ping_pong(1024, 5000, Duration::ZERO)?,
+        ),
+        (
+            "1 KiB round trip, 1,000 a second",
+            floor::ping_pong(1024, 2000, Duration::from_millis(1))?,
+        ),
         (
             "1 KiB append and fdatasync",
             floor::append_and_sync(dir, 1024, 500)?,

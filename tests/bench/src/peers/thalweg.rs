@@ -52,6 +52,11 @@ impl Thalweg {
         Ok(elapsed)
     }
 
+    /// `HOST:PORT` of the SC.
+    pub(crate) fn cluster(&self) -> &str {
+        &self.sc_address
+    }
+
     /// `HOST:PORT` of the data port.
     pub(crate) fn bootstrap(&self) -> &str {
         &self.spu_address
