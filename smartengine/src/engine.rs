@@ -12,8 +12,8 @@ use crate::deadline::{Deadlines, now};
 use crate::guest::GuestHost;
 use crate::guest_memory::SharedMemory;
 use crate::guest_pool::{GuestPool, Lane};
-use crate::inspect::{Shape, check_code};
 use crate::{Busy, CallLimits, ChainError, LoadError, SmartModule};
+use thalweg_smartmodule_inspect::{MODULE_BYTES_MAX, check_code, check_sections};
 
 /// A module that compiles longer than this was made to.
 const COMPILE_LIMIT: Duration = Duration::from_secs(20);
@@ -41,7 +41,7 @@ impl Default for EngineOptions {
             guest_threads: std::thread::available_parallelism().map_or(1, usize::from),
             limits: CallLimits::default(),
             shared_memory_bytes: 1 << 30,
-            module_bytes_max: 8 << 20,
+            module_bytes_max: MODULE_BYTES_MAX,
         }
     }
 }
@@ -168,7 +168,7 @@ impl SmartEngine {
 
 impl Shared {
     fn load_new(&self, wasm: &[u8], sha256: [u8; 32]) -> Result<Arc<SmartModule>, LoadError> {
-        let shape = Shape::read(wasm)?;
+        let shape = check_sections(wasm)?;
         let limit_bytes = self.options.limits.memory_bytes;
         if shape.memory_bytes > limit_bytes {
             return Err(LoadError::MemoryTooLarge {

@@ -6,7 +6,6 @@
 use std::time::{Duration, Instant};
 
 use thalweg_smartmodule_abi as abi;
-use wasmer::wasmparser::ValType;
 use wasmer::{AsStoreMut, Function, FunctionEnv, FunctionEnvMut, Imports, Memory, MemoryView};
 
 use crate::deadline::now;
@@ -60,49 +59,6 @@ impl HostState {
             abi::LOG_INFO => tracing::info!(target: "smartmodule", smartmodule, "{line}"),
             _ => tracing::debug!(target: "smartmodule", smartmodule, "{line}"),
         }
-    }
-}
-
-/// The type of an offered import.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Signature {
-    pub(crate) params: &'static [ValType],
-    pub(crate) results: &'static [ValType],
-}
-
-impl Signature {
-    pub(crate) fn matches(&self, params: &[ValType], results: &[ValType]) -> bool {
-        self.params == params && self.results == results
-    }
-}
-
-/// The type of `module.name`; `None` when it is not offered.
-pub(crate) fn signature(module: &str, name: &str) -> Option<Signature> {
-    const I32: ValType = ValType::I32;
-    match (module, name) {
-        (abi::IMPORT_MODULE, abi::IMPORT_LOG) => Some(Signature {
-            params: &[I32, I32, I32],
-            results: &[],
-        }),
-        (abi::IMPORT_MODULE, abi::IMPORT_PANIC) => Some(Signature {
-            params: &[I32, I32],
-            results: &[],
-        }),
-        (wasi::MODULE, name) => wasi::signature(name),
-        _ => None,
-    }
-}
-
-/// What to do about an import from `module` that is not offered.
-pub(crate) fn hint(module: &str) -> &'static str {
-    match module {
-        abi::IMPORT_MODULE => "upgrade the cluster or rebuild with an SDK of its version",
-        wasi::MODULE => "SmartModules have no files, no network and no environment",
-        "env" => "a symbol was left to the linker; remove the C dependency that needs it",
-        "wbg" | "__wbindgen_placeholder__" => {
-            "a dependency expects a browser; turn off its JavaScript feature"
-        }
-        _ => "SmartModules import from `thalweg` and a part of WASI preview 1 alone",
     }
 }
 

@@ -10,13 +10,11 @@ use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use thalweg_smartmodule_abi as abi;
-use wasmer::wasmparser::ValType;
+use thalweg_smartmodule_inspect::WASI_MODULE;
 use wasmer::{AsStoreMut, Function, FunctionEnv, FunctionEnvMut, Imports, RuntimeError};
 
 use crate::deadline::now;
-use crate::host_imports::{HostState, Signature, read_text, view};
-
-pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
+use crate::host_imports::{HostState, read_text, view};
 
 /// WASI's error numbers.
 const SUCCESS: i32 = 0;
@@ -30,41 +28,7 @@ const RANDOM_BYTES_MAX: u32 = 64 << 10;
 
 type Env<'a> = FunctionEnvMut<'a, HostState>;
 
-/// The type of WASI's `name`; `None` when it is not offered.
-pub(crate) fn signature(name: &str) -> Option<Signature> {
-    const I32: ValType = ValType::I32;
-    const I64: ValType = ValType::I64;
-    let params: &'static [ValType] = match name {
-        "proc_exit" => {
-            return Some(Signature {
-                params: &[I32],
-                results: &[],
-            });
-        }
-        "sched_yield" => &[],
-        "fd_close" => &[I32],
-        "args_get"
-        | "args_sizes_get"
-        | "environ_get"
-        | "environ_sizes_get"
-        | "random_get"
-        | "clock_res_get"
-        | "fd_fdstat_get"
-        | "fd_prestat_get"
-        | "fd_fdstat_set_flags" => &[I32, I32],
-        "fd_prestat_dir_name" => &[I32, I32, I32],
-        "clock_time_get" => &[I32, I64, I32],
-        "fd_write" | "fd_read" | "poll_oneoff" => &[I32, I32, I32, I32],
-        "fd_seek" => &[I32, I64, I32, I32],
-        _ => return None,
-    };
-    Some(Signature {
-        params,
-        results: &[I32],
-    })
-}
-
-/// Adds what [`signature`] names to `imports`.
+/// Adds what a module may import of WASI to `imports`.
 pub(crate) fn offer(
     store: &mut impl AsStoreMut,
     state: &FunctionEnv<HostState>,
@@ -74,7 +38,7 @@ pub(crate) fn offer(
         ($($name:literal => $function:expr),* $(,)?) => {
             $(
                 let function = Function::new_typed_with_env(store, state, $function);
-                imports.define(MODULE, $name, function);
+                imports.define(WASI_MODULE, $name, function);
             )*
         };
     }

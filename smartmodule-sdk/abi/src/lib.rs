@@ -38,6 +38,8 @@ pub const EXPORT_ALLOC: &str = "thalweg_alloc";
 pub const EXPORT_INIT: &str = "thalweg_init";
 /// `(input: i32, bytes: i32) -> i32`: optional, given records of before the stream's start.
 pub const EXPORT_LOOK_BACK: &str = "thalweg_look_back";
+/// The custom section that says which parameters a module takes, in lines of JSON.
+pub const PARAMS_SECTION: &str = "thalweg_params";
 /// `() -> ()`: optional, called once before anything else, as WASI reactors want it.
 pub const EXPORT_INITIALIZE: &str = "_initialize";
 

@@ -4,6 +4,7 @@
 //! point at the author's code.
 #![forbid(unsafe_code)]
 
+mod declared;
 mod smart_opt;
 mod smartmodule;
 

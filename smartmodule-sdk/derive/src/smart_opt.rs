@@ -1,5 +1,6 @@
 //! `#[derive(SmartOpt)]`: a struct read from parameters.
 
+use crate::declared::{Declared, type_line};
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
@@ -14,7 +15,11 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
     let names = params.iter().map(|param| &param.name);
     let inits = params.iter().map(Param::init);
+    let declared: Vec<_> = params.iter().map(Param::declared).collect();
+    let declared = type_line(&type_name.to_string(), &declared);
     Ok(quote! {
+        #declared
+
         impl #impl_generics ::thalweg_smartmodule::SmartOpt
             for #type_name #type_generics #where_clause
         {
@@ -86,6 +91,21 @@ impl Param {
         Ok(param)
     }
 
+    fn declared(&self) -> Declared {
+        let ty = &self.field.ty;
+        Declared {
+            name: self.name.clone(),
+            // Tokens are written with blanks between them: `Option < u32 >`.
+            value_type: quote!(#ty).to_string().replace(' ', ""),
+            required: self.default.is_none() && !is_option(ty),
+            default: match &self.default {
+                Some(ParamDefault::Value(value)) => Some(default_text(value)),
+                Some(ParamDefault::OfType) | None => None,
+            },
+            doc: doc_text(&self.field),
+        }
+    }
+
     fn init(&self) -> TokenStream {
         let ident = &self.field.ident;
         let name = &self.name;
@@ -118,6 +138,32 @@ fn default_value(value: &Expr) -> TokenStream {
         }
         _ => quote!(#value),
     }
+}
+
+/// A default as a user would write it.
+fn default_text(value: &Expr) -> String {
+    match value {
+        Expr::Lit(literal) => match &literal.lit {
+            Lit::Str(text) => text.value(),
+            other => quote!(#other).to_string(),
+        },
+        other => quote!(#other).to_string(),
+    }
+}
+
+/// The field's doc comment, its lines joined.
+fn doc_text(field: &Field) -> String {
+    let lines = field.attrs.iter().filter_map(|attribute| {
+        let value = &attribute.meta.require_name_value().ok()?.value;
+        match value {
+            Expr::Lit(literal) if attribute.path().is_ident("doc") => match &literal.lit {
+                Lit::Str(text) => Some(text.value().trim().to_owned()),
+                _ => None,
+            },
+            _ => None,
+        }
+    });
+    lines.collect::<Vec<_>>().join(" ").trim().to_owned()
 }
 
 fn is_option(ty: &Type) -> bool {

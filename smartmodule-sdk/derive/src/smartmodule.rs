@@ -3,7 +3,9 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, ItemFn, Result};
+use syn::{Error, FnArg, ItemFn, Result, Type};
+
+use crate::declared::init_line;
 
 const KINDS: [&str; 5] = ["filter", "map", "filter_map", "array_map", "aggregate"];
 const HOOKS: [&str; 2] = ["init", "look_back"];
@@ -21,6 +23,8 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     let name = &function.sig.ident;
     let exports = if KINDS.contains(&kind.to_string().as_str()) {
         module_exports()
+    } else if kind == "init" {
+        params_type(&function).map_or_else(TokenStream::new, |name| init_line(&name))
     } else {
         TokenStream::new()
     };
@@ -41,6 +45,17 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
             #exports
         };
     })
+}
+
+/// The name of the type that an `init` takes.
+fn params_type(function: &ItemFn) -> Option<String> {
+    match function.sig.inputs.first()? {
+        FnArg::Typed(argument) => match &*argument.ty {
+            Type::Path(path) => Some(path.path.segments.last()?.ident.to_string()),
+            _ => None,
+        },
+        FnArg::Receiver(_) => None,
+    }
 }
 
 /// What every module exports beside its kind; emitted with the kind, as there is one.

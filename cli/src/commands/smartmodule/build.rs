@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use thalweg_smartmodule_inspect::{DeclaredParam, inspect};
 use thalweg_types::format_bytes;
 
 use super::local_run::{engine, load};
 use super::project;
 use crate::error::CliError;
-use crate::output::{OutputArguments, Render};
+use crate::output::{OutputArguments, Render, Table};
 
 /// Build the SmartModule of a project, and check that an SPU would take it.
 ///
@@ -29,6 +30,8 @@ struct BuiltModule {
     path: PathBuf,
     kind: String,
     size_bytes: u64,
+    /// What it says of its parameters.
+    params: Vec<DeclaredParam>,
     /// Whether `wasm-opt` went over it.
     optimised: bool,
 }
@@ -41,7 +44,26 @@ impl Render for BuiltModule {
         } else {
             ""
         };
-        format!("{}: {}, {size}{optimised}", self.path.display(), self.kind)
+        let mut text = format!("{}: {}, {size}{optimised}", self.path.display(), self.kind);
+        if !self.params.is_empty() {
+            let mut table = Table::new(["PARAMETER", "TYPE", "DEFAULT", "MEANING"]);
+            for param in &self.params {
+                let default = match (&param.default, param.required) {
+                    (Some(default), _) => default.clone(),
+                    (None, true) => "required".to_owned(),
+                    (None, false) => "-".to_owned(),
+                };
+                table.row([
+                    param.name.clone(),
+                    param.value_type.clone(),
+                    default,
+                    param.doc.clone(),
+                ]);
+            }
+            text.push_str("\n\n");
+            text.push_str(&table.text());
+        }
+        text
     }
 }
 
@@ -52,6 +74,7 @@ pub(super) fn run(arguments: &BuildArguments) -> Result<(), CliError> {
         path: built.path,
         kind: module.kind().to_string(),
         size_bytes: wasm.len() as u64,
+        params: inspect(&wasm)?.params,
         optimised: built.is_optimised,
     })
 }

@@ -43,7 +43,7 @@ impl SmartModuleKind {
 
     /// The function that a module of this kind exports.
     #[must_use]
-    pub(crate) const fn export(self) -> &'static str {
+    pub const fn export(self) -> &'static str {
         match self {
             Self::Filter => abi::EXPORT_FILTER,
             Self::Map => abi::EXPORT_MAP,

@@ -1,18 +1,20 @@
-//! What a module's bytes say about it before any of its code is compiled or run.
+//! A module's sections and code, against ABI v1.
 //!
-//! [`Shape::read`] looks at the sections and costs next to nothing; [`check_code`] validates the
+//! [`check_sections`] looks at the sections and costs next to nothing; [`check_code`] validates the
 //! code and costs a pass over it, so it runs once per content hash, in front of the compiler.
 //! Both take bytes from anywhere.
 
 use std::collections::BTreeMap;
 
 use thalweg_smartmodule_abi as abi;
-use wasmer::wasmparser::{
+use wasmparser::{
     ExternalKind, FuncType, MemoryType, Operator, Parser, Payload, TypeRef, ValType, Validator,
     WasmFeatures,
 };
 
-use crate::{LoadError, SmartModuleKind, host_imports};
+use crate::imports::{hint, offered_import};
+use crate::params::{self, DeclaredParam};
+use crate::{LoadError, SmartModuleKind};
 
 /// Bounds on a module's structure. Toolchains stay far below them; what passes them is made to
 /// make a compiler work for ever.
@@ -37,35 +39,44 @@ fn features() -> WasmFeatures {
     WasmFeatures::WASM2 | WasmFeatures::EXTENDED_CONST
 }
 
-/// What a module is, as far as its sections say.
-#[derive(Debug)]
-pub(crate) struct Shape {
-    pub(crate) kind: SmartModuleKind,
-    /// The size that the memory starts with.
-    pub(crate) memory_bytes: u64,
+/// What a module is, as far as its bytes say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModuleShape {
+    /// What it does with records.
+    pub kind: SmartModuleKind,
+    /// The size that its memory starts with.
+    pub memory_bytes: u64,
+    /// Whether it takes parameters.
+    pub has_init: bool,
+    /// Whether it wants to see records of before the stream's start.
+    pub looks_back: bool,
+    /// The parameters that it says it takes; empty also for one that does not say.
+    pub params: Vec<DeclaredParam>,
 }
 
-impl Shape {
-    /// Reads the sections of `wasm` and checks them against ABI v1.
-    pub(crate) fn read(wasm: &[u8]) -> Result<Self, LoadError> {
-        if Parser::is_component(wasm) {
-            return Err(LoadError::Component);
-        }
-        // The parser would dump the bytes that it met over many lines.
-        if !wasm.starts_with(WASM_MAGIC) {
-            return Err(LoadError::NotWasm {
-                reason: "its first bytes are not `\\0asm`".to_owned(),
-            });
-        }
-        let mut sections = Sections::default();
-        for payload in Parser::new(0).parse_all(wasm) {
-            sections.take(payload.map_err(not_wasm)?)?;
-        }
-        sections.check()
+/// Reads the sections of `wasm` and checks them against ABI v1. Costs next to nothing.
+///
+/// # Errors
+/// Says what is wrong with the module and what to do about it.
+pub fn check_sections(wasm: &[u8]) -> Result<ModuleShape, LoadError> {
+    if Parser::is_component(wasm) {
+        return Err(LoadError::Component);
     }
+    // The parser would dump the bytes that it met over many lines.
+    if !wasm.starts_with(WASM_MAGIC) {
+        return Err(LoadError::NotWasm {
+            reason: "its first bytes are not `\\0asm`".to_owned(),
+        });
+    }
+    let mut sections = Sections::default();
+    for payload in Parser::new(0).parse_all(wasm) {
+        sections.take(payload.map_err(not_wasm)?)?;
+    }
+    sections.check()
 }
 
-fn not_wasm(error: wasmer::wasmparser::Error) -> LoadError {
+fn not_wasm(error: wasmparser::Error) -> LoadError {
     LoadError::NotWasm {
         reason: error.to_string(),
     }
@@ -81,6 +92,8 @@ struct Sections {
     exports: BTreeMap<String, (ExternalKind, u32)>,
     memories: Vec<MemoryType>,
     tables: u64,
+    /// What it says of its parameters.
+    declared_params: Vec<u8>,
 }
 
 impl Sections {
@@ -145,6 +158,9 @@ impl Sections {
                     bounds::FUNCTION_BYTES,
                 )?;
             }
+            Payload::CustomSection(section) if section.name() == abi::PARAMS_SECTION => {
+                self.declared_params.extend_from_slice(section.data());
+            }
             _ => {}
         }
         Ok(())
@@ -162,7 +178,7 @@ impl Sections {
             .push((module.to_owned(), name.to_owned(), func_type));
     }
 
-    fn check(&self) -> Result<Shape, LoadError> {
+    fn check(&self) -> Result<ModuleShape, LoadError> {
         self.check_imports()?;
         self.check_abi_version()?;
         let kind = self.kind()?;
@@ -176,9 +192,12 @@ impl Sections {
             self.check_function(export, call.0, call.1)?;
         }
         self.check_function(abi::EXPORT_INITIALIZE, &[], &[])?;
-        Ok(Shape {
+        Ok(ModuleShape {
             kind,
             memory_bytes: memory.initial.saturating_mul(64 << 10),
+            has_init: self.exports.contains_key(abi::EXPORT_INIT),
+            looks_back: self.exports.contains_key(abi::EXPORT_LOOK_BACK),
+            params: params::declared(&self.declared_params),
         })
     }
 
@@ -189,8 +208,7 @@ impl Sections {
                 name: name.clone(),
                 hint,
             };
-            let offered = host_imports::signature(module, name)
-                .ok_or_else(|| refuse(host_imports::hint(module)))?;
+            let offered = offered_import(module, name).ok_or_else(|| refuse(hint(module)))?;
             let actual = func_type
                 .as_ref()
                 .ok_or_else(|| refuse("the host offers it as a function"))?;
@@ -301,8 +319,12 @@ fn signature_text(params: &[ValType], results: &[ValType]) -> String {
     format!("({}) -> ({})", list(params), list(results))
 }
 
-/// Validates the code of `wasm` and refuses the instructions that guests may not use.
-pub(crate) fn check_code(wasm: &[u8]) -> Result<(), LoadError> {
+/// Validates the code of `wasm` and refuses the instructions that guests may not use. Costs a pass
+/// over the code.
+///
+/// # Errors
+/// Says what is wrong with the module and what to do about it.
+pub fn check_code(wasm: &[u8]) -> Result<(), LoadError> {
     Validator::new_with_features(features())
         .validate_all(wasm)
         .map_err(not_wasm)?;
@@ -322,7 +344,7 @@ pub(crate) fn check_code(wasm: &[u8]) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Refuses what calls into allocating code of the host: see `deadline`.
+/// Refuses what calls into allocating code of the host: see the engine's deadline.
 fn check_operator(operator: &Operator<'_>) -> Result<(), LoadError> {
     let instruction = match operator {
         Operator::TableGrow { .. } => "table.grow",

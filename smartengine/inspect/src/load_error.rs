@@ -1,6 +1,6 @@
-//! Why bytes are not a SmartModule that this engine runs.
+//! Why bytes are not a SmartModule that an engine runs.
 
-/// Why [`crate::SmartEngine::load`] refuses a module.
+/// Why a module is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
