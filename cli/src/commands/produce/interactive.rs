@@ -32,12 +32,12 @@ pub(super) async fn produce(
                         Ok(_) => note("Ok!"),
                         // A record that is too large, say: the next one may fit.
                         Err(error) if error.code() == ErrorCode::InvalidRequest => {
-                            note(&CliError::from(error).to_string());
+                            CliError::from(error).print();
                         }
                         Err(error) => return Err(error.into()),
                     }
                 }
-                Err(error) => note(&error.to_string()),
+                Err(error) => CliError::from(error).print(),
             }
         }
         prompt()?;

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use thalweg_client::{Acks, Codec, Producer, ProducerOptions, RecordHeader};
+use thalweg_client::{Acks, Codec, ProduceError, Producer, ProducerOptions, RecordHeader};
 use thalweg_types::{PartitionIndex, TopicName, parse_bytes, parse_duration};
 
 use self::lines::LineChunks;
-use self::record_form::{NoSeparator, RecordForm};
+use self::record_form::RecordForm;
 use crate::commands::{KeyValue, parse_key_value};
 use crate::context::Context;
 use crate::error::CliError;
@@ -197,12 +197,21 @@ async fn produce_lines(
     while let Some(chunk) = chunks.next().await? {
         for line in chunk.lines() {
             line_number += 1;
-            match form.record(line) {
-                Ok(record) => producer.enqueue(record).await?,
+            let record = match form.record(line) {
+                Ok(record) => record,
                 Err(error) => {
                     producer.flush().await?;
                     return Err(not_a_record(line_number, error));
                 }
+            };
+            match producer.enqueue(record).await {
+                Ok(()) => {}
+                // Of this line alone; any other failure may be an earlier one's.
+                Err(error @ ProduceError::RecordTooLarge { .. }) => {
+                    producer.flush().await?;
+                    return Err(not_a_record(line_number, error));
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         progress.inc(chunk.len_bytes());
@@ -213,7 +222,7 @@ async fn produce_lines(
 }
 
 /// A line of the input is wrong; those before it are acknowledged.
-fn not_a_record(line_number: u64, error: NoSeparator) -> CliError {
+fn not_a_record(line_number: u64, error: impl Into<anyhow::Error>) -> CliError {
     CliError::from(error)
         .context(format!("line {line_number} can't be a record"))
         .next_step("correct it, and produce from that line on: the lines before it are produced")

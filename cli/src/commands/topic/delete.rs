@@ -47,6 +47,10 @@ pub(crate) async fn run(arguments: &DeleteArguments, context: &Context) -> Resul
         .iter()
         .map(|name| format!("`{name}`"))
         .collect();
+    // A question about what is not there would be answered in vain.
+    for name in &arguments.names {
+        admin.describe_topic(name).await?;
+    }
     arguments
         .confirm
         .ask_at_terminal(&format!("topic {} with all records", quoted.join(", ")))?;

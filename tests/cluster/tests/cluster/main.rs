@@ -5,6 +5,7 @@
 )]
 
 mod bad_bytes;
+mod command_line;
 mod crash;
 mod disk;
 mod flipped_bits;
