@@ -79,6 +79,9 @@ fn write_table<const N: usize>(
     head: [&str; N],
     rows: &[[String; N]],
 ) -> fmt::Result {
+    if rows.is_empty() {
+        return Ok(());
+    }
     writeln!(f, "| {} |", head.join(" | "))?;
     writeln!(f, "|{}", "---|".repeat(N))?;
     for row in rows {
