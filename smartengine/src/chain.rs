@@ -87,6 +87,12 @@ impl Chain {
         })
     }
 
+    /// How large the linear memories of all its instances are together, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.steps.iter().map(OpenStep::memory_bytes).sum()
+    }
+
     /// Puts a batch through the chain, leaving out its records below `from`.
     ///
     /// The output may end within the batch (see [`ChainOutput::next_offset`]): then the same batch

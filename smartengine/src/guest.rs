@@ -157,6 +157,11 @@ impl Guest {
         })
     }
 
+    /// How large its linear memory is, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory.view(&self.store).data_size()
+    }
+
     /// Whether the module takes parameters at all.
     pub(crate) fn has_init(&self) -> bool {
         self.init.is_some()

@@ -70,6 +70,11 @@ impl OpenStep {
         })
     }
 
+    /// How large its instance's linear memory is, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.guest.memory_bytes()
+    }
+
     /// Runs the step over `input`. The first step may stop early and leave the rest of the batch
     /// for another time; a later one may not, as the earlier ones have dealt with its input
     /// already.

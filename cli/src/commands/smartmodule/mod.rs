@@ -1,8 +1,9 @@
 //! `smartmodule`: from nothing to a wasm file that is known to work.
 //!
-//! `new`, `build` and `test` need no cluster: `test` runs the module in the same engine as the SPUs
+//! `new`, `build`, `test` and `bench` need no cluster: `test` and `bench` run the module in the same engine as the SPUs
 //! have, in this process.
 
+mod bench;
 mod build;
 mod input;
 mod kind;
@@ -23,6 +24,7 @@ pub(crate) enum SmartModuleCommand {
     New(new::NewArguments),
     Build(build::BuildArguments),
     Test(test::TestArguments),
+    Bench(bench::BenchArguments),
 }
 
 pub(crate) async fn run(command: SmartModuleCommand, context: &Context) -> Result<(), CliError> {
@@ -30,5 +32,6 @@ pub(crate) async fn run(command: SmartModuleCommand, context: &Context) -> Resul
         SmartModuleCommand::New(arguments) => new::run(&arguments),
         SmartModuleCommand::Build(arguments) => build::run(&arguments),
         SmartModuleCommand::Test(arguments) => test::run(arguments, context).await,
+        SmartModuleCommand::Bench(arguments) => bench::run(&arguments),
     }
 }

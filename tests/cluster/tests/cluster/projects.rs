@@ -77,6 +77,22 @@ async fn a_project_of_every_kind_builds_and_runs_at_once() {
     assert_eq!(built["kind"], "filter");
     let wasm = built["path"].as_str().unwrap();
 
+    let measured = [
+        "bench",
+        "--duration",
+        "50ms",
+        "-O",
+        "json",
+        "--smartmodule-path",
+        wasm,
+    ];
+    let measured = stdout(&smartmodule(&cluster, &project, &measured));
+    let measured: serde_json::Value = serde_json::from_str(&measured).unwrap();
+    for who in ["module", "empty"] {
+        let rate = measured[who]["records_per_second"].as_f64().unwrap();
+        assert!(rate > 0.0, "{measured}");
+    }
+
     let live = cluster.thalweg(&["consume", "lines", "-B", "-d", "--smartmodule-path", wasm]);
     let from_topic = ["test", "--topic", "lines", "--smartmodule-path", wasm];
     let local = smartmodule(&cluster, &project, &from_topic);
