@@ -41,7 +41,18 @@ pub(super) fn check_new(spec: &TopicSpec, observed: &Observed) -> Result<(), Inv
             }
         }
     }
+    check_produce_chain(spec)?;
     check_min_isr(spec)
+}
+
+/// What is not acted on is not taken.
+pub(super) fn check_produce_chain(spec: &TopicSpec) -> Result<(), InvalidField> {
+    if spec.produce_chain.is_empty() {
+        return Ok(());
+    }
+    let reason =
+        "this version applies no SmartModules to a topic; attach them to producers instead";
+    Err(InvalidField::new("spec.produce_chain", reason))
 }
 
 pub(super) fn check_partition_count(field: &str, count: i32) -> Result<(), InvalidField> {

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use thalweg_proto::error_code;
 use thalweg_proto::v1::topic_spec::Placement;
 use thalweg_proto::v1::{
-    AssignedPlacement, CreateTopicRequest, DeleteTopicRequest, ListPartitionsRequest,
-    ListTopicsRequest, ReplicaList, Topic, TopicSpec, TopicState, UpdateTopicRequest,
+    AssignedPlacement, ChainSpec, ChainStep, CreateTopicRequest, DeleteTopicRequest,
+    ListPartitionsRequest, ListTopicsRequest, ReplicaList, Topic, TopicSpec, TopicState,
+    UpdateTopicRequest,
 };
 use thalweg_types::ErrorCode;
 use tonic::Status;
@@ -221,6 +222,33 @@ async fn an_assignment_is_followed() {
     assert_eq!(partitions[0].replicas, [1, 0]);
     assert_eq!(partitions[0].status.as_ref().unwrap().leader, Some(1));
     assert_eq!(partitions[1].replicas, [0, 1]);
+}
+
+#[tokio::test]
+async fn a_chain_that_would_not_be_applied_is_refused() {
+    let sc = TestSc::start().await;
+    let _spu = FakeSpu::new(&sc, 0).await;
+    sc.admin().create_topic(create("t", 1, 1)).await.unwrap();
+    let chain = ChainSpec {
+        steps: vec![ChainStep {
+            uses: "late".to_owned(),
+            ..ChainStep::default()
+        }],
+    };
+    let mut new = create("u", 1, 1);
+    new.spec.as_mut().unwrap().produce_chain = Some(chain.clone());
+
+    let created = sc.admin().create_topic(new).await.unwrap_err();
+    let updated = UpdateTopicRequest {
+        produce_chain: Some(chain),
+        ..change("t")
+    };
+    let updated = update(&sc, updated).await.unwrap_err();
+
+    for refused in [created, updated] {
+        let message = refused.message();
+        assert!(message.contains("produce_chain"), "{message}");
+    }
 }
 
 #[tokio::test]
