@@ -191,18 +191,28 @@ impl TopicConfig {
             .map(|(key, value)| (key.name(), value.as_str()))
     }
 
-    /// The age after which a segment goes; `None` is never.
+    /// The age after which a segment goes; `None` is never, as where the cleanup policy does not
+    /// delete.
     #[must_use]
     pub fn retention(&self) -> Option<Duration> {
-        u64::try_from(self.number(ConfigKey::RetentionMs))
-            .ok()
+        self.retention_limit(ConfigKey::RetentionMs)
             .map(Duration::from_millis)
     }
 
-    /// The size that a partition may grow to, in bytes; `None` is without limit.
+    /// The size that a partition may grow to, in bytes; `None` is without limit, as where the
+    /// cleanup policy does not delete.
     #[must_use]
     pub fn retention_bytes(&self) -> Option<u64> {
-        u64::try_from(self.number(ConfigKey::RetentionBytes)).ok()
+        self.retention_limit(ConfigKey::RetentionBytes)
+    }
+
+    fn retention_limit(&self, key: ConfigKey) -> Option<u64> {
+        match self.cleanup_policy() {
+            CleanupPolicy::Delete | CleanupPolicy::CompactDelete => {
+                u64::try_from(self.number(key)).ok()
+            }
+            CleanupPolicy::Compact => None,
+        }
     }
 
     /// The size at which a segment is closed, in bytes.
@@ -422,6 +432,20 @@ mod tests {
         let error = config.set("retention", "3").unwrap_err();
         assert!(error.to_string().contains("retention.ms"), "{error}");
         assert_eq!(config, TopicConfig::default());
+    }
+
+    #[test]
+    fn what_is_only_compacted_is_never_deleted_by_age_or_size() {
+        let mut config = TopicConfig::default();
+        config.set("retention.bytes", "1GiB").unwrap();
+        config.set("cleanup.policy", "compact").unwrap();
+
+        assert_eq!(config.retention(), None);
+        assert_eq!(config.retention_bytes(), None);
+
+        config.set("cleanup.policy", "compact,delete").unwrap();
+        assert!(config.retention().is_some());
+        assert_eq!(config.retention_bytes(), Some(1 << 30));
     }
 
     #[test]

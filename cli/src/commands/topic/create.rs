@@ -134,7 +134,7 @@ fn promises_for_later(spec: &TopicSpec) -> Vec<&'static str> {
         );
     }
     if spec.config.cleanup_policy() != CleanupPolicy::Delete {
-        promises.push("note: compaction is not built in this version; nothing is compacted");
+        promises.push("note: compaction is not built in this version; nothing is compacted, and with `compact` alone nothing is deleted");
     }
     promises
 }
