@@ -88,6 +88,12 @@ impl Param {
                 Ok(())
             })?;
         }
+        if is_option(&field.ty) && param.default.is_some() {
+            return Err(Error::new_spanned(
+                &field.ty,
+                "a parameter with a default is never absent: drop `Option` or the default",
+            ));
+        }
         Ok(param)
     }
 

@@ -6,6 +6,7 @@
 use super::kind::Kind;
 
 const CARGO: &str = include_str!("../../../templates/smartmodule/Cargo.toml.in");
+const CONFIG: &str = include_str!("../../../templates/smartmodule/config.toml.in");
 const README: &str = include_str!("../../../templates/smartmodule/README.md.in");
 const FILTER: &str = include_str!("../../../templates/smartmodule/filter.rs.in");
 const MAP: &str = include_str!("../../../templates/smartmodule/map.rs.in");
@@ -28,7 +29,7 @@ pub(super) struct Template<'a> {
 
 impl Template<'_> {
     /// The files: where they go, and what is in them.
-    pub(super) fn files(&self) -> [(&'static str, String); 4] {
+    pub(super) fn files(&self) -> [(&'static str, String); 5] {
         let library = match self.kind {
             Kind::Filter => FILTER,
             Kind::Map => MAP,
@@ -39,6 +40,7 @@ impl Template<'_> {
         [
             ("Cargo.toml", self.fill(CARGO)),
             ("src/lib.rs", self.fill(library)),
+            (".cargo/config.toml", self.fill(CONFIG)),
             ("README.md", self.fill(README)),
             (".gitignore", "/target\n".to_owned()),
         ]
