@@ -19,8 +19,7 @@ pub(crate) struct SmartModuleArguments {
     #[arg(long, value_name = "FILE")]
     smartmodule_path: Vec<PathBuf>,
 
-    /// Pass records through this SmartModule, which the cluster keeps; repeated, one after the
-    /// other.
+    /// Pass records through this SmartModule, which the cluster keeps; this version keeps none yet.
     #[arg(
         long,
         visible_alias = "sm",

@@ -10,6 +10,7 @@ use thalweg_smartmodule_abi::{
     self as abi, ANSWER_BYTES, Answer, INPUT_HEADER_BYTES, InputHeader, STATUS_FAILED, STATUS_OK,
     STATUS_RECORD_FAILED,
 };
+use thalweg_smartmodule_inspect::kind_export;
 use wasmer::sys::NativeEngineExt;
 use wasmer::{
     FunctionEnv, Instance, InstantiationError, Memory, RuntimeError, Store, TypedFunction,
@@ -141,7 +142,7 @@ impl Guest {
                 .get_typed_function(&store, abi::EXPORT_ALLOC)
                 .map_err(garbage)?,
             call: exports
-                .get_typed_function(&store, module.kind().export())
+                .get_typed_function(&store, kind_export(module.kind()))
                 .map_err(garbage)?,
             init: exports.get_typed_function(&store, abi::EXPORT_INIT).ok(),
             memory: exports

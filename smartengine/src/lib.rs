@@ -40,4 +40,5 @@ pub use guest_pool::{Busy, Lane};
 pub use limits::CallLimits;
 pub use module::SmartModule;
 pub use output::ChainOutput;
-pub use thalweg_smartmodule_inspect::{LoadError, SmartModuleKind};
+pub use thalweg_smartmodule_inspect::LoadError;
+pub use thalweg_types::resource::SmartModuleKind;

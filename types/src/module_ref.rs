@@ -42,12 +42,6 @@ impl ModuleVersion {
     pub fn new(major: u64, minor: u64, patch: u64) -> Self {
         Self(semver::Version::new(major, minor, patch))
     }
-
-    /// The next version with a higher patch number: what a name gets that asks for none.
-    #[must_use]
-    pub fn next_patch(&self) -> Self {
-        Self::new(self.0.major, self.0.minor, self.0.patch.saturating_add(1))
-    }
 }
 
 impl fmt::Display for ModuleVersion {
@@ -142,7 +136,6 @@ mod tests {
 
         assert!(version("1.10.0") > version("1.9.9"));
         assert!(version("1.0.0-rc.1") < version("1.0.0"));
-        assert_eq!(version("1.2.9").next_patch(), version("1.2.10"));
     }
 
     #[test]

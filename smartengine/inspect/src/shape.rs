@@ -14,7 +14,8 @@ use wasmparser::{
 
 use crate::imports::{hint, offered_import};
 use crate::params::{self, DeclaredParam};
-use crate::{LoadError, SmartModuleKind};
+use crate::{LoadError, kind_export};
+use thalweg_types::resource::SmartModuleKind;
 
 /// Bounds on a module's structure. Toolchains stay far below them; what passes them is made to
 /// make a compiler work for ever.
@@ -188,7 +189,7 @@ impl Sections {
                 export: abi::EXPORT_ALLOC,
             })?;
         let call: (&[ValType], &[ValType]) = (&[ValType::I32, ValType::I32], &[ValType::I32]);
-        for export in [kind.export(), abi::EXPORT_INIT, abi::EXPORT_LOOK_BACK] {
+        for export in [kind_export(kind), abi::EXPORT_INIT, abi::EXPORT_LOOK_BACK] {
             self.check_function(export, call.0, call.1)?;
         }
         self.check_function(abi::EXPORT_INITIALIZE, &[], &[])?;
@@ -249,7 +250,7 @@ impl Sections {
     fn kinds(&self) -> Vec<SmartModuleKind> {
         SmartModuleKind::ALL
             .into_iter()
-            .filter(|kind| self.exports.contains_key(kind.export()))
+            .filter(|kind| self.exports.contains_key(kind_export(*kind)))
             .collect()
     }
 

@@ -1,10 +1,11 @@
 //! `#[derive(SmartOpt)]`: a struct read from parameters.
 
-use crate::declared::{Declared, type_line};
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Expr, Field, Fields, Lit, LitStr, Result, Type};
+
+use crate::declared::{Declared, type_line};
 
 pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
     let input: DeriveInput = syn::parse2(item)?;

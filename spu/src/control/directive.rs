@@ -31,7 +31,6 @@ pub(super) fn snapshot(
         topics,
         partitions,
         spus,
-        smart_modules: _,
     } = message;
     let mut view = View {
         cluster_id: Some(cluster_id),

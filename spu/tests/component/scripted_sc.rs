@@ -368,7 +368,6 @@ impl State {
             topics: self.topics.values().cloned().collect(),
             partitions: self.partitions.values().cloned().collect(),
             spus: Vec::new(),
-            smart_modules: Vec::new(),
         })
     }
 }

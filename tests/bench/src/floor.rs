@@ -167,6 +167,7 @@ pub(crate) fn ping_pong(
         let begun = Stopwatch::start();
         for index in 0..count {
             let due = every * u32::try_from(index).unwrap_or(u32::MAX);
+            // The pace is the load; nothing is waited for.
             thread::sleep(due.saturating_sub(begun.elapsed()));
             let stopwatch = Stopwatch::start();
             socket.write_all(&payload)?;

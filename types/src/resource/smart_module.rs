@@ -20,18 +20,6 @@ pub struct SmartModule {
     pub version: ResourceVersion,
 }
 
-impl SmartModule {
-    /// The revision of `version`, or of the current one.
-    #[must_use]
-    pub fn revision(&self, version: Option<&ModuleVersion>) -> Option<&ModuleRevision> {
-        let wanted = version.unwrap_or(&self.spec.current);
-        self.spec
-            .revisions
-            .iter()
-            .find(|revision| revision.version == *wanted)
-    }
-}
-
 /// What was registered under a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -87,30 +75,48 @@ pub struct ModuleParam {
     pub description: String,
 }
 
-/// What a SmartModule does with records.
+/// What a SmartModule does with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SmartModuleKind {
-    /// Passes some records.
+    /// Keeps or drops each record.
     Filter,
-    /// Makes one record of each.
+    /// Turns each record into one.
     Map,
-    /// Makes one record of some.
+    /// Turns each record into one or none.
     FilterMap,
-    /// Makes any number of records of each.
+    /// Turns each record into any number.
     ArrayMap,
-    /// Folds records into an accumulator.
+    /// Turns each record into the accumulator that it results in.
     Aggregate,
+}
+
+impl SmartModuleKind {
+    /// Every kind there is.
+    pub const ALL: [Self; 5] = [
+        Self::Filter,
+        Self::Map,
+        Self::FilterMap,
+        Self::ArrayMap,
+        Self::Aggregate,
+    ];
+
+    /// The kind's name, as authors write it: `filter`, `map`, `filter_map`, `array_map`,
+    /// `aggregate`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Map => "map",
+            Self::FilterMap => "filter_map",
+            Self::ArrayMap => "array_map",
+            Self::Aggregate => "aggregate",
+        }
+    }
 }
 
 impl fmt::Display for SmartModuleKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Filter => "filter",
-            Self::Map => "map",
-            Self::FilterMap => "filter-map",
-            Self::ArrayMap => "array-map",
-            Self::Aggregate => "aggregate",
-        })
+        f.write_str(self.name())
     }
 }

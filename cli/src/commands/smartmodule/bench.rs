@@ -20,6 +20,8 @@ use crate::output::{OutputArguments, Render, Table};
 const EMPTY_FILTER: &str = include_str!("../../../templates/smartmodule/empty_filter.wat");
 /// The records of one batch together, as a producer fills one.
 const BATCH_BYTES: usize = 256 << 10;
+/// The largest record: what a topic takes by default.
+const RECORD_BYTES_MAX: usize = 1 << 20;
 /// How many batches take turns, so that the module does not meet the same bytes each time.
 const BATCHES_MAX: usize = 16;
 
@@ -46,8 +48,8 @@ pub(crate) struct BenchArguments {
     file: Option<PathBuf>,
 
     /// The size of a record's value, where no file is given.
-    #[arg(long, value_name = "SIZE", default_value = "100", value_parser = parse_bytes, conflicts_with = "file")]
-    record_size: u64,
+    #[arg(long, value_name = "SIZE", default_value = "100", value_parser = parse_record_bytes, conflicts_with = "file")]
+    record_size: usize,
 
     /// How long to measure.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
@@ -126,7 +128,7 @@ pub(super) fn run(arguments: &BenchArguments) -> Result<(), CliError> {
     };
     let inputs = match &arguments.file {
         Some(file) => lines_of(file)?,
-        None => numbers(usize::try_from(arguments.record_size).unwrap_or(BATCH_BYTES))?,
+        None => numbers(arguments.record_size)?,
     };
     let mut module = Measurement::new(&engine, step)?;
     let mut empty = Measurement::new(&engine, empty)?;
@@ -208,6 +210,14 @@ fn failed(error: ChainError) -> CliError {
     CliError::new(ExitCode::SmartModule, error)
 }
 
+fn parse_record_bytes(text: &str) -> Result<usize, String> {
+    let bytes = parse_bytes(text).map_err(|error| error.to_string())?;
+    usize::try_from(bytes)
+        .ok()
+        .filter(|bytes| *bytes <= RECORD_BYTES_MAX)
+        .ok_or_else(|| "it must be 1MiB at most".to_owned())
+}
+
 /// The lines of a file, up to as many batches as take turns.
 fn lines_of(path: &std::path::Path) -> Result<Vec<Input>, CliError> {
     let reading = || format!("failed to read {}", path.display());
@@ -235,7 +245,11 @@ fn lines_of(path: &std::path::Path) -> Result<Vec<Input>, CliError> {
 fn numbers(record_bytes: usize) -> Result<Vec<Input>, CliError> {
     let count = (BATCH_BYTES / record_bytes.max(1)).clamp(1, 10_000) * 4;
     let values: Vec<_> = (0..count)
-        .map(|number| format!("{number:<record_bytes$}").into_bytes())
+        .map(|number| {
+            let mut value = number.to_string().into_bytes();
+            value.resize(record_bytes.max(value.len()), b' ');
+            value
+        })
         .collect();
     batches(&values)
 }

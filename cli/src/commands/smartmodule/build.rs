@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use thalweg_smartmodule_inspect::{DeclaredParam, inspect};
+use thalweg_smartmodule_inspect::{DeclaredParam, check_sections};
 use thalweg_types::format_bytes;
 
 use super::local_run::{engine, load};
@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &BuildArguments) -> Result<(), CliError> {
         path: built.path,
         kind: module.kind().to_string(),
         size_bytes: wasm.len() as u64,
-        params: inspect(&wasm)?.params,
+        params: check_sections(&wasm)?.params,
         optimised: built.is_optimised,
     })
 }

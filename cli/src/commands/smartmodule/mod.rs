@@ -1,12 +1,11 @@
 //! `smartmodule`: from nothing to a wasm file that is known to work.
 //!
-//! `new`, `build`, `test` and `bench` need no cluster: `test` and `bench` run the module in the same engine as the SPUs
-//! have, in this process.
+//! `new`, `build`, `test` and `bench` need no cluster: `test` and `bench` run the module in the
+//! engine that SPUs have, in this process.
 
 mod bench;
 mod build;
 mod input;
-mod kind;
 mod local_run;
 mod new;
 mod project;

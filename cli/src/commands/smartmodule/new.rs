@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 use serde::Serialize;
+use thalweg_types::resource::SmartModuleKind;
 
-use super::kind::Kind;
 use super::template::Template;
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
@@ -29,9 +29,9 @@ pub(crate) struct NewArguments {
     #[arg(value_parser = project_name)]
     name: String,
 
-    /// What it does with records.
-    #[arg(long, short, value_enum)]
-    kind: Kind,
+    /// What it does with records: filter, map, filter-map, array-map or aggregate.
+    #[arg(long, short, value_parser = kind)]
+    kind: SmartModuleKind,
 
     /// It takes parameters.
     #[arg(long)]
@@ -144,6 +144,14 @@ fn sdk(given: Option<&Path>) -> Result<String, CliError> {
     // A TOML string has JSON's escapes.
     let folder = serde_json::to_string(&folder.to_string_lossy())?;
     Ok(format!("{{ path = {folder} }}"))
+}
+
+/// Reads a kind, with `-` or `_` between its words.
+fn kind(text: &str) -> Result<SmartModuleKind, String> {
+    SmartModuleKind::ALL
+        .into_iter()
+        .find(|kind| kind.name() == text.replace('-', "_"))
+        .ok_or_else(|| "write filter, map, filter-map, array-map or aggregate".to_owned())
 }
 
 /// A name that is good for a package, for a registered module and, with `_`, for a function.

@@ -3,7 +3,7 @@
 //! In the templates a line that begins with `//+` is for modules with parameters and one with
 //! `//-` for those without; `{{name}}` stands for a value.
 
-use super::kind::Kind;
+use thalweg_types::resource::SmartModuleKind;
 
 const CARGO: &str = include_str!("../../../templates/smartmodule/Cargo.toml.in");
 const CONFIG: &str = include_str!("../../../templates/smartmodule/config.toml.in");
@@ -20,7 +20,7 @@ pub(super) struct Template<'a> {
     /// The package's name.
     pub(super) name: &'a str,
     /// The module's kind.
-    pub(super) kind: Kind,
+    pub(super) kind: SmartModuleKind,
     /// Whether it takes parameters.
     pub(super) with_params: bool,
     /// Where the SDK is, as Cargo writes it.
@@ -31,11 +31,11 @@ impl Template<'_> {
     /// The files: where they go, and what is in them.
     pub(super) fn files(&self) -> [(&'static str, String); 5] {
         let library = match self.kind {
-            Kind::Filter => FILTER,
-            Kind::Map => MAP,
-            Kind::FilterMap => FILTER_MAP,
-            Kind::ArrayMap => ARRAY_MAP,
-            Kind::Aggregate => AGGREGATE,
+            SmartModuleKind::Filter => FILTER,
+            SmartModuleKind::Map => MAP,
+            SmartModuleKind::FilterMap => FILTER_MAP,
+            SmartModuleKind::ArrayMap => ARRAY_MAP,
+            SmartModuleKind::Aggregate => AGGREGATE,
         };
         [
             ("Cargo.toml", self.fill(CARGO)),
@@ -49,18 +49,18 @@ impl Template<'_> {
     /// What to try the module with.
     pub(super) fn example(&self) -> &'static str {
         match (self.kind, self.with_params) {
-            (Kind::Filter, false) => "--text 'ERROR no disk' --text 'INFO started'",
-            (Kind::Filter, true) => {
+            (SmartModuleKind::Filter, false) => "--text 'ERROR no disk' --text 'INFO started'",
+            (SmartModuleKind::Filter, true) => {
                 "--text 'ERROR no disk' --text 'INFO started' --param word=INFO"
             }
-            (Kind::Map, false) => "--text hello",
-            (Kind::Map, true) => "--text hello --param prefix='- '",
-            (Kind::FilterMap, false) => "--text 21 --text twenty",
-            (Kind::FilterMap, true) => "--text 21 --text twenty --param factor=3",
-            (Kind::ArrayMap, false) => "--text a,b,c",
-            (Kind::ArrayMap, true) => "--text 'a b c' --param separator=' '",
-            (Kind::Aggregate, false) => "--text 40 --text 2",
-            (Kind::Aggregate, true) => "--text 40 --text 2 --param weight=10",
+            (SmartModuleKind::Map, false) => "--text hello",
+            (SmartModuleKind::Map, true) => "--text hello --param prefix='- '",
+            (SmartModuleKind::FilterMap, false) => "--text 21 --text twenty",
+            (SmartModuleKind::FilterMap, true) => "--text 21 --text twenty --param factor=3",
+            (SmartModuleKind::ArrayMap, false) => "--text a,b,c",
+            (SmartModuleKind::ArrayMap, true) => "--text 'a b c' --param separator=' '",
+            (SmartModuleKind::Aggregate, false) => "--text 40 --text 2",
+            (SmartModuleKind::Aggregate, true) => "--text 40 --text 2 --param weight=10",
         }
     }
 
@@ -106,17 +106,15 @@ fn function_name(crate_name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum;
-
     use super::*;
 
     #[test]
     fn no_mark_of_a_template_is_left_in_any_file() {
-        for kind in Kind::value_variants() {
+        for kind in SmartModuleKind::ALL {
             for with_params in [false, true] {
                 let template = Template {
                     name: "my-module",
-                    kind: *kind,
+                    kind,
                     with_params,
                     sdk: "\"0.1\"",
                 };

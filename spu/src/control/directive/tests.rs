@@ -128,7 +128,6 @@ fn a_snapshot_is_all_there_is() {
         topics: vec![topic(1, TopicState::Provisioned).into()],
         partitions: vec![partition(1).into()],
         spus: Vec::new(),
-        smart_modules: Vec::new(),
     };
 
     let view = snapshot(CLUSTER, ControllerEpoch(1), message).unwrap();

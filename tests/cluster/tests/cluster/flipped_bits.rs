@@ -65,6 +65,8 @@ async fn is_never_served(damaged: &str, before_it: &str) {
         let served = String::from_utf8(hit.stdout).unwrap();
         assert!(before_it.starts_with(&served), "{served}");
     }
+    let log = cluster.spu(0).log_text();
+    assert!(log.contains("checksum"), "{log}");
     eventually("the partition says why nobody leads it", || async {
         let listed = cluster.thalweg(&["partition", "list", "t"]);
         let listed = String::from_utf8(listed.stdout).unwrap();
