@@ -452,3 +452,35 @@ async fn a_produce_that_a_module_refuses_appends_nothing() {
     assert!(failure.message.contains("`bad` is refused"), "{failure}");
     assert_eq!(produce(&mut client, batch(&["x"])).await.base_offset, 0);
 }
+
+#[tokio::test]
+async fn quiet_streams_keep_no_memory_from_one_that_has_records() {
+    // Enough for one answer of 1 MiB.
+    let spu = TestSpu::start_with(&["--request-memory-bytes=1MiB"]).await;
+    for topic in ["t", "quiet"] {
+        spu.create_topic(topic, 1, &[("durability", "memory")])
+            .await;
+    }
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        let mut client = spu.client().await;
+        let stream = open(&mut client, StreamPurpose::Consume, "moody", &[]).await;
+        let request = through(fetch_request_of("quiet", &[(0, 0)]), stream);
+        client.send(&request.with_max_wait_ms(60_000), 12).await;
+        waiting.push(client);
+    }
+    let mut client = spu.client().await;
+    produce(&mut client, batch(&["news"])).await;
+    let stream = open(
+        &mut client,
+        StreamPurpose::Consume,
+        "contains",
+        &[("text", "news")],
+    )
+    .await;
+
+    let request = through(fetch_request(0), stream).with_max_wait_ms(60_000);
+    let data = fetch(&mut client, &request).await;
+
+    assert_eq!(values_of(&data), ["news"]);
+}

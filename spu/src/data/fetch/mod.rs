@@ -20,7 +20,7 @@ use thalweg_types::{Offset, PartitionIndex, TopicName};
 use thalweg_wire::messages::fetch_request::FetchPartition;
 use thalweg_wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use thalweg_wire::messages::{self, FetchRequest, FetchResponse};
-use thalweg_wire::{FetchPart, KafkaError, RequestHeader, encode_fetch_response, tags};
+use thalweg_wire::{FetchPart, KafkaError, RequestHeader, encode_fetch_response};
 
 use super::answer::{Answer, Piece};
 use super::connection::{ConnectionError, Shared};
@@ -92,32 +92,10 @@ pub(super) async fn answer(
             FetchResponse::default().with_error_code(KafkaError::FetchSessionIdNotFound.code());
         return encode(header, &refused, Vec::new(), None);
     }
-    let reservation = reserve_for_streams(&router.shared, &request).await;
     let mut fetch = Fetch::new(router, &request);
     let round = fetch.run().await;
     let (response, records) = assemble(&request, round);
-    encode(header, &response, records, reservation)
-}
-
-/// What goes through SmartModules is put together in memory.
-async fn reserve_for_streams(shared: &Shared, request: &FetchRequest) -> Option<Reservation> {
-    let chained = request
-        .topics
-        .iter()
-        .flat_map(|topic| &topic.partitions)
-        .filter(|partition| tags::stream_id(&partition.unknown_tagged_fields).is_some());
-    let bytes: usize = chained
-        .map(|partition| size(partition.partition_max_bytes))
-        .sum();
-    if bytes == 0 {
-        return None;
-    }
-    Some(
-        shared
-            .streamed
-            .reserve(bytes.min(bytes_max(shared, request)))
-            .await,
-    )
+    encode(header, &response, records, fetch.reservation)
 }
 
 fn bytes_max(shared: &Shared, request: &FetchRequest) -> usize {
@@ -138,6 +116,9 @@ struct Fetch<'a> {
     bytes_max: usize,
     /// On the monotonic clock.
     deadline: Duration,
+    /// For what the chains put out. Not held while waiting with nothing: quiet streams would take
+    /// the memory that others need.
+    reservation: Option<Reservation>,
 }
 
 impl<'a> Fetch<'a> {
@@ -164,11 +145,13 @@ impl<'a> Fetch<'a> {
             bytes_min: size(request.min_bytes).min(bytes_max),
             bytes_max,
             deadline: shared.context.clock.monotonic() + wait.min(WAIT_MAX),
+            reservation: None,
         }
     }
 
     async fn run(&mut self) -> Round {
         loop {
+            self.reserve().await;
             let round = self.round().await;
             let is_enough = round.bytes >= self.bytes_min
                 || round.bytes >= self.bytes_max
@@ -181,7 +164,27 @@ impl<'a> Fetch<'a> {
             if round.found.iter().any(|found| found.has_more) {
                 continue;
             }
+            if round.bytes == 0 {
+                self.reservation = None;
+            }
             self.wait(&round).await;
+        }
+    }
+
+    /// Waits for memory, as what goes through SmartModules is put together there.
+    async fn reserve(&mut self) {
+        if self.reservation.is_some() {
+            return;
+        }
+        let bytes: usize = self
+            .asked
+            .iter()
+            .filter(|asked| asked.chained.is_some())
+            .map(|asked| size(asked.partition.partition_max_bytes))
+            .sum();
+        if bytes > 0 {
+            let streamed = &self.router.shared.streamed;
+            self.reservation = Some(streamed.reserve(bytes.min(self.bytes_max)).await);
         }
     }
 
