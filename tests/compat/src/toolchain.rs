@@ -75,6 +75,10 @@ impl ClientProgram {
 }
 
 impl Unavailable {
+    pub(crate) fn because(reason: String) -> Self {
+        Self(reason)
+    }
+
     /// Says that a test is skipped.
     ///
     /// # Panics
@@ -189,7 +193,7 @@ pub fn franz_go() -> Result<ClientProgram, Unavailable> {
 }
 
 /// Tests run side by side, and two of them use Java.
-fn one_at_a_time() -> MutexGuard<'static, ()> {
+pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
     static PREPARING: Mutex<()> = Mutex::new(());
     // A test that failed while it prepared left nothing that the next can't do again.
     PREPARING.lock().unwrap_or_else(PoisonError::into_inner)
@@ -202,7 +206,7 @@ fn source(path: &str) -> PathBuf {
 }
 
 /// A folder under `target/compat` where a toolchain leaves what it makes.
-fn workshop(name: &str) -> Result<PathBuf, Unavailable> {
+pub(crate) fn workshop(name: &str) -> Result<PathBuf, Unavailable> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../target/compat")
         .join(name);
@@ -211,7 +215,7 @@ fn workshop(name: &str) -> Result<PathBuf, Unavailable> {
         .map_err(|error| Unavailable(format!("{} can't be made: {error}", folder.display())))
 }
 
-fn run(what: &str, command: &mut Command) -> Result<(), Unavailable> {
+pub(crate) fn run(what: &str, command: &mut Command) -> Result<(), Unavailable> {
     let output = command
         .stdin(Stdio::null())
         .output()

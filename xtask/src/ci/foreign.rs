@@ -1,7 +1,7 @@
-//! Other people's Kafka clients, for the tests in `tests/compat`.
+//! Other people's Kafka clients and compilers, for the tests in `tests/compat`.
 //!
-//! Those tests install what registries have (PyPI, Maven, Go) by themselves. Here is what must be
-//! on the machine before: `kcat`, which is installed where that is allowed, and the toolchains,
+//! Those tests install what registries have (PyPI, Maven, Go, npm) by themselves. Here is what must
+//! be on the machine before: programs that are installed where that is allowed, and toolchains,
 //! which are only looked for.
 
 use std::process::{Command, Stdio};
@@ -17,7 +17,15 @@ const TOOLCHAINS: [(&str, &str); 4] = [
     ("python3", "confluent-kafka"),
     ("javac", "Kafka's own clients"),
     ("mvn", "Kafka's own clients"),
-    ("go", "franz-go"),
+    ("go", "franz-go and a SmartModule"),
+];
+
+/// The programs that Debian's and Ubuntu's package tool can bring, and in which package.
+const INSTALLED: [(&str, &str); 4] = [
+    ("kcat", "kcat"),
+    ("clang", "clang"),
+    ("wasm-ld", "lld"),
+    ("npm", "npm"),
 ];
 
 /// Installs what can be; says what can't be had, and with `CI` set fails for it.
@@ -25,12 +33,17 @@ pub(super) fn prepare() -> Result<Outcome> {
     let mut missing: Vec<_> = TOOLCHAINS
         .iter()
         .filter(|(program, _)| !is_program(program))
-        .map(|(program, client)| format!("`{program}` (for {client})"))
+        .map(|(program, purpose)| format!("`{program}` (for {purpose})"))
         .collect();
-    if !is_program("kcat")
-        && let Err(error) = install_kcat()
+    let packages: Vec<_> = INSTALLED
+        .iter()
+        .filter(|(program, _)| !is_program(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if !packages.is_empty()
+        && let Err(error) = install(&packages)
     {
-        missing.push(format!("`kcat` ({error:#})"));
+        missing.push(format!("`{}` ({error:#})", packages.join("`, `")));
     }
     if missing.is_empty() {
         return Ok(Outcome::Done);
@@ -45,11 +58,12 @@ pub(super) fn prepare() -> Result<Outcome> {
     Ok(Outcome::Skipped(missing))
 }
 
-fn install_kcat() -> Result<()> {
+fn install(packages: &[&str]) -> Result<()> {
     let mut update = Command::new("apt-get");
     run(update.args(["update", "-qq"]).stdin(Stdio::null()))?;
     let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "-qq", "--no-install-recommends", "kcat"]);
+    install.args(["install", "-y", "-qq", "--no-install-recommends"]);
+    install.args(packages);
     run(install
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdin(Stdio::null()))

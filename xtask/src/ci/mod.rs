@@ -1,8 +1,8 @@
 //! `cargo ci`: everything that must hold before a change goes in.
 //!
 //! One profile (release) serves tests, programs and the demo, so that wasmer compiles once. What
-//! the tests against other people's clients need is installed first where it can be (`foreign`);
-//! what can't be had is said, and with `CI=true` is a failure.
+//! the tests against other people's clients and compilers need is installed first where it can be
+//! (`foreign`); what can't be had is said, and with `CI=true` is a failure.
 
 mod foreign;
 
@@ -74,7 +74,7 @@ fn all(steps: &mut Steps) -> Result<()> {
     steps.take("cargo-deny", deny)?;
     steps.take("programs", || build::programs().map(done))?;
     steps.take("SmartModules", || build::smartmodules().map(done))?;
-    steps.take("other people's clients", foreign::prepare)?;
+    steps.take("other people's tools", foreign::prepare)?;
     steps.take("tests", || {
         let mut tests = cargo();
         tests.args(["test", "--release", "--workspace", "--no-fail-fast"]);

@@ -1,4 +1,10 @@
-//! Real Kafka clients against a real cluster.
+//! Real Kafka clients against a real cluster, and SmartModules in other languages than Rust.
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test's helper unwraps fails the test, as in the test itself"
+)]
+
+mod languages;
 
 use std::fmt::Write;
 

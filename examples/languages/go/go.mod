@@ -1,0 +1,3 @@
+module thalweg.dev/examples/languages/go
+
+go 1.24
