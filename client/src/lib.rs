@@ -48,6 +48,7 @@ mod client;
 mod cluster_calls;
 mod consumer;
 mod data;
+mod failure_report;
 mod leader_calls;
 mod producer;
 mod smartmodule;
@@ -57,10 +58,12 @@ pub use admin::{
 };
 pub use client::{Client, ClientOptions, ConnectError};
 pub use consumer::{
-    ConsumeError, Consumer, ConsumerBatch, ConsumerOptions, ConsumerRecord, EndOffset, Isolation,
-    OnOutOfRange, PartitionSelection, StartOffset,
+    Accumulators, Checkpoint, ConsumeError, Consumer, ConsumerBatch, ConsumerOptions,
+    ConsumerRecord, EndOffset, InvalidCheckpoint, Isolation, OnOutOfRange, PartitionSelection,
+    StartOffset,
 };
 pub use data::RequestError;
+pub use failure_report::FailureReport;
 pub use producer::{
     Acks, Delivery, DeliveryFuture, InvalidAcks, Partitioner, ProduceError, Producer,
     ProducerOptions, ProducerRecord, partition_for_key,
@@ -69,4 +72,5 @@ pub use smartmodule::{SmartModuleInvocation, SmartModuleSource};
 pub use thalweg_record::{
     Codec, Header as RecordHeader, Headers as RecordHeaders, Record as RecordView,
 };
-pub use thalweg_types::{ErrorCode, resource};
+pub use thalweg_types::{ErrorCode, LookBack, OnError, resource};
+pub use thalweg_wire::FailedRecords;

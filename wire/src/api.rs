@@ -80,7 +80,7 @@ pub const EXTENSION: &[VersionRange] = &[
     VersionRange {
         key: OPEN_STREAM_KEY,
         min: 0,
-        max: 0,
+        max: 1,
     },
     VersionRange {
         key: CLOSE_STREAM_KEY,

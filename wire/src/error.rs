@@ -13,6 +13,9 @@ pub const UNKNOWN_STREAM: i16 = 20001;
 pub const MODULE_REFUSED: i16 = 20002;
 /// The connection has as many streams, or as many bytes of modules, as it may.
 pub const STREAM_LIMIT: i16 = 20003;
+/// The stream's aggregate does not stand at the offset that a fetch asks for, and the fetch brought
+/// no accumulators: fetch again with them.
+pub const ACCUMULATORS_NEEDED: i16 = 20004;
 
 /// A message that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +85,13 @@ mod tests {
 
     #[test]
     fn our_codes_are_none_of_kafkas() {
-        for code in [STREAM_FAILED, UNKNOWN_STREAM, MODULE_REFUSED, STREAM_LIMIT] {
+        for code in [
+            STREAM_FAILED,
+            UNKNOWN_STREAM,
+            MODULE_REFUSED,
+            STREAM_LIMIT,
+            ACCUMULATORS_NEEDED,
+        ] {
             assert_eq!(kafka_error(code), Some(KafkaError::Unknown(code)));
         }
         assert_eq!(kafka_error(0), None);

@@ -13,9 +13,11 @@
 //! Record bytes are never looked at: a decoded message holds slices of the frame that it came in.
 #![forbid(unsafe_code)]
 
+mod accumulators;
 mod api;
 mod call;
 mod error;
+mod failed_records;
 mod fetch_frame;
 mod frame;
 mod header;
@@ -24,6 +26,7 @@ pub mod shape;
 mod stream;
 pub mod tags;
 
+pub use accumulators::{ACCUMULATORS_BYTES_MAX, ACCUMULATORS_MAX, KeyedAccumulators};
 pub use api::{
     ANNOUNCED, CLOSE_STREAM_KEY, EXTENSION, FOR_LIBRDKAFKA, HeaderVersions, OPEN_STREAM_KEY,
     THALWEG_SOFTWARE_NAME, VersionRange, header_versions, is_librdkafka,
@@ -34,9 +37,10 @@ pub use call::{
     peek_correlation_id,
 };
 pub use error::{
-    DecodeError, EncodeError, KafkaError, MODULE_REFUSED, STREAM_FAILED, STREAM_LIMIT,
-    UNKNOWN_STREAM, error_code_of, kafka_error,
+    ACCUMULATORS_NEEDED, DecodeError, EncodeError, KafkaError, MODULE_REFUSED, STREAM_FAILED,
+    STREAM_LIMIT, UNKNOWN_STREAM, error_code_of, kafka_error,
 };
+pub use failed_records::FailedRecords;
 pub use fetch_frame::{FetchPart, encode_fetch_response};
 pub use frame::{FRAME_BYTES_MAX, FrameError, FrameReader, SMALL_FRAME_BYTES};
 pub use header::{RequestHeader, decode_request_header};

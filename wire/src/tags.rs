@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use bytes::{BufMut, Bytes, BytesMut};
 use thalweg_types::Offset;
 
+use crate::accumulators::{self, KeyedAccumulators};
+use crate::failed_records::{self, FailedRecords};
 use crate::primitives::{Cursor, put_compact_bytes, put_compact_text, shared};
 use crate::stream::StreamId;
 
@@ -25,6 +27,15 @@ pub const ACCUMULATOR_TAG: i32 = 20002;
 /// In a response's partition: how a SmartModule failed, beside [`STREAM_FAILED`](crate::STREAM_FAILED).
 /// A [`StreamFailure`].
 pub const STREAM_ERROR_TAG: i32 = 20003;
+/// Accumulators by key: in a Fetch response's partition those that the answer changed, at the
+/// resume offset; in a Fetch request's partition all of them, as [`ACCUMULATOR_TAG`].
+pub const KEYED_ACCUMULATORS_TAG: i32 = 20004;
+/// In a response's partition: records that a step failed on and that did not end the stream.
+/// An array of [`FailedRecords`].
+pub const FAILED_RECORDS_TAG: i32 = 20005;
+/// In a Fetch request's partition: where the stream is to stop, so that its accumulators are those
+/// of that offset. An `i64`.
+pub const STOP_OFFSET_TAG: i32 = 20006;
 
 /// The tagged fields of one struct, as `kafka-protocol` keeps them.
 pub type TaggedFields = BTreeMap<i32, Bytes>;
@@ -101,18 +112,35 @@ pub fn stream_id(fields: &TaggedFields) -> Option<StreamId> {
     Some(StreamId(i32::from_be_bytes(bytes)))
 }
 
+fn set_offset(fields: &mut TaggedFields, tag: i32, offset: Offset) {
+    fields.insert(tag, Bytes::copy_from_slice(&offset.0.to_be_bytes()));
+}
+
+fn offset(fields: &TaggedFields, tag: i32) -> Option<Offset> {
+    let bytes = fields.get(&tag)?.as_ref().try_into().ok()?;
+    Some(Offset(i64::from_be_bytes(bytes)))
+}
+
 /// Says where to fetch from next.
 pub fn set_resume_offset(fields: &mut TaggedFields, offset: Offset) {
-    let value = Bytes::copy_from_slice(&offset.0.to_be_bytes());
-    fields.insert(RESUME_OFFSET_TAG, value);
+    set_offset(fields, RESUME_OFFSET_TAG, offset);
 }
 
 /// Where to fetch from next.
 #[must_use]
 pub fn resume_offset(fields: &TaggedFields) -> Option<Offset> {
-    let value = fields.get(&RESUME_OFFSET_TAG)?;
-    let bytes = value.as_ref().try_into().ok()?;
-    Some(Offset(i64::from_be_bytes(bytes)))
+    offset(fields, RESUME_OFFSET_TAG)
+}
+
+/// Says where the stream is to stop.
+pub fn set_stop_offset(fields: &mut TaggedFields, offset: Offset) {
+    set_offset(fields, STOP_OFFSET_TAG, offset);
+}
+
+/// Where the stream is to stop.
+#[must_use]
+pub fn stop_offset(fields: &TaggedFields) -> Option<Offset> {
+    offset(fields, STOP_OFFSET_TAG)
 }
 
 /// Passes an accumulator on.
@@ -124,6 +152,34 @@ pub fn set_accumulator(fields: &mut TaggedFields, accumulator: Bytes) {
 #[must_use]
 pub fn accumulator(fields: &TaggedFields) -> Option<Bytes> {
     fields.get(&ACCUMULATOR_TAG).cloned()
+}
+
+/// Passes accumulators by key on.
+pub fn set_keyed_accumulators(fields: &mut TaggedFields, accumulators: &KeyedAccumulators) {
+    fields.insert(KEYED_ACCUMULATORS_TAG, accumulators::encode(accumulators));
+}
+
+/// The accumulators by key that were passed on, if any were.
+///
+/// # Errors
+/// When they are malformed, or more than a partition may have; for people.
+pub fn keyed_accumulators(fields: &TaggedFields) -> Result<Option<KeyedAccumulators>, String> {
+    let value = fields.get(&KEYED_ACCUMULATORS_TAG);
+    value.map(accumulators::decode).transpose()
+}
+
+/// Says which records failed without ending the stream.
+pub fn set_failed_records(fields: &mut TaggedFields, failed: &[FailedRecords]) {
+    fields.insert(FAILED_RECORDS_TAG, failed_records::encode(failed));
+}
+
+/// Which records failed without ending the stream; none where that can't be read.
+#[must_use]
+pub fn failed_records(fields: &TaggedFields) -> Vec<FailedRecords> {
+    let value = fields.get(&FAILED_RECORDS_TAG);
+    value
+        .and_then(|value| failed_records::decode(value).ok())
+        .unwrap_or_default()
 }
 
 /// Says how a SmartModule failed.
@@ -164,8 +220,9 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(bytes: Vec<u8>) {
-            let fields: TaggedFields = (20000..20004).map(|tag| (tag, Bytes::from(bytes.clone()))).collect();
+            let fields: TaggedFields = (20000..20007).map(|tag| (tag, Bytes::from(bytes.clone()))).collect();
             let _ = (stream_id(&fields), resume_offset(&fields), stream_failure(&fields));
+            let _ = (stop_offset(&fields), keyed_accumulators(&fields), failed_records(&fields));
         }
     }
 

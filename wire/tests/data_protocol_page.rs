@@ -1,15 +1,13 @@
 //! The examples in `docs/formats/data-protocol.md` are what the code reads and writes.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use thalweg_types::Offset;
+use thalweg_types::{LookBack, Offset, OnError};
 use thalweg_wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use thalweg_wire::messages::{FetchRequest, FetchResponse};
 use thalweg_wire::{
-    ANNOUNCED, EXTENSION, FOR_LIBRDKAFKA, ModuleSource, OpenStreamRequest, OpenStreamResponse,
-    StreamId, StreamPurpose, StreamStep, decode_request, decode_request_header, decode_response,
-    encode_request, encode_response, tags,
+    ANNOUNCED, EXTENSION, FOR_LIBRDKAFKA, FailedRecords, ModuleSource, OpenStreamRequest,
+    OpenStreamResponse, StreamId, StreamPurpose, StreamStep, decode_request, decode_request_header,
+    decode_response, encode_request, encode_response, tags,
 };
 
 const PAGE: &str = include_str!("../../docs/formats/data-protocol.md");
@@ -31,18 +29,18 @@ fn example(name: &str) -> Bytes {
         .collect()
 }
 
+/// The request of the examples, as far as version 0 goes.
+fn late() -> OpenStreamRequest {
+    let wasm = ModuleSource::Wasm(Bytes::from_static(b"\0asm\x01\0\0\0"));
+    let mut step = StreamStep::new("late", wasm);
+    step.params.insert("min".to_owned(), "60".to_owned());
+    OpenStreamRequest::new(StreamPurpose::Consume, vec![step])
+}
+
 #[test]
 fn the_open_stream_request_is_read_and_written() {
     let frame = example("open-stream-request");
-    let request = OpenStreamRequest {
-        purpose: StreamPurpose::Consume,
-        steps: vec![StreamStep {
-            name: "late".to_owned(),
-            source: ModuleSource::Wasm(Bytes::from_static(b"\0asm\x01\0\0\0")),
-            params: BTreeMap::from([("min".to_owned(), "60".to_owned())]),
-        }],
-        accumulator: None,
-    };
+    let request = late();
 
     let (header, message) = decode_request_header(&frame.slice(4..)).unwrap();
 
@@ -52,6 +50,28 @@ fn the_open_stream_request_is_read_and_written() {
         request
     );
     assert_eq!(encode_request(&request, 0, 7, "thalweg").unwrap(), frame);
+}
+
+#[test]
+fn the_open_stream_request_of_version_1_is_read_and_written() {
+    let frame = example("open-stream-request-1");
+    let mut request = late();
+    request.steps[0].on_error = OnError::Skip;
+    request.steps[0].look_back = Some(LookBack {
+        last: Some(100),
+        age_ms: None,
+    });
+    request.topic = Some("flights".parse().unwrap());
+    request.is_by_key = true;
+
+    let (header, message) = decode_request_header(&frame.slice(4..)).unwrap();
+
+    assert_eq!((header.api_key, header.api_version), (20000, 1));
+    assert_eq!(
+        decode_request::<OpenStreamRequest>(1, message).unwrap(),
+        request
+    );
+    assert_eq!(encode_request(&request, 1, 7, "thalweg").unwrap(), frame);
 }
 
 #[test]
@@ -80,6 +100,32 @@ fn the_tagged_fields_stand_at_the_end_of_the_partition() {
         &mut partition.unknown_tagged_fields,
         Bytes::from_static(b"42"),
     );
+
+    assert_ends_with(partition, "fetch-partition-tags");
+}
+
+#[test]
+fn accumulators_by_key_and_failed_records_are_tagged_fields_too() {
+    let mut partition = PartitionData::default();
+    let fields = &mut partition.unknown_tagged_fields;
+    let accumulators = [(Some(Bytes::from_static(b"UA")), Bytes::from_static(b"7"))].into();
+    let failed = [FailedRecords {
+        step: "late".to_owned(),
+        skipped: 2,
+        dead_lettered: 0,
+        last_message: "no day".to_owned(),
+    }];
+    tags::set_resume_offset(fields, Offset(1000));
+    tags::set_keyed_accumulators(fields, &accumulators);
+    tags::set_failed_records(fields, &failed);
+
+    assert_eq!(tags::keyed_accumulators(fields), Ok(Some(accumulators)));
+    assert_eq!(tags::failed_records(fields), failed);
+    assert_ends_with(partition, "fetch-partition-keyed-tags");
+}
+
+/// A Fetch response with this partition alone ends with the example's bytes.
+fn assert_ends_with(partition: PartitionData, name: &str) {
     let response = FetchResponse::default().with_responses(vec![
         FetchableTopicResponse::default().with_partitions(vec![partition]),
     ]);
@@ -87,7 +133,7 @@ fn the_tagged_fields_stand_at_the_end_of_the_partition() {
     let frame = encode_response::<FetchRequest>(&response, 12, 1).unwrap();
 
     // No tags follow for the topic and for the response.
-    let end = [&example("fetch-partition-tags")[..], &[0, 0]].concat();
+    let end = [&example(name)[..], &[0, 0]].concat();
     assert!(frame.ends_with(&end), "{frame:02x?}");
 }
 

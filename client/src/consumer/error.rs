@@ -65,6 +65,15 @@ pub enum ConsumeError {
         /// The module's own words, with the record's place and key.
         message: String,
     },
+    /// The leader could not go on with the stream for now, for too long: dead letters that can't be
+    /// delivered, too many calls waiting.
+    #[error("partition `{partition}` can't be read now: {message}")]
+    NotNow {
+        /// The partition.
+        partition: TopicPartition,
+        /// The SPU's words.
+        message: String,
+    },
     /// The leader refused the request, and would again.
     #[error("partition `{partition}` can't be read: {name} ({kafka_code})")]
     Refused {
@@ -90,6 +99,7 @@ impl ConsumeError {
             | Self::SmartModulesRefused { .. }
             | Self::SmartModule { .. }
             | Self::Refused { .. } => ErrorCode::InvalidRequest,
+            Self::NotNow { .. } => ErrorCode::Unavailable,
             Self::Corrupt { .. } => ErrorCode::Corrupt,
             Self::Request(error) => error.code(),
         }

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use thalweg_types::{LeaderEpoch, Offset, PartitionIndex, TopicName};
 use thalweg_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use thalweg_wire::messages::fetch_response::PartitionData;
 use thalweg_wire::messages::{BrokerId, FetchRequest};
-use thalweg_wire::{StrBytes, StreamPurpose, kafka_error, tags};
+use thalweg_wire::{KeyedAccumulators, StrBytes, StreamPurpose, kafka_error, tags};
 
-use super::ConsumerOptions;
 use super::progress::BoundStream;
+use super::{Accumulators, ConsumerOptions};
 use crate::data::{
-    Connection, Connections, OpenStreamError, RequestError, kafka_name, open_stream,
+    Connection, Connections, NewStream, OpenStreamError, RequestError, kafka_name, open_stream,
 };
 
 /// One partition of a fetch.
@@ -25,7 +24,9 @@ pub(crate) struct Target {
     /// The stream that stands at `position`, if one does.
     pub(crate) stands: Option<BoundStream>,
     /// What to go on with where none does.
-    pub(crate) accumulator: Option<Bytes>,
+    pub(crate) accumulators: Arc<Accumulators>,
+    /// Where the consumer stops.
+    pub(crate) end: Option<Offset>,
 }
 
 /// What a fetch came to.
@@ -61,7 +62,7 @@ pub(crate) async fn fetch(
     let outcome = async {
         let connection = connections.get(&address).await;
         let connection = connection.map_err(FetchError::Request)?;
-        bind(&mut stream, &connection, &options).await?;
+        bind(&mut stream, &connection, &topic, &options).await?;
         ask(&connection, &topic, &targets, stream.as_ref(), &options)
             .await
             .map_err(FetchError::Request)
@@ -79,6 +80,7 @@ pub(crate) async fn fetch(
 async fn bind(
     stream: &mut Option<BoundStream>,
     connection: &Arc<Connection>,
+    topic: &TopicName,
     options: &ConsumerOptions,
 ) -> Result<(), FetchError> {
     let is_bound = stream
@@ -87,13 +89,8 @@ async fn bind(
     if options.smartmodules.is_empty() || is_bound {
         return Ok(());
     }
-    let opened = open_stream(
-        connection,
-        StreamPurpose::Consume,
-        &options.smartmodules,
-        options.accumulator.clone(),
-        options.request_timeout,
-    );
+    let new = new_stream(topic, options);
+    let opened = open_stream(connection, new, options.request_timeout);
     let id = opened.await.map_err(|error| match error {
         OpenStreamError::Refused(message) => FetchError::Modules(message),
         OpenStreamError::Request(error) => FetchError::Request(error),
@@ -103,6 +100,17 @@ async fn bind(
         id,
     });
     Ok(())
+}
+
+/// The stream of a consumer with `options`.
+pub(crate) fn new_stream<'a>(topic: &'a TopicName, options: &'a ConsumerOptions) -> NewStream<'a> {
+    NewStream {
+        purpose: StreamPurpose::Consume,
+        topic,
+        modules: &options.smartmodules,
+        accumulator: options.accumulator.as_ref(),
+        is_by_key: options.accumulate_by_key,
+    }
 }
 
 impl Target {
@@ -115,10 +123,21 @@ impl Target {
         if let Some(stream) = stream {
             let fields = &mut partition.unknown_tagged_fields;
             tags::set_stream_id(fields, stream.id);
-            if let (Some(accumulator), false) =
-                (&self.accumulator, self.stands.as_ref() == Some(stream))
-            {
-                tags::set_accumulator(fields, accumulator.clone());
+            if let Some(end) = self.end {
+                tags::set_stop_offset(fields, end);
+            }
+            let stands = self.stands.as_ref() == Some(stream);
+            match &*self.accumulators {
+                _ if stands => {}
+                Accumulators::Partition(accumulator) => {
+                    tags::set_accumulator(fields, accumulator.clone());
+                }
+                Accumulators::ByKey(by_key) => tags::set_keyed_accumulators(fields, by_key),
+                // Said, so that the SPU does not take it for forgotten.
+                Accumulators::None if options.accumulate_by_key => {
+                    tags::set_keyed_accumulators(fields, &KeyedAccumulators::new());
+                }
+                Accumulators::None => {}
             }
         }
         partition

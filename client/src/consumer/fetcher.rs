@@ -19,17 +19,20 @@ use futures::stream::FuturesUnordered;
 use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken};
 use thalweg_types::{PartitionIndex, TopicName, TopicPartition};
 use thalweg_wire::messages::fetch_response::PartitionData;
-use thalweg_wire::{KafkaError, STREAM_FAILED, UNKNOWN_STREAM, kafka_error, tags};
+use thalweg_wire::{
+    ACCUMULATORS_NEEDED, KafkaError, STREAM_FAILED, UNKNOWN_STREAM, kafka_error, tags,
+};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::fetch::{FetchError, Fetched, Target, fetch};
-use super::progress::{Arrived, BoundStream, PartitionProgress};
+use super::progress::{Answered, Arrived, BoundStream, PartitionProgress};
 use super::start::position;
-use super::{ConsumeError, ConsumerOptions, EndOffset, OnOutOfRange};
+use super::{Accumulators, ConsumeError, ConsumerOptions, EndOffset, OnOutOfRange};
 use crate::client::ClientCore;
 use crate::data::{Connections, LogPosition, RequestError, kafka_name};
+use crate::failure_report::FailureCounts;
 use crate::leader_calls::{PATIENCE, may_have_moved};
 
 /// How many answers may wait for the consumer, whatever their size. When full, the fetcher waits.
@@ -37,6 +40,10 @@ const QUEUE_LENGTH: usize = 256;
 
 /// How long a topic that was there may be missing before it counts as deleted.
 const MISSING_TOPIC_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many bytes of accumulators one fetch hands back: an SPU takes no request of any size. The
+/// partitions beyond it wait for the next fetch.
+const HANDED_BACK_BYTES_MAX: usize = 48 << 20;
 
 const RETRY: BackoffOptions = BackoffOptions {
     initial: Duration::from_millis(20),
@@ -62,6 +69,7 @@ pub(crate) struct Fetcher {
     progress: BTreeMap<PartitionIndex, PartitionProgress>,
     consumer: mpsc::Sender<FetcherMessage>,
     ahead: Arc<Ahead>,
+    failures: FailureCounts,
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Fetched> + Send>>>,
     busy_spus: HashSet<String>,
     /// The stream on each SPU's connection, where SmartModules are used.
@@ -90,6 +98,7 @@ impl Fetcher {
         topic: TopicName,
         options: Arc<ConsumerOptions>,
         progress: Vec<PartitionProgress>,
+        failures: FailureCounts,
     ) -> (mpsc::Receiver<FetcherMessage>, Arc<Ahead>) {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         let ahead = Arc::new(Ahead::default());
@@ -106,6 +115,7 @@ impl Fetcher {
                 .collect(),
             consumer: sender,
             ahead: Arc::clone(&ahead),
+            failures,
             under_way: FuturesUnordered::new(),
             busy_spus: HashSet::new(),
             streams: HashMap::new(),
@@ -185,7 +195,14 @@ impl Fetcher {
         for (address, mut partitions) in targets {
             // Whoever had records last comes last: an answer is filled from the front.
             partitions.sort_by_key(|progress| progress.turns);
-            let targets = partitions.into_iter().map(|progress| {
+            let mut handed_back = 0;
+            let fits = |progress: &&mut PartitionProgress| {
+                if progress.stream.is_none() {
+                    handed_back += progress.accumulators.size_bytes();
+                }
+                handed_back <= HANDED_BACK_BYTES_MAX
+            };
+            let targets = partitions.into_iter().take_while(fits).map(|progress| {
                 progress.is_fetching = true;
                 let leader = metadata.leader(progress.partition);
                 Target {
@@ -194,7 +211,8 @@ impl Fetcher {
                     leader_epoch: leader
                         .map_or(thalweg_types::LeaderEpoch::UNKNOWN, |leader| leader.epoch),
                     stands: progress.stream.clone(),
-                    accumulator: progress.accumulator.clone(),
+                    accumulators: Arc::clone(&progress.accumulators),
+                    end: progress.end(),
                 }
             });
             self.busy_spus.insert(address.to_owned());
@@ -229,6 +247,8 @@ impl Fetcher {
         match fetched.outcome {
             Ok(partitions) => {
                 for answer in partitions {
+                    self.failures
+                        .add(tags::failed_records(&answer.unknown_tagged_fields));
                     let error = kafka_error(answer.error_code);
                     if error == Some(KafkaError::Unknown(UNKNOWN_STREAM)) {
                         self.streams.remove(&fetched.address);
@@ -264,17 +284,26 @@ impl Fetcher {
         self.failing_since = None;
         let fields = &answer.unknown_tagged_fields;
         progress.stream = stream.cloned();
-        if let Some(accumulator) = tags::accumulator(fields) {
-            progress.accumulator = Some(accumulator);
-        }
-        let records = answer.records.unwrap_or_default();
-        let arrived = progress
-            .advance(&records, tags::resume_offset(fields))
-            .map_err(|error| ConsumeError::Corrupt {
-                partition: name,
-                offset: progress.position,
-                reason: error.to_string(),
-            })?;
+        let position = progress.position;
+        let corrupt = |reason: String| ConsumeError::Corrupt {
+            partition: name,
+            offset: position,
+            reason,
+        };
+        let by_key = match tags::keyed_accumulators(fields) {
+            Ok(by_key) => by_key.map(Accumulators::ByKey),
+            Err(reason) => return Err(corrupt(reason)),
+        };
+        let of_partition = tags::accumulator(fields).map(Accumulators::Partition);
+        let answered = Answered {
+            resume: tags::resume_offset(fields),
+            change: by_key.or(of_partition).unwrap_or_default(),
+            records: answer.records.unwrap_or_default(),
+        };
+        let arrived = match progress.advance(answered) {
+            Ok(arrived) => arrived,
+            Err(error) => return Err(corrupt(error.to_string())),
+        };
         if let Some(arrived) = arrived {
             self.ahead
                 .bytes
@@ -291,20 +320,36 @@ impl Fetcher {
         answer: &PartitionData,
     ) -> Result<(), ConsumeError> {
         let partition = PartitionIndex(answer.partition_index);
-        let refused = || ConsumeError::Refused {
-            partition: self.name(partition),
-            kafka_code: answer.error_code,
-            name: kafka_name(answer.error_code),
+        // Whether the stream still stands at our position is only known for sure after a success.
+        if let Some(progress) = self.progress.get_mut(&partition) {
+            progress.stream = None;
+        }
+        let failure = tags::stream_failure(&answer.unknown_tagged_fields);
+        let refused = || match &failure {
+            Some(failure) => ConsumeError::NotNow {
+                partition: self.name(partition),
+                message: failure.to_string(),
+            },
+            None => ConsumeError::Refused {
+                partition: self.name(partition),
+                kafka_code: answer.error_code,
+                name: kafka_name(answer.error_code),
+            },
         };
         match error {
             KafkaError::OffsetOutOfRange => self.out_of_range(partition).await,
             KafkaError::Unknown(STREAM_FAILED) => Err(ConsumeError::SmartModule {
                 partition: self.name(partition),
-                message: tags::stream_failure(&answer.unknown_tagged_fields).map_or_else(
+                message: failure.map_or_else(
                     || "it did not say why".to_owned(),
                     |failure| failure.to_string(),
                 ),
             }),
+            // Sent with the next fetch, as no stream stands at the position.
+            KafkaError::Unknown(ACCUMULATORS_NEEDED) => {
+                self.try_again_later(0);
+                Ok(())
+            }
             error if may_have_moved(error) => {
                 debug!(%error, topic = %self.topic, %partition, "leader has moved");
                 self.try_again_after(refused(), u64::MAX)

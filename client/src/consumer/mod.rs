@@ -10,6 +10,7 @@
 //! The fetcher's task moves bytes and looks at the headers of batches only. Checksums,
 //! decompression and decoding happen in the task that reads, so that both go on at once.
 
+mod checkpoint;
 mod error;
 mod fetch;
 mod fetcher;
@@ -18,17 +19,20 @@ mod progress;
 mod record;
 mod start;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
 use thalweg_record::BatchHeader;
-use thalweg_types::{TopicName, TopicPartition};
+use thalweg_types::{PartitionIndex, TopicName, TopicPartition};
 use tokio::sync::mpsc;
 
+use crate::FailureReport;
 use crate::client::ClientCore;
+use crate::failure_report::FailureCounts;
+pub use checkpoint::{Accumulators, Checkpoint, InvalidCheckpoint};
 pub use error::ConsumeError;
 use fetcher::{Ahead, Fetcher, FetcherMessage};
 pub use options::{
@@ -72,6 +76,9 @@ pub struct Consumer {
     reading: Option<Arrived>,
     /// Records of a batch that were not handed out one by one yet.
     records: VecDeque<ConsumerRecord>,
+    /// Where each partition stands, as of the last answer that was handed out whole.
+    checkpoints: BTreeMap<PartitionIndex, Checkpoint>,
+    failures: FailureReport,
     has_ended: bool,
 }
 
@@ -83,10 +90,17 @@ impl Consumer {
     ) -> Result<Self, ConsumeError> {
         let progress = start::begin(&core, &topic, &options).await?;
         if progress.iter().all(PartitionProgress::is_done) {
-            start::check_smartmodules(&core, &options).await?;
+            start::check_smartmodules(&core, &topic, &options).await?;
         }
+        let checkpoints = progress
+            .iter()
+            .map(|progress| (progress.partition, progress.checkpoint()))
+            .collect();
         let options = Arc::new(options);
-        let (arrivals, ahead) = Fetcher::spawn(core, topic.clone(), Arc::clone(&options), progress);
+        let counts = FailureCounts::new();
+        let failures = counts.report();
+        let (arrivals, ahead) =
+            Fetcher::spawn(core, topic.clone(), Arc::clone(&options), progress, counts);
         Ok(Self {
             topic,
             options,
@@ -94,8 +108,31 @@ impl Consumer {
             ahead,
             reading: None,
             records: VecDeque::new(),
+            checkpoints,
+            failures,
             has_ended: false,
         })
+    }
+
+    /// Where a partition stands: what has been handed out of it, and what an aggregate has come to
+    /// there. `None` while an answer of the SPU's has been handed out in part only (take the next
+    /// batch), and for a partition that is not read.
+    ///
+    /// An `end` within a batch of the log has no checkpoint of its own when there is an aggregate:
+    /// then this is the last one before it.
+    #[must_use]
+    pub fn checkpoint(&self, partition: PartitionIndex) -> Option<&Checkpoint> {
+        let of_it = |reading: &Arrived| reading.partition == partition;
+        if self.reading.as_ref().is_some_and(of_it) || !self.records.is_empty() {
+            return None;
+        }
+        self.checkpoints.get(&partition)
+    }
+
+    /// The records that SmartModules failed on and that did not end the stream.
+    #[must_use]
+    pub fn failures(&self) -> FailureReport {
+        self.failures.clone()
     }
 
     /// The next batch, which has at least one record; `None` once every partition has come to its
@@ -138,7 +175,7 @@ impl Consumer {
             return Ok(None);
         };
         if arrived.batches.is_empty() {
-            self.reading = None;
+            self.finish_reading();
             return Ok(None);
         }
         let opened = ConsumerBatch::open(
@@ -157,7 +194,23 @@ impl Consumer {
             reason: error.to_string(),
         })?;
         arrived.batches.advance(batch.encoded_bytes());
+        if arrived.batches.is_empty() {
+            self.finish_reading();
+        }
         Ok(Some(batch))
+    }
+
+    /// Notes where the partition stands, now that all of the answer has been handed out.
+    fn finish_reading(&mut self) {
+        let Some(arrived) = self.reading.take() else {
+            return;
+        };
+        if let (Some(next), Some(checkpoint)) =
+            (arrived.next, self.checkpoints.get_mut(&arrived.partition))
+        {
+            checkpoint.offset = next;
+            checkpoint.accumulators.apply(arrived.change);
+        }
     }
 
     fn ended(&mut self, error: ConsumeError) -> ConsumeError {

@@ -1,10 +1,12 @@
 //! What a consumer can be asked for.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use thalweg_types::{Offset, PartitionIndex};
 
+use super::Checkpoint;
 use crate::SmartModuleInvocation;
 
 /// What a [`Consumer`](crate::Consumer) reads, and how.
@@ -51,6 +53,12 @@ pub struct ConsumerOptions {
     pub smartmodules: Vec<SmartModuleInvocation>,
     /// What an aggregate starts from. Default: nothing.
     pub accumulator: Option<Bytes>,
+    /// Whether an aggregate keeps an accumulator for each key, and not one for each partition. Each
+    /// starts from `accumulator`. Default: false.
+    pub accumulate_by_key: bool,
+    /// Partitions that begin at a checkpoint of an earlier consumer with the same SmartModules,
+    /// instead of at `start`. Default: none.
+    pub resume: BTreeMap<PartitionIndex, Checkpoint>,
 }
 
 impl Default for ConsumerOptions {
@@ -70,6 +78,8 @@ impl Default for ConsumerOptions {
             request_timeout: Duration::from_secs(30),
             smartmodules: Vec::new(),
             accumulator: None,
+            accumulate_by_key: false,
+            resume: BTreeMap::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ use thalweg_record::batches;
 use thalweg_types::{Offset, PartitionIndex};
 use thalweg_wire::StreamId;
 
+use super::{Accumulators, Checkpoint};
 use crate::data::Connection;
 
 /// How far a consumer has come in one partition.
@@ -21,8 +22,8 @@ pub(crate) struct PartitionProgress {
     end: Option<Offset>,
     /// The stream that stands at `position`, if one does.
     pub(crate) stream: Option<BoundStream>,
-    /// What an aggregate has come to at `position`; `None` is what its stream was opened with.
-    pub(crate) accumulator: Option<Bytes>,
+    /// What an aggregate has come to at `position`.
+    pub(crate) accumulators: Arc<Accumulators>,
     /// Whether a fetch of it is under way.
     pub(crate) is_fetching: bool,
     /// Counts the answers that carried records, so that partitions take turns in being first.
@@ -42,22 +43,38 @@ impl PartialEq for BoundStream {
     }
 }
 
+/// What an answer brought.
+#[derive(Debug, Default)]
+pub(crate) struct Answered {
+    pub(crate) records: Bytes,
+    /// Where a stream says to go on, which may be far behind the last record that passed.
+    pub(crate) resume: Option<Offset>,
+    /// What an aggregate came to, or what of it has changed.
+    pub(crate) change: Accumulators,
+}
+
 /// Records that arrived: whole batches, and which of their records were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Arrived {
     pub(crate) partition: PartitionIndex,
+    /// Empty where a stream let nothing pass.
     pub(crate) batches: Bytes,
     pub(crate) wanted: Range<Offset>,
+    /// Where the partition stands once they are handed out; absent where that is not where the
+    /// accumulators are.
+    pub(crate) next: Option<Offset>,
+    /// What an aggregate came to, or what of it has changed.
+    pub(crate) change: Accumulators,
 }
 
 impl PartitionProgress {
-    pub(crate) fn new(partition: PartitionIndex, start: Offset, end: Option<Offset>) -> Self {
+    pub(crate) fn new(partition: PartitionIndex, start: Checkpoint, end: Option<Offset>) -> Self {
         Self {
             partition,
-            position: start,
+            position: start.offset,
             end,
             stream: None,
-            accumulator: None,
+            accumulators: Arc::new(start.accumulators),
             is_fetching: false,
             turns: 0,
         }
@@ -68,19 +85,35 @@ impl PartitionProgress {
         self.end.is_some_and(|end| self.position >= end)
     }
 
-    /// Takes in what arrived: moves the position past it. `resume` is where a stream says to go
-    /// on, which may be far behind the last record that passed.
+    /// Where to stop; `None` is never.
+    pub(crate) fn end(&self) -> Option<Offset> {
+        self.end
+    }
+
+    /// Where it stands.
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            offset: self.position,
+            accumulators: (*self.accumulators).clone(),
+        }
+    }
+
+    /// Takes in what arrived: moves the position past it.
     ///
     /// # Errors
-    /// When the bytes are no batches. The position has not moved then.
+    /// When the bytes are no batches. Nothing has changed then.
     pub(crate) fn advance(
         &mut self,
-        records: &Bytes,
-        resume: Option<Offset>,
+        answered: Answered,
     ) -> Result<Option<Arrived>, thalweg_record::BatchError> {
+        let Answered {
+            records,
+            resume,
+            change,
+        } = answered;
         let mut next = self.position;
         let mut whole_bytes = 0;
-        let mut walk = batches(records);
+        let mut walk = batches(&records);
         while let Some(batch) = walk.next() {
             match batch {
                 Ok(batch) => {
@@ -92,17 +125,34 @@ impl PartitionProgress {
                 Err(error) => return Err(error),
             }
         }
-        let wanted = self.position..self.end.unwrap_or(Offset(i64::MAX));
-        self.position = resume.unwrap_or(next).max(self.position);
-        if whole_bytes == 0 {
+        let before = self.position;
+        let wanted = before..self.end.unwrap_or(Offset(i64::MAX));
+        self.position = resume.unwrap_or(next).max(before);
+        if change != Accumulators::None {
+            Arc::make_mut(&mut self.accumulators).apply(change.clone());
+        }
+        if whole_bytes == 0 && self.position == before {
             return Ok(None);
         }
-        self.turns += 1;
+        self.turns += u64::from(whole_bytes > 0);
         Ok(Some(Arrived {
             partition: self.partition,
             batches: records.slice(..whole_bytes),
             wanted,
+            next: self.checkpoint_offset(),
+            change,
         }))
+    }
+
+    /// The position, or the end where the last batch reached beyond it. Accumulators have what
+    /// lies beyond the end in them then, and belong to no offset that a consumer may go on from.
+    fn checkpoint_offset(&self) -> Option<Offset> {
+        match self.end {
+            Some(end) if self.position > end => {
+                (*self.accumulators == Accumulators::None).then_some(end)
+            }
+            _ => Some(self.position),
+        }
     }
 }
 
@@ -124,7 +174,16 @@ mod tests {
     }
 
     fn progress(start: i64, end: Option<i64>) -> PartitionProgress {
-        PartitionProgress::new(PartitionIndex(0), Offset(start), end.map(Offset))
+        let start = Checkpoint::at(Offset(start));
+        PartitionProgress::new(PartitionIndex(0), start, end.map(Offset))
+    }
+
+    fn answered(records: impl Into<Bytes>, resume: Option<i64>) -> Answered {
+        Answered {
+            records: records.into(),
+            resume: resume.map(Offset),
+            change: Accumulators::None,
+        }
     }
 
     #[test]
@@ -132,7 +191,7 @@ mod tests {
         let mut progress = progress(3, None);
 
         let arrived = progress
-            .advance(&batch(0, 10).into(), None)
+            .advance(answered(batch(0, 10), None))
             .unwrap()
             .unwrap();
 
@@ -148,7 +207,7 @@ mod tests {
         bytes.extend_from_slice(&batch(10, 10)[..70]);
         let mut progress = progress(0, None);
 
-        let arrived = progress.advance(&bytes.into(), None).unwrap().unwrap();
+        let arrived = progress.advance(answered(bytes, None)).unwrap().unwrap();
 
         assert_eq!(arrived.batches.len(), whole_bytes);
         assert_eq!(progress.position, Offset(10));
@@ -158,8 +217,11 @@ mod tests {
     fn a_stream_that_passes_nothing_still_comes_to_the_end() {
         let mut progress = progress(0, Some(500));
 
-        assert_eq!(progress.advance(&Bytes::new(), Some(Offset(500))), Ok(None));
+        let arrived = progress.advance(answered(Bytes::new(), Some(500))).unwrap();
 
+        let arrived = arrived.expect("the consumer is told how far it has come");
+        assert!(arrived.batches.is_empty());
+        assert_eq!(arrived.next, Some(Offset(500)));
         assert!(progress.is_done());
     }
 
@@ -168,7 +230,7 @@ mod tests {
         let mut progress = progress(0, Some(5));
 
         let arrived = progress
-            .advance(&batch(0, 10).into(), None)
+            .advance(answered(batch(0, 10), None))
             .unwrap()
             .unwrap();
 
@@ -179,7 +241,24 @@ mod tests {
     #[test]
     fn an_empty_answer_changes_nothing() {
         let mut progress = progress(7, None);
-        assert_eq!(progress.advance(&Bytes::new(), None), Ok(None));
+        assert_eq!(progress.advance(answered(Bytes::new(), None)), Ok(None));
         assert_eq!(progress.position, Offset(7));
+    }
+
+    #[test]
+    fn an_accumulator_from_beyond_the_end_makes_no_checkpoint() {
+        let with = |change| Answered {
+            change,
+            ..answered(batch(0, 10), Some(10))
+        };
+        let aggregate = Accumulators::Partition(Bytes::from_static(b"55"));
+
+        let plain = progress(0, Some(5)).advance(with(Accumulators::None));
+        let beyond = progress(0, Some(5)).advance(with(aggregate.clone()));
+        let exact = progress(0, Some(10)).advance(with(aggregate));
+
+        assert_eq!(plain.unwrap().unwrap().next, Some(Offset(5)));
+        assert_eq!(beyond.unwrap().unwrap().next, None);
+        assert_eq!(exact.unwrap().unwrap().next, Some(Offset(10)));
     }
 }

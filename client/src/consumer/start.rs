@@ -2,11 +2,12 @@
 
 use futures::future::try_join_all;
 use thalweg_types::{Offset, PartitionIndex, TopicName, TopicPartition};
-use thalweg_wire::StreamPurpose;
 
+use super::fetch::new_stream;
 use super::progress::PartitionProgress;
 use super::{
-    ConsumeError, ConsumerOptions, EndOffset, OnOutOfRange, PartitionSelection, StartOffset,
+    Checkpoint, ConsumeError, ConsumerOptions, EndOffset, OnOutOfRange, PartitionSelection,
+    StartOffset,
 };
 use crate::client::ClientCore;
 use crate::data::{LogPosition, OpenStreamError, close_stream, kafka_name, open_stream};
@@ -39,6 +40,7 @@ pub(crate) async fn begin(
 /// none otherwise, and so would never hear that they are refused.
 pub(crate) async fn check_smartmodules(
     core: &ClientCore,
+    topic: &TopicName,
     options: &ConsumerOptions,
 ) -> Result<(), ConsumeError> {
     if options.smartmodules.is_empty() {
@@ -46,13 +48,8 @@ pub(crate) async fn check_smartmodules(
     }
     let address = core.metadata.any_spu().await?;
     let connection = core.connections.get(&address).await?;
-    let opened = open_stream(
-        &connection,
-        StreamPurpose::Consume,
-        &options.smartmodules,
-        options.accumulator.clone(),
-        options.request_timeout,
-    );
+    let new = new_stream(topic, options);
+    let opened = open_stream(&connection, new, options.request_timeout);
     match opened.await {
         Ok(stream) => {
             close_stream(&connection, stream, options.request_timeout).await;
@@ -70,10 +67,14 @@ async fn begin_partition(
     partition: TopicPartition,
     options: &ConsumerOptions,
 ) -> Result<PartitionProgress, ConsumeError> {
-    let start = start_of(core, &partition, options).await?;
+    let start = match options.resume.get(&partition.partition) {
+        Some(checkpoint) => checkpoint.clone(),
+        None => Checkpoint::at(start_of(core, &partition, options).await?),
+    };
     let end = end_of(core, &partition, options).await?;
-    if let Some(log_end) = end.filter(|end| start > *end && options.end == EndOffset::LogEnd) {
-        refuse_beyond(core, &partition, options, start, log_end).await?;
+    let is_beyond = |end: &Offset| start.offset > *end && options.end == EndOffset::LogEnd;
+    if let Some(log_end) = end.filter(is_beyond) {
+        refuse_beyond(core, &partition, options, start.offset, log_end).await?;
     }
     Ok(PartitionProgress::new(partition.partition, start, end))
 }

@@ -12,7 +12,7 @@ pub(crate) use connections::Connections;
 pub use error::RequestError;
 pub(crate) use log_bounds::{LogPosition, delete_records, list_offset};
 pub(crate) use metadata::{Leader, Metadata, TopicMetadata};
-pub(crate) use stream::{OpenStreamError, close_stream, open_stream};
+pub(crate) use stream::{NewStream, OpenStreamError, close_stream, open_stream};
 use thalweg_wire::kafka_error;
 
 /// Kafka's name of an error code.

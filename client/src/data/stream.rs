@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use thalweg_types::TopicName;
 use thalweg_wire::{
-    CloseStreamRequest, ModuleSource, OpenStreamRequest, StreamId, StreamPurpose, StreamStep,
-    kafka_error,
+    ApiRequest, CloseStreamRequest, ModuleSource, OpenStreamRequest, StreamId, StreamPurpose,
+    StreamStep, kafka_error,
 };
 
 use super::{Connection, RequestError, kafka_name};
@@ -20,19 +21,36 @@ pub(crate) enum OpenStreamError {
     Request(RequestError),
 }
 
-/// Binds `modules` to `connection`.
+/// A stream to open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewStream<'a> {
+    pub(crate) purpose: StreamPurpose,
+    pub(crate) topic: &'a TopicName,
+    pub(crate) modules: &'a [SmartModuleInvocation],
+    pub(crate) accumulator: Option<&'a Bytes>,
+    pub(crate) is_by_key: bool,
+}
+
+/// Binds `stream` to `connection`. An SPU that would ignore a part of it is refused.
 pub(crate) async fn open_stream(
     connection: &Arc<Connection>,
-    purpose: StreamPurpose,
-    modules: &[SmartModuleInvocation],
-    accumulator: Option<Bytes>,
+    stream: NewStream<'_>,
     wait: Duration,
 ) -> Result<StreamId, OpenStreamError> {
     let request = OpenStreamRequest {
-        purpose,
-        steps: modules.iter().map(step).collect(),
-        accumulator,
+        purpose: stream.purpose,
+        steps: stream.modules.iter().map(step).collect(),
+        accumulator: stream.accumulator.cloned(),
+        topic: Some(stream.topic.clone()),
+        is_by_key: stream.is_by_key,
     };
+    let version = connection.version(OpenStreamRequest::KEY);
+    if version.map_err(OpenStreamError::Request)? < request.version_needed() {
+        return Err(OpenStreamError::Refused(format!(
+            "the SPU at `{}` is too old for error policies, look-back and aggregation by key: update it",
+            connection.address()
+        )));
+    }
     let answer = connection.call(&request, wait).await;
     let answer = answer.map_err(OpenStreamError::Request)?;
     match kafka_error(answer.error_code) {
@@ -59,5 +77,7 @@ fn step(module: &SmartModuleInvocation) -> StreamStep {
             SmartModuleSource::Named(name) => ModuleSource::Registered(name.clone()),
         },
         params: module.params.clone(),
+        on_error: module.on_error.clone(),
+        look_back: module.look_back,
     }
 }

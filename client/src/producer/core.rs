@@ -12,6 +12,7 @@ use super::queue::PartitionQueue;
 use super::sender::PartitionSender;
 use super::{Acks, DeliveryFuture, ProduceError, ProducerOptions, ProducerRecord};
 use crate::client::ClientCore;
+use crate::failure_report::FailureCounts;
 
 /// What the clones of a producer and its senders share.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct ProducerCore {
     /// In the order of the partitions; grows when the topic does.
     queues: RwLock<Vec<Arc<PartitionQueue>>>,
     first_failure: Mutex<Option<ProduceError>>,
+    /// Records that SmartModules left out or sent elsewhere.
+    pub(crate) failures: FailureCounts,
 }
 
 impl ProducerCore {
@@ -55,6 +58,7 @@ impl ProducerCore {
             sticky: StickyPartition::default(),
             queues: RwLock::default(),
             first_failure: Mutex::default(),
+            failures: FailureCounts::new(),
         });
         core.grow(metadata.partitions.len());
         Ok(core)

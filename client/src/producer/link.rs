@@ -7,7 +7,9 @@ use thalweg_types::TopicPartition;
 use thalweg_wire::{StreamId, StreamPurpose};
 
 use super::{ProduceError, ProducerCore};
-use crate::data::{Connection, OpenStreamError, RequestError, close_stream, open_stream};
+use crate::data::{
+    Connection, NewStream, OpenStreamError, RequestError, close_stream, open_stream,
+};
 
 /// How long a topic that was there may be missing from answers before it counts as deleted: SPUs
 /// hear of a topic one after the other.
@@ -111,13 +113,14 @@ impl LeaderLink {
         if options.smartmodules.is_empty() {
             return Ok(None);
         }
-        let opened = open_stream(
-            connection,
-            StreamPurpose::Produce,
-            &options.smartmodules,
-            None,
-            options.request_timeout,
-        );
+        let new = NewStream {
+            purpose: StreamPurpose::Produce,
+            topic: &self.partition.topic,
+            modules: &options.smartmodules,
+            accumulator: None,
+            is_by_key: false,
+        };
+        let opened = open_stream(connection, new, options.request_timeout);
         match opened.await {
             Ok(stream) => Ok(Some(stream)),
             Err(OpenStreamError::Request(error)) => Err(LinkError::NotNow(error)),

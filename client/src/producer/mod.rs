@@ -30,6 +30,7 @@ use std::sync::Arc;
 use thalweg_types::TopicName;
 
 pub(crate) use self::core::ProducerCore;
+use crate::FailureReport;
 use crate::client::ClientCore;
 pub use delivery::{Delivery, DeliveryFuture};
 pub use error::ProduceError;
@@ -139,6 +140,13 @@ impl Producer {
     /// The first failure of a batch since the last flush. The others went on.
     pub async fn flush(&self) -> Result<(), ProduceError> {
         self.core.flush().await
+    }
+
+    /// The records that SmartModules failed on and that were left out or went to a dead-letter
+    /// topic. Each of them counts as delivered.
+    #[must_use]
+    pub fn failures(&self) -> FailureReport {
+        self.core.failures.report()
     }
 
     /// Refuses further records from every clone, and flushes.

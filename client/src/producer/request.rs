@@ -7,8 +7,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use thalweg_types::{Offset, TopicPartition};
 use thalweg_wire::messages::ApiKey;
 use thalweg_wire::messages::produce_response::PartitionProduceResponse;
-use thalweg_wire::tags::{STREAM_ID_TAG, stream_failure};
-use thalweg_wire::{KafkaError, STREAM_FAILED, StreamId, UNKNOWN_STREAM, kafka_error};
+use thalweg_wire::tags::{STREAM_ID_TAG, failed_records, stream_failure};
+use thalweg_wire::{
+    FailedRecords, KafkaError, STREAM_FAILED, StreamId, UNKNOWN_STREAM, kafka_error,
+};
 
 use super::ProduceError;
 use super::delivery::BatchStored;
@@ -88,6 +90,8 @@ pub(crate) struct Judgement {
     pub(crate) failure: Option<ProduceError>,
     /// Whether to ask who leads now, and connect anew.
     pub(crate) link_is_stale: bool,
+    /// Records that SmartModules failed on and that did not fail the batch.
+    pub(crate) failed_records: Vec<FailedRecords>,
 }
 
 /// Judges the leader's answer.
@@ -152,6 +156,7 @@ pub(crate) fn judge_answer(
         stored: BatchStored::UNKNOWN,
         failure: Some(failure),
         link_is_stale,
+        failed_records: Vec::new(),
     }
 }
 
@@ -164,6 +169,7 @@ pub(crate) fn judge_failure(error: RequestError) -> Judgement {
         stored: BatchStored::UNKNOWN,
         failure: Some(error.into()),
         link_is_stale: true,
+        failed_records: Vec::new(),
     }
 }
 
@@ -179,6 +185,9 @@ fn stored(answer: Option<&PartitionProduceResponse>) -> Judgement {
         },
         failure: None,
         link_is_stale: false,
+        failed_records: answer
+            .map(|answer| failed_records(&answer.unknown_tagged_fields))
+            .unwrap_or_default(),
     }
 }
 

@@ -235,6 +235,7 @@ impl PartitionSender {
     }
 
     fn settle(&mut self, number: BatchNumber, judgement: Judgement) {
+        self.core.failures.add(judgement.failed_records);
         let verdict = self.order.settle(number, judgement.attempt);
         let failure = judgement.failure;
         if judgement.link_is_stale {

@@ -484,16 +484,24 @@ fn stream_step() -> impl Strategy<Value = crate::StreamStep> {
         any::<Vec<u8>>().prop_map(|wasm| crate::ModuleSource::Wasm(wasm.into())),
         any::<String>().prop_map(crate::ModuleSource::Registered),
     ];
+    let bound = || prop::option::of(0..u64::MAX / 2);
     (
         any::<String>(),
         source,
         any::<std::collections::BTreeMap<String, String>>(),
+        prop_oneof![Just("stop"), Just("skip"), Just("dead_letter:failed")],
+        (bound(), bound()),
     )
-        .prop_map(|(name, source, params)| crate::StreamStep {
-            name,
-            source,
-            params,
-        })
+        .prop_map(
+            |(name, source, params, on_error, (last, age_ms))| crate::StreamStep {
+                name,
+                source,
+                params,
+                on_error: on_error.parse().unwrap(),
+                look_back: (last.is_some() || age_ms.is_some())
+                    .then_some(thalweg_types::LookBack { last, age_ms }),
+            },
+        )
 }
 
 proptest! {
@@ -502,14 +510,21 @@ proptest! {
         is_produce: bool,
         steps in prop::collection::vec(stream_step(), 0..4),
         accumulator: Option<Vec<u8>>,
+        is_by_key: bool,
     ) {
         let purpose = if is_produce { crate::StreamPurpose::Produce } else { crate::StreamPurpose::Consume };
-        let request = OpenStreamRequest { purpose, steps, accumulator: accumulator.map(Bytes::from) };
+        let request = OpenStreamRequest {
+            purpose,
+            steps,
+            accumulator: accumulator.map(Bytes::from),
+            topic: Some("flights".parse().unwrap()),
+            is_by_key,
+        };
 
-        let frame = encode_request(&request, 0, 1, "test").unwrap();
+        let frame = encode_request(&request, 1, 1, "test").unwrap();
         let (_, message) = crate::decode_request_header(&frame.slice(4..)).unwrap();
 
-        prop_assert_eq!(decode_request::<OpenStreamRequest>(0, message).unwrap(), request);
+        prop_assert_eq!(decode_request::<OpenStreamRequest>(1, message).unwrap(), request);
     }
 
     #[test]

@@ -508,8 +508,13 @@ static OPEN_STREAM: Shape = shape(
             // Wasm or a name: both are a length and bytes.
             all(Kind::Blob),
             all(Kind::Structs(&[all(Kind::Text), all(Kind::Text)])),
+            since(1, Kind::Text),
+            since(1, I64),
+            since(1, I64),
         ])),
         all(Kind::Blob),
+        since(1, Kind::Text),
+        since(1, I8),
     ],
 );
 
