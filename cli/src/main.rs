@@ -10,12 +10,14 @@ mod commands;
 mod context;
 mod error;
 mod exit_code;
+mod failure_notes;
 mod local_cluster;
 mod output;
 mod printer;
 mod profiles;
 mod smartmodule_arguments;
 mod timestamp;
+mod transforms;
 
 use clap::Parser;
 

@@ -1,66 +1,331 @@
 //! The options that attach SmartModules to a stream.
+//!
+//! An option that belongs to a module (`-e`, `--on-error`, `--lookback-last`, `--lookback-age`) goes
+//! to the module before it on the command line; one that stands before the first module goes to
+//! all. A chain of any length can be written in a `--transforms` file instead.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use bytes::Bytes;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use thalweg_client::SmartModuleInvocation;
+use thalweg_types::{LookBack, ModuleRef, OnError, parse_duration};
 
 use crate::commands::{KeyValue, parse_key_value};
 use crate::error::CliError;
-use crate::exit_code::ExitCode;
+use crate::transforms::{self, Transform, Uses};
 
 /// SmartModules for a stream, in the order in which records pass them.
-#[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "SmartModules")]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct SmartModuleArguments {
-    /// Pass records through the SmartModule in this wasm file; repeated, one after the other.
-    #[arg(long, value_name = "FILE")]
-    smartmodule_path: Vec<PathBuf>,
-
-    /// Pass records through this SmartModule, which the cluster keeps; this version keeps none yet.
-    #[arg(
-        long,
-        visible_alias = "sm",
-        value_name = "NAME",
-        conflicts_with = "smartmodule_path"
-    )]
-    smartmodule: Vec<String>,
-
-    /// A parameter for the SmartModules; may be repeated.
-    #[arg(long = "param", short = 'e', visible_alias = "params", value_name = "KEY=VALUE", value_parser = parse_key_value)]
-    params: Vec<KeyValue>,
+    /// Modules named one by one, with their places on the command line.
+    modules: Vec<(usize, Uses)>,
+    /// What belongs to modules, in the order of the command line.
+    settings: Vec<(usize, Setting)>,
+    transforms: Option<PathBuf>,
+    transforms_lines: Vec<String>,
 }
 
-impl SmartModuleArguments {
-    /// Reads the files and puts the chain together.
-    ///
-    /// # Errors
-    /// When a file can't be read, or there are parameters and nobody to take them.
-    pub(crate) fn chain(self) -> Result<Vec<SmartModuleInvocation>, CliError> {
-        let params: BTreeMap<_, _> = self.params.into_iter().collect();
-        let from_files = self.smartmodule_path.iter().map(|path| from_file(path));
-        let named = self
-            .smartmodule
-            .into_iter()
-            .map(|name| Ok(SmartModuleInvocation::named(name)));
-        let mut chain: Vec<_> = from_files.chain(named).collect::<Result<_, CliError>>()?;
-        if chain.is_empty() && !params.is_empty() {
-            let error = anyhow::anyhow!("--param is for a SmartModule, and none is given");
-            return Err(CliError::usage(error).next_step("add --smartmodule-path FILE"));
-        }
-        for module in &mut chain {
-            module.params.clone_from(&params);
-        }
-        Ok(chain)
+/// Something that belongs to a module.
+#[derive(Debug, Clone)]
+enum Setting {
+    Param(KeyValue),
+    OnError(OnError),
+    LookBackLast(u64),
+    LookBackAge(Duration),
+}
+
+/// The options as they stand in the help.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "SmartModules")]
+#[allow(
+    dead_code,
+    reason = "read from the matches, for the order of what repeats"
+)]
+struct SmartModuleOptions {
+    /// Pass records through the SmartModule in this wasm file; repeated, one after the other.
+    #[arg(long, visible_alias = "wasm-file", value_name = "FILE")]
+    smartmodule_path: Vec<PathBuf>,
+
+    /// Pass records through this SmartModule, which the cluster keeps; may be repeated, also among
+    /// files.
+    #[arg(long, visible_alias = "sm", value_name = "NAME[@VERSION]")]
+    smartmodule: Vec<ModuleRef>,
+
+    /// A parameter for the SmartModule before it on the command line, or for all when it stands
+    /// before the first; may be repeated.
+    #[arg(long = "param", short = 'e', visible_alias = "params", value_name = "KEY=VALUE", value_parser = parse_key_value)]
+    param: Vec<KeyValue>,
+
+    /// What becomes of a record that the SmartModule fails on: stop, skip or dead_letter:TOPIC. For
+    /// the SmartModule before it, or for all, as --param.
+    #[arg(long, value_name = "POLICY")]
+    on_error: Vec<OnError>,
+
+    /// Show the SmartModule the last N records of before the start. For the SmartModule before it,
+    /// or for all, as --param.
+    #[arg(long, value_name = "N")]
+    lookback_last: Vec<u64>,
+
+    /// Show the SmartModule the records of before the start that are not older than this. For the
+    /// SmartModule before it, or for all, as --param.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    lookback_age: Vec<Duration>,
+
+    /// Pass records through the chain in this YAML file.
+    #[arg(long, short = 't', value_name = "FILE", conflicts_with_all = BY_FLAGS)]
+    transforms: Option<PathBuf>,
+
+    /// A step of the chain, as in a --transforms file; repeated, one after the other.
+    #[arg(long, value_name = "STEP", conflicts_with_all = BY_FLAGS, conflicts_with = "transforms")]
+    transforms_line: Vec<String>,
+}
+
+/// A chain comes by these or from YAML.
+const BY_FLAGS: [&str; 6] = [
+    "smartmodule_path",
+    "smartmodule",
+    "param",
+    "on_error",
+    "lookback_last",
+    "lookback_age",
+];
+
+impl Args for SmartModuleArguments {
+    fn augment_args(command: Command) -> Command {
+        SmartModuleOptions::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        SmartModuleOptions::augment_args_for_update(command)
     }
 }
 
-fn from_file(path: &Path) -> Result<SmartModuleInvocation, CliError> {
-    let wasm = std::fs::read(path)
-        .with_context(|| format!("failed to read the SmartModule {}", path.display()))
-        .map_err(|error| CliError::new(ExitCode::SmartModule, error))?;
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    Ok(SmartModuleInvocation::wasm(name, Bytes::from(wasm)))
+impl FromArgMatches for SmartModuleArguments {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut arguments = Self::default();
+        arguments.update_from_arg_matches(matches)?;
+        Ok(arguments)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.modules = placed(matches, "smartmodule_path", Uses::File);
+        self.modules
+            .extend(placed(matches, "smartmodule", Uses::Registered));
+        self.modules.sort_by_key(|(place, _)| *place);
+        self.settings = placed(matches, "param", Setting::Param);
+        self.settings
+            .extend(placed(matches, "on_error", Setting::OnError));
+        self.settings
+            .extend(placed(matches, "lookback_last", Setting::LookBackLast));
+        self.settings
+            .extend(placed(matches, "lookback_age", Setting::LookBackAge));
+        self.settings.sort_by_key(|(place, _)| *place);
+        self.transforms = matches.get_one("transforms").cloned();
+        self.transforms_lines = matches
+            .get_many("transforms_line")
+            .map(|lines| lines.cloned().collect())
+            .unwrap_or_default();
+        Ok(())
+    }
+}
+
+/// The values of an option with their places on the command line.
+fn placed<T: Clone + Send + Sync + 'static, U>(
+    matches: &ArgMatches,
+    id: &str,
+    as_what: impl Fn(T) -> U,
+) -> Vec<(usize, U)> {
+    let places = matches.indices_of(id).into_iter().flatten();
+    let values = matches.get_many::<T>(id).into_iter().flatten();
+    places.zip(values.cloned().map(as_what)).collect()
+}
+
+impl SmartModuleArguments {
+    /// The chain; `default` stands in where no module is named.
+    ///
+    /// # Errors
+    /// When a file can't be read or understood, or there are settings and nobody to take them.
+    pub(crate) fn chain(self, default: Option<PathBuf>) -> Result<Vec<Transform>, CliError> {
+        if let Some(path) = &self.transforms {
+            return transforms::from_file(path);
+        }
+        if !self.transforms_lines.is_empty() {
+            let lines = self.transforms_lines.iter();
+            return lines.map(|line| transforms::from_line(line)).collect();
+        }
+        let mut modules = self.modules;
+        if modules.is_empty() {
+            modules.extend(default.map(|path| (usize::MAX, Uses::File(path))));
+        }
+        if modules.is_empty() && !self.settings.is_empty() {
+            let error = anyhow!(
+                "--param, --on-error and --lookback-* are for a SmartModule, and none is given"
+            );
+            return Err(CliError::usage(error)
+                .next_step("add --smartmodule NAME or --smartmodule-path FILE"));
+        }
+        let (places, mut chain): (Vec<_>, Vec<_>) = modules
+            .into_iter()
+            .map(|(place, uses)| (place, Transform::new(uses)))
+            .unzip();
+        for (place, setting) in self.settings {
+            let before = places.partition_point(|module| *module < place);
+            let taken_by = match before.checked_sub(1) {
+                Some(last) => &mut chain[last..=last],
+                None => &mut chain[..],
+            };
+            for module in taken_by {
+                setting.clone().apply_to(module);
+            }
+        }
+        Ok(chain)
+    }
+
+    /// The chain as a client sends it with a stream.
+    ///
+    /// # Errors
+    /// As [`Self::chain`].
+    pub(crate) fn invocations(self) -> Result<Vec<SmartModuleInvocation>, CliError> {
+        let chain = self.chain(None)?;
+        chain.into_iter().map(Transform::into_invocation).collect()
+    }
+}
+
+impl Setting {
+    fn apply_to(self, module: &mut Transform) {
+        let look_back = module.look_back;
+        let mut bounds = look_back.unwrap_or_default();
+        match self {
+            Self::Param((key, value)) => {
+                module.with.insert(key, value);
+                return;
+            }
+            Self::OnError(on_error) => {
+                module.on_error = on_error;
+                return;
+            }
+            Self::LookBackLast(last) => bounds.last = Some(last),
+            Self::LookBackAge(age) => {
+                bounds.age_ms = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+            }
+        }
+        module.look_back = Some(bounds).filter(|bounds| *bounds != LookBack::default());
+    }
+}
+
+/// What an aggregate of the chain is given.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "SmartModules")]
+pub(crate) struct AggregateArguments {
+    /// What an aggregate starts from; @FILE for the bytes of a file, @@ for a text that begins with
+    /// an @.
+    #[arg(long, value_name = "TEXT")]
+    aggregate_initial: Option<String>,
+
+    /// Let an aggregate accumulate for each key, and not for each partition.
+    #[arg(long)]
+    pub(crate) aggregate_by_key: bool,
+}
+
+impl AggregateArguments {
+    /// What an aggregate starts from.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub(crate) fn initial(&self) -> Result<Option<Bytes>, CliError> {
+        let Some(text) = &self.aggregate_initial else {
+            return Ok(None);
+        };
+        let bytes = match text.strip_prefix('@') {
+            None => text.clone().into_bytes(),
+            Some(rest) if rest.starts_with('@') => rest.to_owned().into_bytes(),
+            Some(path) => std::fs::read(path)
+                .with_context(|| format!("failed to read --aggregate-initial {path}"))
+                .map_err(CliError::usage)?,
+        };
+        Ok(Some(bytes.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        smartmodules: SmartModuleArguments,
+    }
+
+    fn chain(line: &str) -> Vec<Transform> {
+        let words = ["test"].into_iter().chain(line.split(' '));
+        Line::parse_from(words).smartmodules.chain(None).unwrap()
+    }
+
+    fn params(step: &Transform) -> Vec<String> {
+        let pairs = step.with.iter();
+        pairs.map(|(key, value)| format!("{key}={value}")).collect()
+    }
+
+    #[test]
+    fn a_setting_goes_to_the_module_before_it_or_to_all_before_the_first() {
+        let chain = chain(
+            "-e all=1 --lookback-last 3 --smartmodule-path a.wasm -e x=1 --on-error skip \
+             --smartmodule b@1.0.0 -e x=2 -e all=2 --smartmodule-path=c.wasm --lookback-age 1m",
+        );
+
+        assert_eq!(params(&chain[0]), ["all=1", "x=1"]);
+        assert_eq!(params(&chain[1]), ["all=2", "x=2"]);
+        assert_eq!(params(&chain[2]), ["all=1"]);
+        let names: Vec<_> = chain.iter().map(Transform::name).collect();
+        assert_eq!(names, ["a", "b@1.0.0", "c"]);
+        let policies: Vec<_> = chain.iter().map(|step| step.on_error.to_string()).collect();
+        assert_eq!(policies, ["skip", "stop", "stop"]);
+        let last = chain.iter().map(|step| step.look_back.unwrap().last);
+        assert_eq!(last.collect::<Vec<_>>(), [Some(3); 3]);
+        assert_eq!(chain[2].look_back.unwrap().age_ms, Some(60_000));
+    }
+
+    #[test]
+    fn settings_without_a_module_and_chains_in_two_forms_are_refused() {
+        let line = Line::parse_from(["test", "-e", "a=b"]);
+        let error = line.smartmodules.chain(None).unwrap_err().to_string();
+        assert!(error.contains("none is given"), "{error}");
+
+        let both = ["test", "-t", "chain.yaml", "--smartmodule-path", "a.wasm"];
+        assert!(Line::try_parse_from(both).is_err());
+        let wrong = [
+            "test",
+            "--smartmodule-path",
+            "a.wasm",
+            "--on-error",
+            "never",
+        ];
+        let error = Line::try_parse_from(wrong).unwrap_err().to_string();
+        assert!(error.contains("dead_letter:<topic>"), "{error}");
+    }
+
+    #[test]
+    fn the_start_of_an_aggregate_is_a_text_or_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [0, 255]).unwrap();
+        let initial = |text: &str| {
+            let arguments = AggregateArguments {
+                aggregate_initial: Some(text.to_owned()),
+                aggregate_by_key: false,
+            };
+            arguments.initial().map(Option::unwrap)
+        };
+
+        assert_eq!(initial("100").unwrap(), "100");
+        assert_eq!(initial("@@home").unwrap(), "@home");
+        let from_file = initial(&format!("@{}", file.path().display()));
+        assert_eq!(&from_file.unwrap()[..], [0, 255]);
+        assert!(initial("@/nowhere/at/all").is_err());
+    }
 }

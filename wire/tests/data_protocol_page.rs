@@ -130,7 +130,7 @@ fn assert_ends_with(partition: PartitionData, name: &str) {
         FetchableTopicResponse::default().with_partitions(vec![partition]),
     ]);
 
-    let frame = encode_response::<FetchRequest>(&response, 12, 1).unwrap();
+    let frame = encode_response::<FetchRequest>(&response, 12, 1).expect("it can be written");
 
     // No tags follow for the topic and for the response.
     let end = [&example(name)[..], &[0, 0]].concat();

@@ -55,15 +55,9 @@ fn open_request(purpose: StreamPurpose, name: &str, params: &[(&str, &str)]) -> 
     let params = params
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    OpenStreamRequest {
-        purpose,
-        steps: vec![StreamStep {
-            name: name.to_owned(),
-            source: ModuleSource::Wasm(module(name)),
-            params: params.collect(),
-        }],
-        accumulator: None,
-    }
+    let mut step = StreamStep::new(name, ModuleSource::Wasm(module(name)));
+    step.params = params.collect();
+    OpenStreamRequest::new(purpose, vec![step])
 }
 
 async fn open(
@@ -347,14 +341,9 @@ async fn guests_that_panic_or_loop_fail_their_fetch_alone() {
 async fn what_is_no_module_is_refused_when_the_stream_opens() {
     let spu = TestSpu::start().await;
     let mut client = spu.client().await;
-    let with = |source| OpenStreamRequest {
-        purpose: StreamPurpose::Consume,
-        steps: vec![StreamStep {
-            name: "bad".to_owned(),
-            source,
-            params: [].into(),
-        }],
-        accumulator: None,
+    let with = |source| {
+        let steps = vec![StreamStep::new("bad", source)];
+        OpenStreamRequest::new(StreamPurpose::Consume, steps)
     };
 
     let garbage = with(ModuleSource::Wasm(Bytes::from_static(b"not wasm")));
@@ -369,11 +358,7 @@ async fn what_is_no_module_is_refused_when_the_stream_opens() {
     assert!(without_params.error_message.unwrap().contains("text"));
     let aggregate = open_request(StreamPurpose::Produce, "sum", &[]);
     assert_eq!(refused(&mut client, &aggregate).await.error_code, 20002);
-    let no_steps = OpenStreamRequest {
-        purpose: StreamPurpose::Consume,
-        steps: Vec::new(),
-        accumulator: None,
-    };
+    let no_steps = OpenStreamRequest::new(StreamPurpose::Consume, Vec::new());
     assert_eq!(refused(&mut client, &no_steps).await.error_code, 20002);
 }
 

@@ -35,7 +35,7 @@ pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Resul
     let options = ConsumerOptions {
         start: StartOffset::Beginning,
         end: EndOffset::LogEnd,
-        smartmodules: arguments.smartmodules.clone().chain()?,
+        smartmodules: arguments.smartmodules.clone().invocations()?,
         ..ConsumerOptions::default()
     };
     let client = context.client().await?;

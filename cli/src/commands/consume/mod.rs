@@ -6,7 +6,6 @@
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
-use bytes::Bytes;
 use clap::ValueEnum;
 use futures::FutureExt;
 use thalweg_client::{Consumer, ConsumerOptions, EndOffset, PartitionSelection, StartOffset};
@@ -14,9 +13,10 @@ use thalweg_types::{Offset, PartitionIndex, TopicName};
 
 use crate::context::Context;
 use crate::error::{CliError, output_error};
+use crate::failure_notes::FailureNotes;
 use crate::output::note;
 use crate::printer::{Printer, RecordForm, Template};
-use crate::smartmodule_arguments::SmartModuleArguments;
+use crate::smartmodule_arguments::{AggregateArguments, SmartModuleArguments};
 use crate::timestamp::parse_timestamp_ms;
 
 /// How much output is gathered before it is written.
@@ -34,6 +34,8 @@ const OUTPUT_BYTES: usize = 256 << 10;
   $ thalweg consume flights -T 10 -k
   $ thalweg consume flights -B -F '{{partition}}:{{offset}} {{key}} {{value}}'
   $ thalweg consume flights -B -d --smartmodule-path late.wasm --param minutes=60
+  $ thalweg consume flights -B -d --smartmodule-path late.wasm --on-error skip
+  $ thalweg consume flights --transforms chain.yaml
 
 Templates (-F) know {{offset}}, {{partition}}, {{key}}, {{value}}, {{headers}}, {{time}} (RFC 3339)
 and {{timestamp}} (milliseconds since 1970), and \\t, \\n and \\\\.
@@ -105,9 +107,8 @@ pub(crate) struct ConsumeArguments {
     #[command(flatten)]
     smartmodules: SmartModuleArguments,
 
-    /// What an aggregate starts from.
-    #[arg(long, value_name = "TEXT", help_heading = "SmartModules")]
-    aggregate_initial: Option<String>,
+    #[command(flatten)]
+    aggregate: AggregateArguments,
 }
 
 /// How records are shown.
@@ -130,8 +131,9 @@ pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Resul
         },
         start: arguments.start_offset(context)?,
         end: arguments.end_offset(),
-        smartmodules: arguments.smartmodules.clone().chain()?,
-        accumulator: arguments.aggregate_initial.clone().map(Bytes::from),
+        smartmodules: arguments.smartmodules.clone().invocations()?,
+        accumulator: arguments.aggregate.initial()?,
+        accumulate_by_key: arguments.aggregate.aggregate_by_key,
         ..ConsumerOptions::default()
     };
     let is_terminal = io::stdout().is_terminal();
@@ -157,6 +159,7 @@ pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Resul
 /// Prints until the consumer ends.
 async fn print_all(mut consumer: Consumer, printer: &Printer) -> Result<(), CliError> {
     let mut output = BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock());
+    let mut failures = FailureNotes::of(consumer.failures());
     loop {
         // `next_batch` is cancel-safe: asking without waiting takes nothing away.
         let ready = consumer.next_batch().now_or_never();
@@ -164,15 +167,24 @@ async fn print_all(mut consumer: Consumer, printer: &Printer) -> Result<(), CliE
             Some(next) => next,
             None => {
                 output.flush().map_err(output_error)?;
-                consumer.next_batch().await
+                // Both may be dropped half-way and asked again.
+                tokio::select! {
+                    next = consumer.next_batch() => next,
+                    () = failures.tell_next() => continue,
+                }
             }
         };
         match next {
             Ok(Some(batch)) => printer.print(&batch, &mut output).map_err(output_error)?,
-            Ok(None) => return output.flush().map_err(output_error),
+            Ok(None) => {
+                output.flush().map_err(output_error)?;
+                failures.finish();
+                return Ok(());
+            }
             Err(error) => {
                 // What came before the failure is shown.
                 output.flush().map_err(output_error)?;
+                failures.finish();
                 return Err(error.into());
             }
         }

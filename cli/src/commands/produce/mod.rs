@@ -23,6 +23,7 @@ use self::record_form::RecordForm;
 use crate::commands::{KeyValue, parse_key_value};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::failure_notes::FailureNotes;
 use crate::smartmodule_arguments::SmartModuleArguments;
 
 /// Produce records to a topic, a line each, from stdin or a file.
@@ -34,7 +35,8 @@ use crate::smartmodule_arguments::SmartModuleArguments;
   $ thalweg produce greetings
   $ echo 'alice:hello' | thalweg produce greetings --key-separator :
   $ thalweg produce flights --file flights.csv --compression zstd
-  $ thalweg produce images --file cat.jpg --raw --key cat")]
+  $ thalweg produce images --file cat.jpg --raw --key cat
+  $ thalweg produce orders --file orders.csv --smartmodule-path check.wasm --on-error skip")]
 pub(crate) struct ProduceArguments {
     /// Name of the topic.
     topic: TopicName,
@@ -97,7 +99,7 @@ pub(crate) async fn run(arguments: ProduceArguments, context: &Context) -> Resul
         batch_bytes: arguments.batch_size.unwrap_or(defaults.batch_bytes),
         request_timeout: arguments.timeout.min(defaults.request_timeout),
         delivery_timeout: arguments.timeout,
-        smartmodules: arguments.smartmodules.chain()?,
+        smartmodules: arguments.smartmodules.invocations()?,
         ..defaults
     };
     // Opened before the cluster is asked, so that a wrong path is told at once.
@@ -107,6 +109,7 @@ pub(crate) async fn run(arguments: ProduceArguments, context: &Context) -> Resul
         .await?
         .producer(&arguments.topic, options)
         .await?;
+    let mut failures = FailureNotes::of(producer.failures());
     let headers: Vec<_> = arguments
         .header
         .iter()
@@ -127,6 +130,7 @@ pub(crate) async fn run(arguments: ProduceArguments, context: &Context) -> Resul
     };
     // What was read before a failure is delivered all the same.
     let closed = producer.close().await;
+    failures.finish();
     produced?;
     Ok(closed?)
 }

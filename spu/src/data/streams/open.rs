@@ -51,6 +51,11 @@ impl Streams {
                 request.steps.len()
             )));
         }
+        if request.version_needed() > 0 {
+            return Err(refused(
+                "this version has no error policies, look-back or aggregation by key yet: leave them out",
+            ));
+        }
         let options = &shared.context.options;
         let module_bytes_max =
             usize::try_from(options.smartmodule_bytes_max.saturating_mul(MODULES_MAX))
