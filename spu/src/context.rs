@@ -8,6 +8,7 @@ use thalweg_types::SpuId;
 
 use crate::admin::AdminForward;
 use crate::cluster_view::ClusterView;
+use crate::metrics::Metrics;
 use crate::options::SpuOptions;
 use crate::producer_ids::ProducerIds;
 use crate::replica::ReplicaSet;
@@ -27,6 +28,8 @@ pub struct SpuContext {
     pub admin: Arc<AdminForward>,
     /// The host of SmartModules.
     pub engine: SmartEngine,
+    /// What is counted for those who watch.
+    pub metrics: Arc<Metrics>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Settings and limits.

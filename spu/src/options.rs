@@ -35,6 +35,11 @@ pub struct SpuOptions {
     #[arg(long, env = "THALWEG_SPU_ADVERTISE", value_name = "HOST:PORT")]
     pub advertise: Option<String>,
 
+    /// Where Prometheus fetches metrics, by `GET /metrics`; nowhere where not given. Port 0 takes a
+    /// free one.
+    #[arg(long, env = "THALWEG_SPU_METRICS_LISTEN", value_name = "ADDR")]
+    pub metrics_listen: Option<SocketAddr>,
+
     /// Where partitions are kept. It belongs to this SPU alone.
     #[arg(long, env = "THALWEG_SPU_DATA_DIR", value_name = "DIR")]
     pub data_dir: PathBuf,
@@ -89,11 +94,11 @@ pub struct SpuOptions {
     pub guest_threads: usize,
 
     /// How long one call of a SmartModule may take.
-    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_DEADLINE", value_parser = parse_duration, default_value = "5s")]
+    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_DEADLINE", value_parser = parse_duration, default_value = "1s")]
     pub smartmodule_deadline: Duration,
 
     /// Memory of one SmartModule's instance.
-    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_MEMORY_BYTES", value_parser = parse_bytes, default_value = "128MiB")]
+    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_MEMORY_BYTES", value_parser = parse_bytes, default_value = "64MiB")]
     pub smartmodule_memory_bytes: u64,
 
     /// Memory of all SmartModules' instances together.
@@ -101,7 +106,7 @@ pub struct SpuOptions {
     pub smartmodule_shared_memory_bytes: u64,
 
     /// The most that one call of a SmartModule may answer.
-    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_OUTPUT_BYTES", value_parser = parse_bytes, default_value = "64MiB")]
+    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_OUTPUT_BYTES", value_parser = parse_bytes, default_value = "32MiB")]
     pub smartmodule_output_bytes: u64,
 
     /// The largest SmartModule that is accepted.
@@ -142,7 +147,7 @@ mod tests {
 
         assert_eq!(options.id, SpuId(3));
         assert_eq!(options.request_bytes_max, 100 << 20);
-        assert_eq!(options.smartmodule_deadline, Duration::from_secs(5));
+        assert_eq!(options.smartmodule_deadline, Duration::from_secs(1));
     }
 
     #[test]

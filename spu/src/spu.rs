@@ -25,6 +25,7 @@ use crate::cluster_view::ClusterView;
 use crate::context::SpuContext;
 use crate::control::{ControlClient, Identity};
 use crate::data::DataServer;
+use crate::metrics::{self, Metrics};
 use crate::options::SpuOptions;
 use crate::producer_ids::{ProducerIds, ProducerIdsError};
 use crate::replica::{AssignedBy, LogStore, ReplicaSet};
@@ -49,10 +50,12 @@ pub enum StartError {
     #[error(transparent)]
     ProducerIds(#[from] ProducerIdsError),
     /// Nobody can connect.
-    #[error("failed to listen on `{address}`: choose another address with `--listen`")]
+    #[error("failed to listen on `{address}`: choose another address with `{flag}`")]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// What the address is given by.
+        flag: &'static str,
         /// Why.
         source: std::io::Error,
     },
@@ -92,6 +95,7 @@ pub enum StartError {
 pub struct Spu {
     id: SpuId,
     data_address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     context: SpuContext,
     serving: TaskGroup,
     background: TaskGroup,
@@ -120,7 +124,11 @@ impl Spu {
         let data_dir = Arc::new(DataDir::open(&options.data_dir, OpenDataDir { spu_id })?);
         let last_view = cluster_file::load(data_dir.path())?
             .filter(|view| view.cluster_id == data_dir.cluster_id());
-        let (listener, data_address) = listen(options.listen).await?;
+        let (listener, data_address) = listen(options.listen, "--listen").await?;
+        let watched = match options.metrics_listen {
+            Some(address) => Some(listen(address, "--metrics-listen").await?),
+            None => None,
+        };
         let identity = identity(&options, &data_dir, &*clock, data_address)?;
 
         let (serving, background, settling) =
@@ -141,18 +149,23 @@ impl Spu {
             producer_ids: Arc::new(ProducerIds::open(data_dir.path(), Arc::clone(&admin))?),
             admin,
             engine: SmartEngine::new(engine_options(&options, &data_dir))?,
+            metrics: Arc::new(Metrics::new()),
             clock,
             options: Arc::new(options),
         };
         let spu = Self {
             id: spu_id,
             data_address,
+            metrics_address: watched.as_ref().map(|(_, address)| *address),
             context,
             serving,
             background,
             settling,
         };
 
+        if let Some((listener, _)) = watched {
+            metrics::serve(listener, Arc::clone(&spu.context.metrics), &spu.background);
+        }
         let first_view = spu.context.view.current();
         let replicas = &spu.context.replicas;
         replicas.apply(&first_view, AssignedBy::LastRun).await;
@@ -225,6 +238,12 @@ impl Spu {
         self.data_address
     }
 
+    /// Where it serves its metrics, if it does.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
     /// Its parts.
     #[must_use]
     pub fn context(&self) -> &SpuContext {
@@ -237,6 +256,7 @@ impl Spu {
         serde_json::json!({
             "id": self.id.0,
             "data": self.data_address.to_string(),
+            "metrics": self.metrics_address.map(|address| address.to_string()),
             "pid": std::process::id(),
         })
         .to_string()
@@ -266,8 +286,15 @@ impl Spu {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listen_error = |source| StartError::Listen { address, source };
+async fn listen(
+    address: SocketAddr,
+    flag: &'static str,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listen_error = |source| StartError::Listen {
+        address,
+        flag,
+        source,
+    };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
     Ok((listener, bound))

@@ -47,6 +47,7 @@ struct ScReady {
 #[derive(Debug, Deserialize)]
 struct SpuReady {
     data: String,
+    metrics: String,
 }
 
 /// Starts what is down of the cluster, and answers once all of it serves.
@@ -128,12 +129,15 @@ async fn start_spus(cluster: &mut LocalCluster, options: &StartOptions) -> Resul
             continue;
         }
         let name = spu_name(id);
-        let port = cluster.state.spus[id].port;
+        let spu = &cluster.state.spus[id];
+        let (port, metrics_port) = (spu.port, spu.metrics_port);
         let own = [
             "--id".into(),
             id.to_string().into(),
             "--sc".into(),
             cluster.state.sc.address().into(),
+            "--metrics-listen".into(),
+            format!("127.0.0.1:{metrics_port}").into(),
         ];
         let arguments = server_arguments(cluster, &name, port, options, own);
         let spu = Launched::start(&name, &cluster.data_dir, &spu_program, &arguments)?;
@@ -144,6 +148,7 @@ async fn start_spus(cluster: &mut LocalCluster, options: &StartOptions) -> Resul
     for (id, mut spu) in launched {
         let ready: SpuReady = spu.ready().await?;
         cluster.state.spus[id].port = port_of(&ready.data)?;
+        cluster.state.spus[id].metrics_port = port_of(&ready.metrics)?;
         cluster.save()?;
     }
     Ok(())

@@ -40,6 +40,9 @@ pub(crate) struct ClusterState {
 pub(crate) struct Server {
     /// Its port on 127.0.0.1; 0 until it has first run, for the system to choose.
     pub(crate) port: u16,
+    /// Where it serves its metrics on 127.0.0.1; 0 as above, and where it serves none.
+    #[serde(default)]
+    pub(crate) metrics_port: u16,
     /// The process that was last started for it.
     pub(crate) process: Option<ProcessIdentity>,
 }
@@ -153,6 +156,11 @@ impl Server {
     /// Where it listens.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where Prometheus fetches its metrics, if it serves any.
+    pub(crate) fn metrics_url(&self) -> Option<String> {
+        (self.metrics_port != 0).then(|| format!("http://127.0.0.1:{}/metrics", self.metrics_port))
     }
 }
 

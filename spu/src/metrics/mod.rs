@@ -11,9 +11,7 @@ mod smartmodules;
 use prometheus_client::registry::Registry;
 
 pub(crate) use server::serve;
-pub(crate) use smartmodules::{ModuleMetrics, ModuleUse, ModuleUser};
-#[cfg(test)]
-pub(crate) use smartmodules::Place;
+pub use smartmodules::{ModuleMetrics, ModuleUse, ModuleUser, Place};
 
 /// Everything that this SPU counts.
 #[derive(Debug)]
@@ -27,7 +25,8 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("thalweg");
-        let smartmodules = ModuleMetrics::registered(registry.sub_registry_with_prefix("smartmodule"));
+        let smartmodules =
+            ModuleMetrics::registered(registry.sub_registry_with_prefix("smartmodule"));
         Self {
             registry,
             smartmodules,
@@ -35,7 +34,8 @@ impl Metrics {
     }
 
     /// What SmartModules do.
-    pub(crate) fn smartmodules(&self) -> &ModuleMetrics {
+    #[must_use]
+    pub fn smartmodules(&self) -> &ModuleMetrics {
         &self.smartmodules
     }
 

@@ -1,11 +1,12 @@
 //! What SmartModules do: how often they are called, with how many records, and what it costs.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -20,18 +21,24 @@ const OTHERS: &str = "(others)";
 const NAME_BYTES_MAX: usize = 100;
 
 /// Where a SmartModule is applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(
-    non_camel_case_types,
-    reason = "the variants' names are the label's values"
-)]
-pub(crate) enum Place {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
     /// On a consumer's stream.
-    consume,
+    Consume,
     /// On a producer's stream.
-    produce,
+    Produce,
     /// On every record that is produced to a topic.
-    topic,
+    Topic,
+}
+
+impl EncodeLabelValue for Place {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(match self {
+            Self::Consume => "consume",
+            Self::Produce => "produce",
+            Self::Topic => "topic",
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,20 +49,26 @@ struct Labels {
 
 /// What a SmartModule did since it was last asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ModuleUse {
-    pub(crate) calls: u64,
-    pub(crate) records_in: u64,
-    pub(crate) records_out: u64,
-    pub(crate) skipped: u64,
-    pub(crate) dead_lettered: u64,
-    pub(crate) errors: u64,
-    /// In the guest.
-    pub(crate) time: Duration,
+pub struct ModuleUse {
+    /// Calls into the guest.
+    pub calls: u64,
+    /// Records that it was given.
+    pub records_in: u64,
+    /// Records that it let through or made.
+    pub records_out: u64,
+    /// Records that it failed on and that were left out.
+    pub skipped: u64,
+    /// Records that it failed on and that went to a dead-letter topic.
+    pub dead_lettered: u64,
+    /// Failures, whatever became of the record.
+    pub errors: u64,
+    /// Time in the guest.
+    pub time: Duration,
 }
 
 /// The counters of all SmartModules.
 #[derive(Debug, Default)]
-pub(crate) struct ModuleMetrics {
+pub struct ModuleMetrics {
     calls: Family<Labels, Counter>,
     records_in: Family<Labels, Counter>,
     records_out: Family<Labels, Counter>,
@@ -73,11 +86,31 @@ impl ModuleMetrics {
         let metrics = Self::default();
         let counters = [
             ("calls", "Calls into the guest", &metrics.calls),
-            ("records_in", "Records that it was given", &metrics.records_in),
-            ("records_out", "Records that it let through or made", &metrics.records_out),
-            ("skipped", "Records that it failed on and that were left out", &metrics.skipped),
-            ("dead_lettered", "Records that it failed on and that went to a dead-letter topic", &metrics.dead_lettered),
-            ("errors", "Failures, whatever became of the record", &metrics.errors),
+            (
+                "records_in",
+                "Records that it was given",
+                &metrics.records_in,
+            ),
+            (
+                "records_out",
+                "Records that it let through or made",
+                &metrics.records_out,
+            ),
+            (
+                "skipped",
+                "Records that it failed on and that were left out",
+                &metrics.skipped,
+            ),
+            (
+                "dead_lettered",
+                "Records that it failed on and that went to a dead-letter topic",
+                &metrics.dead_lettered,
+            ),
+            (
+                "errors",
+                "Failures, whatever became of the record",
+                &metrics.errors,
+            ),
         ];
         for (name, help, family) in counters {
             registry.register(name, help, family.clone());
@@ -98,7 +131,8 @@ impl ModuleMetrics {
     }
 
     /// The counters of the module called `name` at `place`.
-    pub(crate) fn of(&self, name: &str, place: Place) -> ModuleUser {
+    #[must_use]
+    pub fn of(&self, name: &str, place: Place) -> ModuleUser {
         let labels = Labels {
             module: self.label(name),
             place,
@@ -152,14 +186,14 @@ struct Counters {
 
 /// One instance of a module, as it is counted. Gives back the memory that it held when dropped.
 #[derive(Debug)]
-pub(crate) struct ModuleUser {
+pub struct ModuleUser {
     counters: Arc<Counters>,
     held_bytes: i64,
 }
 
 impl ModuleUser {
     /// Counts what the module did.
-    pub(crate) fn add(&self, done: ModuleUse) {
+    pub fn add(&self, done: ModuleUse) {
         let counters = &self.counters;
         counters.calls.inc_by(done.calls);
         counters.records_in.inc_by(done.records_in);
@@ -171,7 +205,7 @@ impl ModuleUser {
     }
 
     /// Notes how large the instance's memory is now, in bytes.
-    pub(crate) fn holds(&mut self, memory_bytes: u64) {
+    pub fn holds(&mut self, memory_bytes: u64) {
         let bytes = i64::try_from(memory_bytes).unwrap_or(i64::MAX);
         self.counters.memory.inc_by(bytes - self.held_bytes);
         self.held_bytes = bytes;
@@ -203,7 +237,7 @@ mod tests {
     #[test]
     fn what_a_module_does_is_counted_under_its_name_and_place() {
         let (registry, metrics) = metrics();
-        let late = metrics.of("late", Place::consume);
+        let late = metrics.of("late", Place::Consume);
 
         late.add(ModuleUse {
             calls: 2,
@@ -227,8 +261,8 @@ mod tests {
     #[test]
     fn an_instance_that_is_gone_holds_no_memory() {
         let (registry, metrics) = metrics();
-        let mut first = metrics.of("late", Place::produce);
-        let mut second = metrics.of("late", Place::produce);
+        let mut first = metrics.of("late", Place::Produce);
+        let mut second = metrics.of("late", Place::Produce);
         first.holds(1000);
         second.holds(65_536);
         first.holds(131_072);
@@ -246,11 +280,14 @@ mod tests {
 
         for number in 0..MODULES_MAX * 2 {
             let name = format!("{number}-{}", "é".repeat(200));
-            metrics.of(&name, Place::topic).add(ModuleUse::default());
+            metrics.of(&name, Place::Topic).add(ModuleUse::default());
         }
 
         let text = text(&registry);
-        let series = text.lines().filter(|line| line.contains("calls_total")).count();
+        let series = text
+            .lines()
+            .filter(|line| line.contains("calls_total"))
+            .count();
         assert_eq!(series, MODULES_MAX + 1);
         assert!(text.contains(OTHERS));
     }

@@ -5,6 +5,7 @@ mod assignment;
 mod bad_input;
 mod disk;
 mod harness;
+mod metrics;
 mod real_sc;
 mod scripted_sc;
 mod upkeep;

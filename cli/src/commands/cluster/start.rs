@@ -67,6 +67,7 @@ struct StartedSpu {
     id: usize,
     pid: u32,
     data: String,
+    metrics: Option<String>,
 }
 
 impl Render for Started {
@@ -104,6 +105,7 @@ impl From<&LocalCluster> for Started {
                     id,
                     pid: pid(spu),
                     data: spu.address(),
+                    metrics: spu.metrics_url(),
                 })
                 .collect(),
             data_dir: cluster.data_dir.clone(),
@@ -160,6 +162,7 @@ mod tests {
                 id: 0,
                 pid: 11,
                 data: "127.0.0.1:2".to_owned(),
+                metrics: Some("http://127.0.0.1:3/metrics".to_owned()),
             }],
             data_dir: "/data".into(),
         }
@@ -171,7 +174,7 @@ mod tests {
 
         assert_eq!(
             json,
-            r#"{"sc":{"pid":10,"admin":"127.0.0.1:1"},"spus":[{"id":0,"pid":11,"data":"127.0.0.1:2"}],"data_dir":"/data"}"#
+            r#"{"sc":{"pid":10,"admin":"127.0.0.1:1"},"spus":[{"id":0,"pid":11,"data":"127.0.0.1:2","metrics":"http://127.0.0.1:3/metrics"}],"data_dir":"/data"}"#
         );
     }
 

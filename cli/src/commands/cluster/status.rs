@@ -37,6 +37,8 @@ struct ServerStatus {
     name: String,
     pid: Option<u32>,
     address: String,
+    /// Where Prometheus fetches metrics, where that is known.
+    metrics: Option<String>,
     up: bool,
 }
 
@@ -48,13 +50,14 @@ impl Status {
 
 impl Render for Status {
     fn render(&self) -> String {
-        let mut table = Table::new(["SERVER", "STATE", "PID", "ADDRESS"]);
+        let mut table = Table::new(["SERVER", "STATE", "PID", "ADDRESS", "METRICS"]);
         for server in &self.servers {
             table.row([
                 server.name.clone(),
                 if server.up { "up" } else { "down" }.to_owned(),
                 server.pid.map_or("-".to_owned(), |pid| pid.to_string()),
                 server.address.clone(),
+                server.metrics.clone().unwrap_or_else(|| "-".to_owned()),
             ]);
         }
         let data = self
@@ -93,6 +96,7 @@ fn local(data_dir: &Path) -> Result<Status, CliError> {
                 .filter(|_| up)
                 .map(|process| process.pid),
             address: server.address(),
+            metrics: server.metrics_url(),
             up,
         }
     });
@@ -108,11 +112,13 @@ async fn remote(context: &Context) -> Result<Status, CliError> {
         name: "sc".to_owned(),
         pid: None,
         address: context.endpoint()?.cluster,
+        metrics: None,
         up: true,
     };
     let spus = cluster.spus.into_iter().map(|spu| ServerStatus {
         name: format!("spu-{}", spu.id),
         pid: None,
+        metrics: None,
         up: spu.is_online(),
         address: spu.status.data_address,
     });
