@@ -10,9 +10,7 @@ use std::process::Command;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use thalweg_record::{Batch, BatchBuilder, BatchHeader, BatchOptions, Codec, assemble_batch};
-use thalweg_smartengine::{
-    CallLimits, Chain, ChainOptions, EngineOptions, SmartEngine, SmartModule, Step,
-};
+use thalweg_smartengine::{Chain, ChainOptions, EngineOptions, SmartEngine, SmartModule, Step};
 use thalweg_types::Offset;
 
 const BATCH_BYTES: usize = 1 << 20;
@@ -77,15 +75,10 @@ fn chain(engine: &SmartEngine, directory: &Path, name: &str, params: &[(&str, &s
         .map(|&(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     engine
-        .open_chain(ChainOptions {
-            steps: vec![Step {
-                module,
-                params,
-                name: name.to_owned(),
-            }],
-            accumulator: None,
-            limits: CallLimits::default(),
-        })
+        .open_chain(ChainOptions::new(vec![Step {
+            params,
+            ..Step::new(module, name)
+        }]))
         .unwrap()
 }
 

@@ -5,47 +5,28 @@
 //! that it came from, so that the stream can be resumed at any offset that a [`ChainOutput`]
 //! names, and neither skips nor repeats a record.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use thalweg_record::{Batch, BatchHeader};
-use thalweg_smartmodule_abi::read_record;
-use thalweg_types::Offset;
+use thalweg_record::Batch;
+use thalweg_types::{LookBack, Offset};
 
+use crate::accumulators::{Accumulators, AccumulatorsFull};
+use crate::batch_run::{BatchRun, from_offset};
+use crate::chunks::Chunks;
 use crate::guest::GuestHost;
-use crate::open_step::{OpenStep, Passing, malformed};
-use crate::output::assemble;
-use crate::records::{Extent, below};
-use crate::{CallLimits, ChainError, ChainOutput, SmartModule, SmartModuleKind};
-
-/// One SmartModule of a chain, with its parameters.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// The module.
-    pub module: Arc<SmartModule>,
-    /// What its `init` is given.
-    pub params: BTreeMap<String, String>,
-    /// What errors and log lines call the step.
-    pub name: String,
-}
-
-/// What a chain is made of.
-#[derive(Debug, Clone)]
-pub struct ChainOptions {
-    /// The steps in order.
-    pub steps: Vec<Step>,
-    /// What the aggregate starts with; empty when not given.
-    pub accumulator: Option<Vec<u8>>,
-    /// The bounds of each call; lowered to the engine's where they pass them.
-    pub limits: CallLimits,
-}
+use crate::look_back::shown;
+use crate::open_step::OpenStep;
+use crate::{
+    Accumulation, AccumulatorsByKey, CallLimits, ChainError, ChainOptions, ChainOutput,
+    LookBackWindow, OnFailure, SmartModuleKind, Step, StepMetrics,
+};
 
 /// SmartModules with their state, ready to be given a stream's batches.
 pub struct Chain {
-    steps: Vec<OpenStep>,
-    accumulator: Option<Vec<u8>>,
-    limits: CallLimits,
+    pub(crate) steps: Vec<OpenStep>,
+    pub(crate) accumulators: Accumulators,
+    pub(crate) limits: CallLimits,
+    pub(crate) chunks: Chunks,
     state: ChainState,
 }
 
@@ -59,7 +40,7 @@ enum ChainState {
 
 impl std::fmt::Debug for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<_> = self.steps.iter().map(|step| &step.name).collect();
+        let names: Vec<_> = self.steps.iter().map(OpenStep::name).collect();
         f.debug_struct("Chain")
             .field("steps", &names)
             .field("state", &self.state)
@@ -68,21 +49,34 @@ impl std::fmt::Debug for Chain {
 }
 
 impl Chain {
-    pub(crate) fn open(host: &GuestHost, options: ChainOptions) -> Result<Self, ChainError> {
-        let has_aggregate = check_steps(&options.steps)?;
-        if options.accumulator.is_some() && !has_aggregate {
-            return Err(ChainError::AccumulatorWithoutAggregate);
-        }
+    pub(crate) fn open(host: &Arc<GuestHost>, options: ChainOptions) -> Result<Self, ChainError> {
+        let aggregate = aggregate_of(&options.steps)?;
         let limits = options.limits;
+        let accumulators = match aggregate {
+            Some(name) => {
+                let by_key = match &options.accumulation {
+                    Accumulation::PerPartition { .. } => 0,
+                    Accumulation::ByKey { restored, .. } => restored.len(),
+                };
+                Accumulators::new(options.accumulation, limits.memory_bytes, &host.memory)
+                    .map_err(|full| accumulators_full(full, name, by_key, limits))?
+            }
+            None if options.accumulation != Accumulation::default() => {
+                return Err(ChainError::AccumulatorWithoutAggregate);
+            }
+            None => Accumulators::None,
+        };
         let steps = options
             .steps
             .into_iter()
             .map(|step| OpenStep::open(host, step, limits))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        let chunks = Chunks::new(&steps, &accumulators, limits);
         Ok(Self {
             steps,
-            accumulator: has_aggregate.then(|| options.accumulator.unwrap_or_default()),
+            accumulators,
             limits,
+            chunks,
             state: ChainState::Running,
         })
     }
@@ -93,11 +87,66 @@ impl Chain {
         self.steps.iter().map(OpenStep::memory_bytes).sum()
     }
 
+    /// What each step has done since the chain was opened.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<StepMetrics> {
+        self.steps
+            .iter()
+            .map(|step| StepMetrics {
+                memory_bytes: step.memory_bytes(),
+                ..step.metrics
+            })
+            .collect()
+    }
+
+    /// The steps that are to be shown records of before the stream's start, and which: each with
+    /// its index in the chain. Find the records with [`crate::LookBackSearch`], and show them by
+    /// [`Chain::look_back`] before the first [`Chain::process`].
+    #[must_use]
+    pub fn wants_look_back(&self) -> Vec<(usize, LookBack)> {
+        self.steps
+            .iter()
+            .enumerate()
+            .filter_map(|(index, step)| Some((index, step.look_back()?)))
+            .collect()
+    }
+
+    /// Shows the records of `batch` that lie in `window` to the `look_back` of step `step`. Batches
+    /// are shown in order; the records are the log's, whatever the steps before this one do.
+    ///
+    /// # Errors
+    ///
+    /// When the module fails on one of them. The chain is spent then.
+    pub fn look_back(
+        &mut self,
+        step: usize,
+        batch: Batch<'_>,
+        window: &LookBackWindow,
+    ) -> Result<(), ChainError> {
+        match std::mem::replace(&mut self.state, ChainState::Spent) {
+            ChainState::Running => {}
+            ChainState::Failing(_) | ChainState::Spent => return Err(ChainError::Spent),
+        }
+        let header = *batch.header();
+        if let Some(step) = self.steps.get_mut(step)
+            && !header.is_control()
+        {
+            let records = batch.records(decompressed_bytes_max(self.limits))?;
+            let shown = shown(&header, records.as_bytes(), window)?;
+            if shown.record_count > 0 {
+                step.begin_batch();
+                step.show(&header, &shown.section, shown.record_count)?;
+            }
+        }
+        self.state = ChainState::Running;
+        Ok(())
+    }
+
     /// Puts a batch through the chain, leaving out its records below `from`.
     ///
     /// The output may end within the batch (see [`ChainOutput::next_offset`]): then the same batch
-    /// is to be given again from there. When a record fails, those before it come out first, and
-    /// the next call gives the error.
+    /// is to be given again from there. When a record fails for good, those before it come out
+    /// first, and the next call gives the error.
     ///
     /// # Errors
     ///
@@ -105,16 +154,26 @@ impl Chain {
     pub fn process(&mut self, batch: Batch<'_>, from: Offset) -> Result<ChainOutput, ChainError> {
         match std::mem::replace(&mut self.state, ChainState::Spent) {
             ChainState::Running => {}
-            ChainState::Failing(error) => return Err(error),
+            ChainState::Failing(error) => {
+                return Err(self.fail(error));
+            }
             ChainState::Spent => return Err(ChainError::Spent),
         }
-        let processed = self.process_batch(&batch, from);
-        self.state = match &processed {
-            Ok((_, Some(failure))) => ChainState::Failing(failure.clone()),
-            Ok((_, None)) | Err(ChainError::Batch(_)) => ChainState::Running,
-            Err(_) => ChainState::Spent,
-        };
-        processed.map(|(output, _)| output)
+        match self.process_batch(&batch, from) {
+            Ok((output, failure)) => {
+                self.state = failure.map_or(ChainState::Running, ChainState::Failing);
+                Ok(output)
+            }
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// A damaged batch says nothing about the chain, which can be given another one.
+    fn fail(&mut self, error: ChainError) -> ChainError {
+        if matches!(error, ChainError::Batch(_)) {
+            self.state = ChainState::Running;
+        }
+        error
     }
 
     fn process_batch(
@@ -123,131 +182,72 @@ impl Chain {
         from: Offset,
     ) -> Result<(ChainOutput, Option<ChainError>), ChainError> {
         let header = *batch.header();
+        let mut run = BatchRun::new(header);
         // Control batches are the log's own; no guest has a say in them.
         if header.is_control() {
-            return Ok((self.output(header, None, header.next_offset())?, None));
+            return run.finish(self, &[]);
         }
-        let decompressed_max = usize::try_from(self.limits.memory_bytes).unwrap_or(usize::MAX);
-        let records = batch.records(decompressed_max)?;
+        let records = batch.records(decompressed_bytes_max(self.limits))?;
         let input = from_offset(records.as_bytes(), &header, from)?;
-        let run = self.run_steps(&header, input)?;
-
-        let next_offset = run
-            .stopped_at
-            .map_or(header.next_offset(), |delta| header.base_offset.plus(delta));
-        if let Some(failure) = run.failure {
-            // Nothing precedes the failed record, so there is nothing to give out first.
-            if run.failed_at_first {
-                return Err(failure);
-            }
-            let output = self.output(header, run.passing, next_offset)?;
-            return Ok((output, Some(failure)));
+        for step in &mut self.steps {
+            step.begin_batch();
         }
-        Ok((self.output(header, run.passing, next_offset)?, None))
+        run.pass(self, input)?;
+        run.finish(self, records.as_bytes())
     }
 
-    fn output(
-        &self,
-        header: BatchHeader,
-        passing: Option<Passing<'_>>,
-        next_offset: Offset,
-    ) -> Result<ChainOutput, ChainError> {
-        let passing = passing.filter(|passing| passing.record_count > 0);
-        let records = passing
-            .as_ref()
-            .map(|passing| assemble(&header, &passing.section, passing.record_count))
-            .transpose()?;
-        Ok(ChainOutput {
-            records,
-            record_count: passing.map_or(0, |passing| passing.record_count),
-            next_offset,
-            accumulator: self.accumulator.clone(),
-            input: header,
+    /// Takes over what a batch changed of an aggregate's accumulators by key.
+    pub(crate) fn update_accumulators(
+        &mut self,
+        changed: &AccumulatorsByKey,
+    ) -> Result<(), ChainError> {
+        let Accumulators::ByKey(keyed) = &mut self.accumulators else {
+            return Ok(());
+        };
+        keyed.update(changed).map_err(|full| {
+            let name = self
+                .steps
+                .iter()
+                .find(|step| step.kind() == SmartModuleKind::Aggregate)
+                .map_or("", |step| step.name());
+            accumulators_full(full, name.to_owned(), keyed.len(), self.limits)
         })
     }
 
-    /// Runs every step over `input`, which is what is left of the batch.
-    fn run_steps<'a>(
-        &mut self,
-        header: &BatchHeader,
-        input: Passing<'a>,
-    ) -> Result<Run<'a>, ChainError> {
-        if input.record_count == 0 {
-            return Ok(Run::default());
-        }
-        let first = read_record(&input.section, &mut 0).map_err(|_| malformed(0))?;
-        let first_delta = first.offset_delta;
-        let mut run = Run {
-            passing: Some(input),
-            ..Run::default()
-        };
-        // What the aggregate answered, kept while later steps may still cut it short.
-        let mut aggregated = None;
-        for (index, step) in self.steps.iter_mut().enumerate() {
-            let Some(passing) = run
-                .passing
-                .take()
-                .filter(|passing| passing.record_count > 0)
-            else {
-                break;
-            };
-            let accumulator = match step.kind {
-                SmartModuleKind::Aggregate => self.accumulator.as_deref().unwrap_or_default(),
-                _ => &[],
-            };
-            let stepped = step.run(header, passing, accumulator, self.limits, index == 0)?;
-            if step.kind == SmartModuleKind::Aggregate {
-                aggregated = Some(stepped.passing.clone());
+    /// Counts a record that step `step` failed on and the chain goes on without.
+    pub(crate) fn count_failed(&mut self, step: usize) {
+        if let Some(step) = self.steps.get_mut(step) {
+            match step.on_failure() {
+                OnFailure::Stop => {}
+                OnFailure::Skip => step.metrics.skipped += 1,
+                OnFailure::DeadLetter => step.metrics.dead_lettered += 1,
             }
-            run.passing = Some(stepped.passing);
-            // A later step sees no record from where an earlier one stopped, so it can only stop
-            // before that.
-            run.stopped_at = stepped.stopped_at.or(run.stopped_at);
-            run.failure = stepped.failure.or(run.failure);
         }
-        run.failed_at_first = run.stopped_at == Some(first_delta);
-        if let Some(aggregated) = aggregated {
-            self.take_accumulator(&aggregated, run.stopped_at)?;
-        }
-        Ok(run)
-    }
-
-    /// The accumulator is the value of the last record that the aggregate gave and that is given
-    /// out.
-    fn take_accumulator(
-        &mut self,
-        aggregated: &Passing<'_>,
-        stopped_at: Option<i64>,
-    ) -> Result<(), ChainError> {
-        let end = stopped_at.unwrap_or(i64::MAX);
-        let mut position = 0;
-        let mut last = None;
-        for _ in 0..aggregated.record_count {
-            let record =
-                read_record(&aggregated.section, &mut position).map_err(|_| malformed(0))?;
-            if record.offset_delta >= end {
-                break;
-            }
-            last = Some(record.value.unwrap_or_default());
-        }
-        if let Some(value) = last {
-            self.accumulator = Some(value.to_vec());
-        }
-        Ok(())
     }
 }
 
-/// What a run of all steps came to.
-#[derive(Default)]
-struct Run<'a> {
-    passing: Option<Passing<'a>>,
-    stopped_at: Option<i64>,
-    failure: Option<ChainError>,
-    failed_at_first: bool,
+fn decompressed_bytes_max(limits: CallLimits) -> usize {
+    usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX)
 }
 
-/// Whether one of `steps` is an aggregate; an error when they make no chain.
-fn check_steps(steps: &[Step]) -> Result<bool, ChainError> {
+fn accumulators_full(
+    full: AccumulatorsFull,
+    step: String,
+    keys: usize,
+    limits: CallLimits,
+) -> ChainError {
+    match full {
+        AccumulatorsFull::Own => ChainError::AccumulatorsExceeded {
+            step,
+            keys,
+            limit_bytes: limits.memory_bytes,
+        },
+        AccumulatorsFull::Shared => ChainError::MemoryUsedUp { step },
+    }
+}
+
+/// The name of the aggregate among `steps`, if there is one; an error when they make no chain.
+fn aggregate_of(steps: &[Step]) -> Result<Option<String>, ChainError> {
     if steps.is_empty() {
         return Err(ChainError::Empty);
     }
@@ -261,27 +261,5 @@ fn check_steps(steps: &[Step]) -> Result<bool, ChainError> {
             second: second.name.clone(),
         });
     }
-    Ok(first.is_some())
-}
-
-/// The part of a batch's records from `from` on.
-fn from_offset<'a>(
-    section: &'a [u8],
-    header: &BatchHeader,
-    from: Offset,
-) -> Result<Passing<'a>, ChainError> {
-    let record_count = usize::try_from(header.record_count).map_err(|_| malformed(0))?;
-    let skipped = if from > header.base_offset {
-        let delta = from.0.saturating_sub(header.base_offset.0);
-        below(section, record_count, delta).map_err(|_| malformed(0))?
-    } else {
-        Extent {
-            bytes: 0,
-            record_count: 0,
-        }
-    };
-    Ok(Passing {
-        section: Cow::Borrowed(&section[skipped.bytes..]),
-        record_count: record_count - skipped.record_count,
-    })
+    Ok(first.map(|step| step.name.clone()))
 }

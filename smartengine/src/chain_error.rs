@@ -22,7 +22,9 @@ pub enum ChainError {
         second: String,
     },
     /// An accumulator was given, but no step takes one.
-    #[error("an initial accumulator was given, but no SmartModule of the chain is an aggregate")]
+    #[error(
+        "an accumulator was given or asked for by key, but no SmartModule of the chain is an aggregate"
+    )]
     AccumulatorWithoutAggregate,
     /// The guest answered with an error for one record.
     #[error("SmartModule `{step}` failed at offset {offset}{}: {message}", display_key(key.as_deref()))]
@@ -108,9 +110,71 @@ pub enum ChainError {
     /// The output does not fit a batch.
     #[error("failed to make a batch of the output")]
     Build(#[from] BuildError),
+    /// The calls for one batch together ran longer than allowed.
+    #[error(
+        "SmartModule `{step}` ran for more than {limit_ms} ms over one batch and was stopped at offset {offset}"
+    )]
+    BatchDeadlineExceeded {
+        /// The step's name.
+        step: String,
+        /// How far it came: the next input record's offset.
+        offset: Offset,
+        /// The bound.
+        limit_ms: u64,
+    },
+    /// So many instances crashed in one batch that no more are opened.
+    #[error(
+        "SmartModule `{step}` crashed {crashes} times within one batch, at last at offset {offset}: {message}"
+    )]
+    TooManyCrashes {
+        /// The step's name.
+        step: String,
+        /// The offset of the last record that it crashed on.
+        offset: Offset,
+        /// How often it crashed.
+        crashes: u32,
+        /// How it crashed there.
+        message: String,
+    },
+    /// A step was given a look back, but its module has no function for one.
+    #[error(
+        "SmartModule `{step}` was given a look back but takes none: leave it out, or give the module a function with #[smartmodule(look_back)]"
+    )]
+    LookBackNotOffered {
+        /// The step's name.
+        step: String,
+    },
+    /// The guest's `look_back` answered with an error.
+    #[error("SmartModule `{step}` failed to look back at offset {offset}: {message}")]
+    LookBack {
+        /// The step's name.
+        step: String,
+        /// The offset of the record that it was shown.
+        offset: Offset,
+        /// What the guest said, or how it crashed.
+        message: String,
+    },
+    /// The accumulators take more memory than allowed.
+    #[error(
+        "the accumulators of SmartModule `{step}` for {keys} keys need more than the {limit_bytes} bytes of memory allowed: aggregate by fewer keys, or into less"
+    )]
+    AccumulatorsExceeded {
+        /// The step's name.
+        step: String,
+        /// How many keys there are.
+        keys: usize,
+        /// The bound.
+        limit_bytes: u64,
+    },
     /// An earlier call ended the chain.
     #[error("the chain ended with an earlier error: open a new one")]
     Spent,
+}
+
+/// The input batch's record `index` is damaged.
+pub(crate) fn malformed(index: usize) -> ChainError {
+    let reason = "its lengths do not fit";
+    ChainError::Batch(BatchError::MalformedRecord { index, reason })
 }
 
 fn display_key(key: Option<&[u8]>) -> String {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use wasmer::sys::{CompilerConfig, CpuFeature, Cranelift, Features, NativeEngineExt, Target};
 
-use crate::chain::{Chain, ChainOptions};
+use crate::chain::Chain;
 use crate::compiled_cache::{CompiledFiles, LoadedModules, hash};
 use crate::deadline::{Deadlines, now};
 use crate::guest::GuestHost;
 use crate::guest_memory::SharedMemory;
 use crate::guest_pool::{GuestPool, Lane};
-use crate::{Busy, CallLimits, ChainError, LoadError, SmartModule};
+use crate::{Busy, CallLimits, ChainError, ChainOptions, LoadError, SmartModule};
 use thalweg_smartmodule_inspect::{MODULE_BYTES_MAX, check_code, check_sections};
 
 /// A module that compiles longer than this was made to.
@@ -70,7 +70,7 @@ pub struct SmartEngine {
 }
 
 struct Shared {
-    host: GuestHost,
+    host: Arc<GuestHost>,
     pool: GuestPool,
     loaded: LoadedModules,
     files: Option<CompiledFiles>,
@@ -106,11 +106,11 @@ impl SmartEngine {
         let pool = GuestPool::start(options.guest_threads).map_err(EngineError::Threads)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                host: GuestHost {
+                host: Arc::new(GuestHost {
                     compiler,
                     deadlines: Arc::new(deadlines),
                     memory: SharedMemory::new(options.shared_memory_bytes),
-                },
+                }),
                 pool,
                 loaded: LoadedModules::default(),
                 files,

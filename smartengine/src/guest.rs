@@ -1,9 +1,11 @@
 //! One instance of a module, entered under a deadline and trusted in nothing.
 //!
 //! A [`Guest`] belongs to one step of one chain. The input is copied once into a buffer that the
-//! guest allocated and that is reused; the output is copied once out of the guest's memory. After
-//! any [`Fault`] the owner drops the guest.
+//! guest allocated and that is reused; the output is copied once out of the guest's memory. Several
+//! calls may be given parts of the same records, which then stay where they are. After any
+//! [`Fault`] the owner drops the guest.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use thalweg_smartmodule_abi::{
@@ -35,8 +37,8 @@ pub(crate) enum Fault {
     Deadline,
     /// It could not get the memory it asked for, by its own bound or that of all guests.
     Memory(MemoryBound),
-    /// Its output is too large.
-    Output,
+    /// Its output has more bytes than this.
+    Output(usize),
     /// It trapped; a panic's message, or the trap's.
     Trapped(String),
     /// What it answered breaks the ABI.
@@ -57,8 +59,9 @@ pub(crate) struct GuestHost {
 pub(crate) struct Answered {
     /// How many of the input records were dealt with.
     pub(crate) consumed_count: usize,
-    /// A filter's bitmap, or the records of another kind.
-    pub(crate) output: Vec<u8>,
+    /// Where in the buffer for it the output stands: a filter's bitmap, or the records of another
+    /// kind.
+    pub(crate) output: Range<usize>,
     /// How many records the output holds or keeps.
     pub(crate) output_count: usize,
     /// What went wrong, if anything did.
@@ -74,12 +77,37 @@ pub(crate) enum Failure {
     Call(String),
 }
 
+/// What one call is given: a part of some records, which stand in the guest's buffer as a whole.
+#[derive(Debug, Clone)]
+pub(crate) struct Given<'a> {
+    /// All the records.
+    pub(crate) section: &'a [u8],
+    /// Whether an earlier call has put them in the buffer, and nothing else was put there since.
+    pub(crate) is_in_place: bool,
+    /// Those that the call is about, in bytes.
+    pub(crate) range: Range<usize>,
+    /// How many they are.
+    pub(crate) record_count: usize,
+    /// What an aggregate goes on from.
+    pub(crate) accumulator: &'a [u8],
+}
+
+/// What a guest is called for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// Its kind.
+    Records,
+    /// To be shown records of before the stream's start.
+    LookBack,
+}
+
 /// A running instance of a module.
 pub(crate) struct Guest {
     store: Store,
     alloc: TypedFunction<u32, u32>,
     call: Entry,
     init: Option<Entry>,
+    look_back: Option<Entry>,
     memory: Memory,
     state: FunctionEnv<HostState>,
     refusal: MemoryRefusal,
@@ -145,6 +173,9 @@ impl Guest {
                 .get_typed_function(&store, kind_export(module.kind()))
                 .map_err(garbage)?,
             init: exports.get_typed_function(&store, abi::EXPORT_INIT).ok(),
+            look_back: exports
+                .get_typed_function(&store, abi::EXPORT_LOOK_BACK)
+                .ok(),
             memory: exports
                 .get_memory(abi::EXPORT_MEMORY)
                 .map_err(garbage)?
@@ -168,57 +199,65 @@ impl Guest {
         self.init.is_some()
     }
 
+    /// Whether the module can be shown records of before the stream's start.
+    pub(crate) fn looks_back(&self) -> bool {
+        self.look_back.is_some()
+    }
+
     /// Runs `init` with encoded parameters; the inner error is the guest's.
     pub(crate) fn init(&mut self, params: &[u8]) -> Result<Result<(), String>, Fault> {
         let Some(init) = self.init.clone() else {
             return Ok(Ok(()));
         };
-        let answered = self.enter(&init, &[params], 0)?;
+        let place = |guest: &mut Self| guest.write_input(&[params]);
+        let answered = self.enter(&init, place, 0, &mut Vec::new())?;
         Ok(match answered.failure {
             None => Ok(()),
             Some(Failure::Record(message) | Failure::Call(message)) => Err(message),
         })
     }
 
-    /// Puts records through the module's kind export.
+    /// Puts records through the module, and appends to `output` what it answers with.
     ///
-    /// The positions and lengths of `header` are filled in here.
+    /// The positions, lengths and count of `header` are filled in here.
     pub(crate) fn call(
         &mut self,
+        purpose: Purpose,
         header: InputHeader,
-        records: &[u8],
-        accumulator: &[u8],
+        given: &Given<'_>,
+        output: &mut Vec<u8>,
     ) -> Result<Answered, Fault> {
-        let records_bytes =
-            u32::try_from(records.len()).map_err(|_| Fault::Memory(MemoryBound::Own))?;
-        let accumulator_position = (INPUT_HEADER_BYTES as u32)
-            .checked_add(records_bytes)
-            .ok_or(Fault::Memory(MemoryBound::Own))?;
+        let entry = match (purpose, &self.look_back) {
+            (Purpose::LookBack, Some(look_back)) => look_back.clone(),
+            _ => self.call.clone(),
+        };
+        let number =
+            |number: usize| u32::try_from(number).map_err(|_| Fault::Memory(MemoryBound::Own));
         let header = InputHeader {
-            records_position: INPUT_HEADER_BYTES as u32,
-            records_bytes,
-            accumulator_position,
-            accumulator_bytes: u32::try_from(accumulator.len())
-                .map_err(|_| Fault::Memory(MemoryBound::Own))?,
+            record_count: number(given.record_count)?,
+            records_position: number(INPUT_HEADER_BYTES + given.range.start)?,
+            records_bytes: number(given.range.len())?,
+            accumulator_position: number(INPUT_HEADER_BYTES + given.section.len())?,
+            accumulator_bytes: number(given.accumulator.len())?,
             ..header
         };
-        let call = self.call.clone();
-        let parts = [&header.encode()[..], records, accumulator];
-        self.enter(&call, &parts, header.record_count)
+        let place = |guest: &mut Self| guest.place(&header, given);
+        self.enter(&entry, place, header.record_count, output)
     }
 
     /// One call under one deadline: input in, answer out.
     fn enter(
         &mut self,
         entry: &Entry,
-        parts: &[&[u8]],
+        place: impl FnOnce(&mut Self) -> Result<(u32, u32), Fault>,
         record_count: u32,
+        output: &mut Vec<u8>,
     ) -> Result<Answered, Fault> {
         self.refusal.clear();
         let watch = self
             .deadlines
             .watch(self.store.interrupter(), self.limits.deadline);
-        let called = self.write_input(parts).and_then(|(address, bytes)| {
+        let called = place(self).and_then(|(address, bytes)| {
             entry
                 .call(&mut self.store, address, bytes)
                 .map_err(|error| fault(&error, &self.refusal, &self.state, &mut self.store))
@@ -228,7 +267,42 @@ impl Guest {
         if watch.end() {
             return Err(Fault::Deadline);
         }
-        self.read_answer(called?, record_count)
+        self.read_answer(called?, record_count, output)
+    }
+
+    /// Writes what a call is given, without what stands there already.
+    fn place(&mut self, header: &InputHeader, given: &Given<'_>) -> Result<(u32, u32), Fault> {
+        let header = header.encode();
+        let behind = INPUT_HEADER_BYTES + given.section.len();
+        let bytes = behind + given.accumulator.len();
+        if !given.is_in_place || bytes as u64 > u64::from(self.input.capacity) {
+            return self.write_input(&[&header, given.section, given.accumulator]);
+        }
+        let address = self.input.address as usize;
+        let memory = self.memory_mut();
+        for (at, part) in [(0, &header[..]), (behind, given.accumulator)] {
+            memory
+                .get_mut(address + at..)
+                .and_then(|place| place.get_mut(..part.len()))
+                .ok_or_else(outside)?
+                .copy_from_slice(part);
+        }
+        let bytes = u32::try_from(bytes).map_err(|_| Fault::Memory(MemoryBound::Own))?;
+        Ok((self.input.address, bytes))
+    }
+
+    fn memory(&self) -> &[u8] {
+        let view = self.memory.view(&self.store);
+        // SAFETY: the view gives the memory's whole extent, and no guest code that could change or
+        // move it runs while the slice lives, as it borrows the store that running one takes
+        // exclusively; guests have neither threads nor shared memories.
+        unsafe { std::slice::from_raw_parts(view.data_ptr(), size_of(&view)) }
+    }
+
+    fn memory_mut(&mut self) -> &mut [u8] {
+        let view = self.memory.view(&self.store);
+        // SAFETY: as in `memory`; the exclusive borrow of the store keeps every other slice away.
+        unsafe { std::slice::from_raw_parts_mut(view.data_ptr(), size_of(&view)) }
     }
 
     fn write_input(&mut self, parts: &[&[u8]]) -> Result<(u32, u32), Fault> {
@@ -236,14 +310,8 @@ impl Guest {
         if bytes > u64::from(self.input.capacity) || self.input.address == 0 {
             self.input = self.allocate(bytes)?;
         }
-        let view = self.memory.view(&self.store);
-        // SAFETY: no guest code runs and no other view is taken while the slice lives, as both
-        // need the store that `self` holds exclusively; guests have neither threads nor shared
-        // memories.
-        let memory = unsafe { view.data_unchecked_mut() };
-        let mut rest = memory
-            .get_mut(self.input.address as usize..)
-            .ok_or_else(outside)?;
+        let address = self.input.address as usize;
+        let mut rest = self.memory_mut().get_mut(address..).ok_or_else(outside)?;
         for part in parts {
             let (place, behind) = rest.split_at_mut_checked(part.len()).ok_or_else(outside)?;
             place.copy_from_slice(part);
@@ -275,7 +343,12 @@ impl Guest {
         Ok(InputBuffer { address, capacity })
     }
 
-    fn read_answer(&self, address: u32, record_count: u32) -> Result<Answered, Fault> {
+    fn read_answer(
+        &self,
+        address: u32,
+        record_count: u32,
+        output: &mut Vec<u8>,
+    ) -> Result<Answered, Fault> {
         let mut block = [0; ANSWER_BYTES];
         self.memory
             .view(&self.store)
@@ -303,7 +376,7 @@ impl Guest {
         };
         Ok(Answered {
             consumed_count: answer.consumed_count as usize,
-            output: self.read_output(&answer)?,
+            output: self.read_output(&answer, output)?,
             output_count: answer.output_count as usize,
             failure,
         })
@@ -312,26 +385,25 @@ impl Guest {
     fn read_message(&self, answer: &Answer) -> Result<String, Fault> {
         let bytes = answer.message_bytes.min(MESSAGE_BYTES_MAX);
         let message = self.read(answer.message_address, bytes, "error message")?;
-        Ok(String::from_utf8_lossy(&message).into_owned())
+        Ok(String::from_utf8_lossy(message).into_owned())
     }
 
-    fn read_output(&self, answer: &Answer) -> Result<Vec<u8>, Fault> {
+    fn read_output(&self, answer: &Answer, output: &mut Vec<u8>) -> Result<Range<usize>, Fault> {
         if answer.output_bytes as usize > self.limits.output_bytes {
-            return Err(Fault::Output);
+            return Err(Fault::Output(self.limits.output_bytes));
         }
-        self.read(answer.output_address, answer.output_bytes, "output")
+        let start = output.len();
+        let bytes = self.read(answer.output_address, answer.output_bytes, "output")?;
+        output.extend_from_slice(bytes);
+        Ok(start..output.len())
     }
 
-    fn read(&self, address: u32, bytes: u32, what: &str) -> Result<Vec<u8>, Fault> {
-        let view = self.memory.view(&self.store);
+    fn read(&self, address: u32, bytes: u32, what: &str) -> Result<&[u8], Fault> {
+        let memory = self.memory();
         let start = address as usize;
-        // SAFETY: no guest code runs while the slice lives, as it borrows the store that running
-        // one takes exclusively, and guests have neither threads nor shared memories.
-        let memory = unsafe { view.data_unchecked() };
         start
             .checked_add(bytes as usize)
             .and_then(|end| memory.get(start..end))
-            .map(<[u8]>::to_vec)
             .ok_or_else(|| {
                 Fault::Garbage(format!(
                     "its {what} of {bytes} bytes at {address} reaches out of its memory of {} bytes",
@@ -339,6 +411,10 @@ impl Guest {
                 ))
             })
     }
+}
+
+fn size_of(view: &wasmer::MemoryView<'_>) -> usize {
+    usize::try_from(view.data_size()).unwrap_or(0)
 }
 
 fn outside() -> Fault {

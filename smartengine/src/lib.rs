@@ -15,29 +15,44 @@
 //! instance is dropped and never entered again.
 #![warn(missing_docs)]
 
+mod accumulators;
+mod answer_check;
+mod batch_run;
 mod chain;
 mod chain_error;
+mod chain_options;
+mod chunks;
 mod compiled_cache;
 mod deadline;
 mod dense_batch;
 mod engine;
+mod failed_record;
 mod guest;
 mod guest_memory;
 mod guest_pool;
 mod host_imports;
+mod key_groups;
 mod limits;
+mod look_back;
+mod metrics;
 mod module;
 mod open_step;
 mod output;
 mod records;
+mod step_pass;
+mod step_run;
 mod wasi;
 
-pub use chain::{Chain, ChainOptions, Step};
+pub use chain::Chain;
 pub use chain_error::ChainError;
+pub use chain_options::{Accumulation, AccumulatorsByKey, ChainOptions, OnFailure, Step};
 pub use dense_batch::dense_batch;
 pub use engine::{EngineError, EngineOptions, SmartEngine};
+pub use failed_record::{FailedRecord, OriginalRecord};
 pub use guest_pool::{Busy, Lane};
 pub use limits::CallLimits;
+pub use look_back::{LookBackSearch, LookBackWindow};
+pub use metrics::StepMetrics;
 pub use module::SmartModule;
 pub use output::ChainOutput;
 pub use thalweg_smartmodule_inspect::LoadError;

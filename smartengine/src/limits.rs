@@ -2,19 +2,32 @@
 
 use std::time::Duration;
 
+/// What a step may write whatever it was given, in bytes: [`CallLimits::output_factor`] is for
+/// what goes beyond.
+const OUTPUT_FLOOR_BYTES: usize = 1 << 20;
+
+/// In how many deadlines a step must be done with all its calls for one batch.
+const DEADLINES_PER_BATCH: u32 = 10;
+
+/// How many instances of a step may crash in one batch.
+pub(crate) const CRASHES_PER_BATCH: u32 = 1000;
+
 /// The bounds of each call into a guest: time, memory and output.
 ///
 /// A guest that passes one of them is stopped; its instance is dropped, and nothing of the call is
-/// kept.
+/// kept. All calls of a step for one batch together may take ten deadlines, and a thousand
+/// instances of it may crash in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallLimits {
     /// How long a call may run. Covers instantiation, `init`, and each batch separately.
     pub deadline: Duration,
     /// How large the linear memory of one instance may grow, in bytes; rounded down to wasm pages
-    /// of 64 KiB.
+    /// of 64 KiB. Also how large a chain's accumulators may be together.
     pub memory_bytes: u64,
     /// How many bytes of records one batch may become.
     pub output_bytes: usize,
+    /// How many bytes of records one byte of input may become, beyond a first mebibyte.
+    pub output_factor: usize,
 }
 
 impl Default for CallLimits {
@@ -23,6 +36,7 @@ impl Default for CallLimits {
             deadline: Duration::from_secs(1),
             memory_bytes: 64 << 20,
             output_bytes: 32 << 20,
+            output_factor: 10_000,
         }
     }
 }
@@ -35,6 +49,26 @@ impl CallLimits {
             deadline: self.deadline.min(bounds.deadline),
             memory_bytes: self.memory_bytes.min(bounds.memory_bytes),
             output_bytes: self.output_bytes.min(bounds.output_bytes),
+            output_factor: self.output_factor.min(bounds.output_factor),
         }
+    }
+
+    /// How many bytes may come of `input_bytes` of records.
+    pub(crate) fn output_bytes_of(&self, input_bytes: usize) -> usize {
+        input_bytes
+            .saturating_mul(self.output_factor)
+            .saturating_add(OUTPUT_FLOOR_BYTES)
+            .min(self.output_bytes)
+    }
+
+    /// Where a step should leave the rest of a batch for another time: at half the bound, so that
+    /// the record which passes it has as much again.
+    pub(crate) fn output_bytes_soft(&self) -> usize {
+        self.output_bytes / 2
+    }
+
+    /// How long all calls of a step for one batch may take.
+    pub(crate) fn batch_deadline(&self) -> Duration {
+        self.deadline.saturating_mul(DEADLINES_PER_BATCH)
     }
 }

@@ -1,335 +1,284 @@
-//! One step of a chain: a guest of its own, its answers checked against its kind.
+//! One step of a chain: a guest of its own, opened again after it crashed where the step goes on.
 
-use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
 
-use thalweg_record::{BatchError, BatchHeader};
-use thalweg_smartmodule_abi::{
-    FLAG_LOG_APPEND_TIME, InputHeader, bitmap_bytes, read_record, write_params,
-};
-use thalweg_types::TimestampType;
+use thalweg_record::BatchHeader;
+use thalweg_smartmodule_abi::{FLAG_LOG_APPEND_TIME, InputHeader, write_params};
+use thalweg_types::{Offset, TimestampType};
 
-use crate::guest::{Answered, Failure, Fault, Guest, GuestHost};
+use crate::chain_error::malformed;
+use crate::deadline::now;
+use crate::guest::{Answered, Failure, Fault, Given, Guest, GuestHost, Purpose};
 use crate::guest_memory::MemoryBound;
-use crate::records::{below, check_written, keep, nth, prefix_bytes};
-use crate::{CallLimits, ChainError, SmartModuleKind, Step};
+use crate::limits::CRASHES_PER_BATCH;
+use crate::records::{Place, advance, nth};
+use crate::{CallLimits, ChainError, OnFailure, SmartModuleKind, Step, StepMetrics};
 
 /// A step whose guest runs.
 pub(crate) struct OpenStep {
-    guest: Guest,
-    pub(crate) kind: SmartModuleKind,
-    pub(crate) name: String,
+    host: Arc<GuestHost>,
+    step: Step,
+    pub(crate) limits: CallLimits,
+    /// Absent after a crash, until it is needed again.
+    guest: Option<Guest>,
+    batch: BatchBudget,
+    pub(crate) metrics: StepMetrics,
 }
 
-/// Records on their way through the chain.
-#[derive(Clone)]
-pub(crate) struct Passing<'a> {
-    pub(crate) section: Cow<'a, [u8]>,
-    pub(crate) record_count: usize,
+/// What is the same for all of a pass's calls.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) purpose: Purpose,
+    pub(crate) header: &'a BatchHeader,
+    /// Once its output has so many bytes, the guest should leave the rest for another call.
+    pub(crate) output_bytes_soft: usize,
 }
 
-/// What one step made of the records it was given.
-pub(crate) struct Stepped<'a> {
-    pub(crate) passing: Passing<'a>,
-    /// The offset delta of the first input record that was not dealt with.
-    pub(crate) stopped_at: Option<i64>,
-    pub(crate) failure: Option<ChainError>,
+/// What the step has used up of what it may for one batch.
+struct BatchBudget {
+    ends_at: Instant,
+    crashes: u32,
 }
 
 impl OpenStep {
     pub(crate) fn open(
-        host: &GuestHost,
+        host: &Arc<GuestHost>,
         step: Step,
         limits: CallLimits,
     ) -> Result<Self, ChainError> {
-        let name = step.name;
-        let guest = Guest::open(host, &step.module, &name, limits);
-        let mut guest = guest.map_err(|fault| chain_error(fault, &name, limits))?;
-        if let Some(param) = step.params.keys().next().filter(|_| !guest.has_init()) {
-            return Err(ChainError::Init {
-                message: format!(
-                    "it takes no parameters, but was given `{param}`; a module takes them in a function with #[smartmodule(init)]"
-                ),
-                step: name,
+        let mut open = Self {
+            host: Arc::clone(host),
+            step,
+            limits,
+            guest: None,
+            batch: BatchBudget {
+                ends_at: now(),
+                crashes: 0,
+            },
+            metrics: StepMetrics::default(),
+        };
+        open.begin_batch();
+        let guest = open.new_guest()?;
+        if open.step.look_back.is_some() && !guest.looks_back() {
+            return Err(ChainError::LookBackNotOffered {
+                step: open.step.name,
             });
         }
-        let params = write_params(step.params.iter().map(|(k, v)| (k.as_str(), v.as_str())));
-        match guest.init(&params) {
-            Ok(Ok(())) => {}
-            Ok(Err(message)) => {
-                return Err(ChainError::Init {
-                    step: name,
-                    message,
-                });
-            }
-            Err(fault) => return Err(chain_error(fault, &name, limits)),
+        open.guest = Some(guest);
+        Ok(open)
+    }
+
+    /// Instantiates the module and runs its `init`.
+    fn new_guest(&self) -> Result<Guest, ChainError> {
+        let refuse = |message: String| ChainError::Init {
+            step: self.step.name.clone(),
+            message,
+        };
+        let opened = Guest::open(&self.host, &self.step.module, &self.step.name, self.limits);
+        let mut guest = opened.map_err(|fault| self.error_of(fault))?;
+        let params = &self.step.params;
+        if let Some(param) = params.keys().next().filter(|_| !guest.has_init()) {
+            return Err(refuse(format!(
+                "it takes no parameters, but was given `{param}`; a module takes them in a function with #[smartmodule(init)]"
+            )));
         }
-        Ok(Self {
-            guest,
-            kind: step.module.kind(),
-            name,
-        })
+        let params = write_params(params.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+        match guest.init(&params) {
+            Ok(answered) => answered.map_err(refuse)?,
+            Err(fault) => return Err(self.error_of(fault)),
+        }
+        Ok(guest)
+    }
+
+    pub(crate) fn kind(&self) -> SmartModuleKind {
+        self.step.module.kind()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.step.name
+    }
+
+    pub(crate) fn on_failure(&self) -> OnFailure {
+        self.step.on_failure
+    }
+
+    pub(crate) fn look_back(&self) -> Option<thalweg_types::LookBack> {
+        self.step.look_back
     }
 
     /// How large its instance's linear memory is, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.guest.memory_bytes()
+        self.guest.as_ref().map_or(0, Guest::memory_bytes)
     }
 
-    /// Runs the step over `input`. The first step may stop early and leave the rest of the batch
-    /// for another time; a later one may not, as the earlier ones have dealt with its input
-    /// already.
-    pub(crate) fn run<'a>(
-        &mut self,
-        header: &BatchHeader,
-        input: Passing<'a>,
-        accumulator: &[u8],
-        limits: CallLimits,
-        is_first: bool,
-    ) -> Result<Stepped<'a>, ChainError> {
-        let (mut whole, mut rest) = self.call(header, input, accumulator, limits)?;
-        while let Some(input) = rest.take().filter(|_| !is_first) {
-            let accumulator = self.last_value(&whole.passing, accumulator)?;
-            let (more, left) = self.call(header, input, &accumulator, limits)?;
-            let section = whole.passing.section.to_mut();
-            section.extend_from_slice(&more.passing.section);
-            if section.len() > limits.output_bytes {
-                return Err(chain_error(Fault::Output, &self.name, limits));
-            }
-            whole.passing.record_count += more.passing.record_count;
-            whole.stopped_at = more.stopped_at;
-            whole.failure = more.failure;
-            rest = left;
-        }
-        if whole.failure.is_some() {
-            cut(&mut whole)?;
-        }
-        Ok(whole)
-    }
-
-    fn last_value(&self, passing: &Passing<'_>, before: &[u8]) -> Result<Vec<u8>, ChainError> {
-        if self.kind != SmartModuleKind::Aggregate || passing.record_count == 0 {
-            return Ok(before.to_vec());
-        }
-        let last = nth(&passing.section, passing.record_count - 1).map_err(|_| malformed(0))?;
-        Ok(last.value.unwrap_or_default().to_vec())
-    }
-
-    /// Calls the guest once; gives what it made, and what it left when it stopped early.
-    fn call<'a>(
-        &mut self,
-        header: &BatchHeader,
-        input: Passing<'a>,
-        accumulator: &[u8],
-        limits: CallLimits,
-    ) -> Result<(Stepped<'a>, Option<Passing<'a>>), ChainError> {
-        let answered = self
-            .guest
-            .call(
-                input_header(header, &input, limits),
-                &input.section,
-                accumulator,
-            )
-            .map_err(|fault| chain_error(fault, &self.name, limits))?;
-        self.check_answer(&answered, &input)?;
-
-        let consumed = answered.consumed_count;
-        let mut stepped = Stepped {
-            stopped_at: None,
-            failure: None,
-            passing: Passing {
-                section: Cow::Borrowed(&[]),
-                record_count: answered.output_count,
-            },
+    /// Gives the step what it may use for another batch.
+    pub(crate) fn begin_batch(&mut self) {
+        self.batch = BatchBudget {
+            ends_at: now() + self.limits.batch_deadline(),
+            crashes: 0,
         };
-        let mut rest = None;
-        if let Some(Failure::Record(message)) = &answered.failure {
-            let failed = nth(&input.section, consumed).map_err(|_| malformed(consumed))?;
-            stepped.stopped_at = Some(failed.offset_delta);
-            stepped.failure = Some(ChainError::Guest {
-                step: self.name.clone(),
-                offset: header.base_offset.plus(failed.offset_delta),
-                key: failed.key.map(<[u8]>::to_vec),
-                message: message.clone(),
-            });
-        } else if consumed < input.record_count {
-            rest = Some(self.rest(&input, consumed)?);
-            let next = nth(&input.section, consumed).map_err(|_| malformed(consumed))?;
-            stepped.stopped_at = Some(next.offset_delta);
-        }
-        stepped.passing = match self.kind {
-            SmartModuleKind::Filter => kept(input, &answered)?,
-            _ => self.written(&input, answered)?,
-        };
-        Ok((stepped, rest))
     }
 
-    fn rest(&self, input: &Passing<'_>, consumed: usize) -> Result<Passing<'static>, ChainError> {
-        let start = prefix_bytes(&input.section, consumed).map_err(|_| malformed(consumed))?;
-        Ok(Passing {
-            section: Cow::Owned(input.section[start..].to_vec()),
-            record_count: input.record_count - consumed,
+    /// Whether the step has used up its time for the batch.
+    pub(crate) fn is_late(&self) -> bool {
+        now() >= self.batch.ends_at
+    }
+
+    /// The error of a step that is late.
+    pub(crate) fn late(&self, offset: Offset) -> ChainError {
+        ChainError::BatchDeadlineExceeded {
+            step: self.step.name.clone(),
+            offset,
+            limit_ms: as_ms(self.limits.batch_deadline()),
+        }
+    }
+
+    /// Counts a crash; an error when it was one too many.
+    pub(crate) fn crashed(&mut self, offset: Offset, message: &str) -> Result<(), ChainError> {
+        self.batch.crashes += 1;
+        if self.batch.crashes < CRASHES_PER_BATCH {
+            return Ok(());
+        }
+        Err(ChainError::TooManyCrashes {
+            step: self.step.name.clone(),
+            offset,
+            crashes: self.batch.crashes,
+            message: message.to_owned(),
         })
     }
 
-    fn garbage(&self, reason: String) -> ChainError {
-        ChainError::BadOutput {
-            step: self.name.clone(),
-            reason,
-        }
+    /// Whether the guest of an earlier call is still there.
+    pub(crate) fn is_open(&self) -> bool {
+        self.guest.is_some()
     }
 
-    /// Checks the counts of an answer against the kind.
-    fn check_answer(&self, answered: &Answered, input: &Passing<'_>) -> Result<(), ChainError> {
-        if let Some(Failure::Call(message)) = &answered.failure {
-            // Most likely it could not read the records, which the log does not look into.
-            check_readable(input)?;
-            return Err(ChainError::Trapped {
-                step: self.name.clone(),
-                message: message.clone(),
-            });
+    /// Calls the guest, which is opened anew if it crashed before. A guest that faults is dropped.
+    pub(crate) fn call(
+        &mut self,
+        call: Call<'_>,
+        given: &Given<'_>,
+        output: &mut Vec<u8>,
+    ) -> Result<Result<Answered, Fault>, ChainError> {
+        let mut guest = match self.guest.take() {
+            Some(guest) => guest,
+            None => self.new_guest()?,
+        };
+        let started = now();
+        let header = input_header(call.header, call.output_bytes_soft);
+        let answered = guest.call(call.purpose, header, given, output);
+        self.metrics.time += now().saturating_duration_since(started);
+        self.metrics.calls += 1;
+        if answered.is_ok() {
+            self.guest = Some(guest);
+        } else {
+            self.metrics.errors += 1;
         }
-        let consumed = answered.consumed_count;
-        if consumed == 0 && answered.failure.is_none() {
-            return Err(self.garbage("it consumed no record".to_owned()));
-        }
-        let count = answered.output_count;
-        let fits = match self.kind {
-            SmartModuleKind::Filter => {
-                return self.check_bitmap(answered, input.record_count);
+        Ok(answered)
+    }
+
+    /// Drops the guest, whose answer is not to be trusted.
+    pub(crate) fn drop_guest(&mut self) {
+        self.guest = None;
+        self.metrics.errors += 1;
+    }
+
+    /// Shows `record_count` records of `section` to the module's `look_back`.
+    pub(crate) fn show(
+        &mut self,
+        header: &BatchHeader,
+        section: &[u8],
+        record_count: usize,
+    ) -> Result<(), ChainError> {
+        let offset_at = |index: usize| -> Result<Offset, ChainError> {
+            let record = nth(section, index).map_err(|_| malformed(index))?;
+            Ok(header.base_offset.plus(record.offset_delta))
+        };
+        let failed = |step: &Self, index: usize, message: String| match offset_at(index) {
+            Err(error) => error,
+            Ok(offset) => ChainError::LookBack {
+                step: step.step.name.clone(),
+                offset,
+                message,
+            },
+        };
+        let mut place = Place::default();
+        while place.record_count < record_count {
+            if self.is_late() {
+                return Err(self.late(offset_at(place.record_count)?));
             }
-            SmartModuleKind::Map | SmartModuleKind::Aggregate => count == consumed,
-            SmartModuleKind::FilterMap => count <= consumed,
-            SmartModuleKind::ArrayMap => true,
-        };
-        if !fits {
-            return Err(self.garbage(format!(
-                "a {} of {consumed} records gave {count}",
-                self.kind
-            )));
+            let given = Given {
+                section,
+                is_in_place: place.record_count > 0,
+                range: place.bytes..section.len(),
+                record_count: record_count - place.record_count,
+                accumulator: &[],
+            };
+            let call = Call {
+                purpose: Purpose::LookBack,
+                header,
+                output_bytes_soft: self.limits.output_bytes_soft(),
+            };
+            let answered = match self.call(call, &given, &mut Vec::new())? {
+                Ok(answered) => answered,
+                Err(fault) => {
+                    let message = self.error_of(fault).to_string();
+                    return Err(failed(self, place.record_count, message));
+                }
+            };
+            let reached = place.record_count + answered.consumed_count;
+            match answered.failure {
+                Some(Failure::Record(message) | Failure::Call(message)) => {
+                    return Err(failed(self, reached, message));
+                }
+                None if answered.consumed_count == 0 => {
+                    return Err(self.garbage("it consumed no record".to_owned()));
+                }
+                None => {}
+            }
+            place = advance(section, place, answered.consumed_count)
+                .map_err(|_| malformed(place.record_count))?;
         }
         Ok(())
     }
 
-    fn check_bitmap(&self, answered: &Answered, record_count: usize) -> Result<(), ChainError> {
-        if answered.failure.is_none() && answered.consumed_count != record_count {
-            return Err(self.garbage(format!(
-                "a filter consumed {} of {record_count} records without a failure",
-                answered.consumed_count
-            )));
-        }
-        let expected_bytes = bitmap_bytes(answered.consumed_count);
-        if answered.output.len() != expected_bytes {
-            return Err(self.garbage(format!(
-                "a filter's bitmap for {} records has {} bytes instead of {expected_bytes}",
-                answered.consumed_count,
-                answered.output.len()
-            )));
-        }
-        let kept: usize = answered
-            .output
-            .iter()
-            .map(|byte| byte.count_ones() as usize)
-            .sum();
-        let spare_bits = expected_bytes * 8 - answered.consumed_count;
-        let stray = answered
-            .output
-            .last()
-            .is_some_and(|&last| spare_bits > 0 && last >> (8 - spare_bits) != 0);
-        if stray || kept != answered.output_count {
-            return Err(self.garbage(format!(
-                "a filter's bitmap keeps {kept} records, its answer says {}",
-                answered.output_count
-            )));
-        }
-        Ok(())
+    pub(crate) fn garbage(&self, reason: String) -> ChainError {
+        self.error_of(Fault::Garbage(reason))
     }
 
-    /// What a guest of another kind than filter wrote, checked.
-    fn written(
-        &self,
-        input: &Passing<'_>,
-        answered: Answered,
-    ) -> Result<Passing<'static>, ChainError> {
-        let passing = Passing {
-            section: Cow::Owned(answered.output),
-            record_count: answered.output_count,
-        };
-        if passing.record_count > 0 {
-            let (first, last) = delta_range(input, answered.consumed_count)?;
-            check_written(&passing.section, passing.record_count, first, last)
-                .map_err(|reason| self.garbage(reason))?;
-        } else if !passing.section.is_empty() {
-            return Err(self.garbage("its output holds bytes but no records".to_owned()));
+    /// What a fault means to the stream.
+    pub(crate) fn error_of(&self, fault: Fault) -> ChainError {
+        let (step, limits) = (self.step.name.clone(), self.limits);
+        match fault {
+            Fault::Deadline => ChainError::DeadlineExceeded {
+                step,
+                deadline_ms: as_ms(limits.deadline),
+            },
+            Fault::Memory(MemoryBound::Own) => ChainError::MemoryExceeded {
+                step,
+                limit_bytes: limits.memory_bytes,
+            },
+            Fault::Memory(MemoryBound::Shared) => ChainError::MemoryUsedUp { step },
+            Fault::Output(limit_bytes) => ChainError::OutputExceeded { step, limit_bytes },
+            Fault::Trapped(message) => ChainError::Trapped { step, message },
+            Fault::Garbage(reason) => ChainError::BadOutput { step, reason },
+            Fault::Instantiate(reason) => ChainError::Instantiate { step, reason },
         }
-        Ok(passing)
     }
 }
 
-/// Checks that every record of the input parses.
-fn check_readable(input: &Passing<'_>) -> Result<(), ChainError> {
-    let mut position = 0;
-    for index in 0..input.record_count {
-        read_record(&input.section, &mut position).map_err(|_| malformed(index))?;
-    }
-    Ok(())
-}
-
-/// The offset deltas of the first and the last of the first `count` records.
-fn delta_range(input: &Passing<'_>, count: usize) -> Result<(i64, i64), ChainError> {
-    let mut position = 0;
-    let mut range = None;
-    for index in 0..count {
-        let record = read_record(&input.section, &mut position).map_err(|_| malformed(index))?;
-        let first = range.map_or(record.offset_delta, |(first, _)| first);
-        range = Some((first, record.offset_delta));
-    }
-    range.ok_or_else(|| malformed(0))
-}
-
-/// The records that a filter kept. Nothing is copied when it kept all, nor walked when none.
-fn kept<'a>(input: Passing<'a>, answered: &Answered) -> Result<Passing<'a>, ChainError> {
-    let record_count = answered.output_count;
-    let section = if record_count == 0 {
-        Cow::Borrowed(&[][..])
-    } else if record_count == input.record_count {
-        input.section
-    } else {
-        let kept = keep(&input.section, answered.consumed_count, &answered.output)
-            .map_err(|_| malformed(0))?;
-        Cow::Owned(kept)
-    };
-    Ok(Passing {
-        section,
-        record_count,
-    })
-}
-
-/// Cuts what a step made down to what lies before the record it failed at: an earlier step may
-/// have made several records of one offset, and an offset comes out whole or not at all.
-fn cut(stepped: &mut Stepped<'_>) -> Result<(), ChainError> {
-    let Some(end) = stepped.stopped_at else {
-        return Ok(());
-    };
-    let passing = &mut stepped.passing;
-    let extent = below(&passing.section, passing.record_count, end).map_err(|_| malformed(0))?;
-    passing.section.to_mut().truncate(extent.bytes);
-    passing.record_count = extent.record_count;
-    Ok(())
-}
-
-fn input_header(header: &BatchHeader, input: &Passing<'_>, limits: CallLimits) -> InputHeader {
+/// What every call says about the batch that its records are of.
+fn input_header(header: &BatchHeader, output_bytes_soft: usize) -> InputHeader {
     let log_append_time = header.timestamp_type() == TimestampType::LogAppendTime;
     InputHeader {
         base_offset: header.base_offset.0,
         base_timestamp_ms: header.base_timestamp_ms,
-        record_count: u32::try_from(input.record_count).unwrap_or(u32::MAX),
         flags: if log_append_time {
             FLAG_LOG_APPEND_TIME
         } else {
             0
         },
-        // Half the bound, so that the record which passes it has as much again.
-        output_bytes_soft: u32::try_from(limits.output_bytes / 2).unwrap_or(u32::MAX),
+        output_bytes_soft: u32::try_from(output_bytes_soft).unwrap_or(u32::MAX),
         log_append_time_ms: if log_append_time {
             header.max_timestamp_ms
         } else {
@@ -339,30 +288,6 @@ fn input_header(header: &BatchHeader, input: &Passing<'_>, limits: CallLimits) -
     }
 }
 
-fn chain_error(fault: Fault, step: &str, limits: CallLimits) -> ChainError {
-    let step = step.to_owned();
-    match fault {
-        Fault::Deadline => ChainError::DeadlineExceeded {
-            step,
-            deadline_ms: u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX),
-        },
-        Fault::Memory(MemoryBound::Own) => ChainError::MemoryExceeded {
-            step,
-            limit_bytes: limits.memory_bytes,
-        },
-        Fault::Memory(MemoryBound::Shared) => ChainError::MemoryUsedUp { step },
-        Fault::Output => ChainError::OutputExceeded {
-            step,
-            limit_bytes: limits.output_bytes,
-        },
-        Fault::Trapped(message) => ChainError::Trapped { step, message },
-        Fault::Garbage(reason) => ChainError::BadOutput { step, reason },
-        Fault::Instantiate(reason) => ChainError::Instantiate { step, reason },
-    }
-}
-
-/// The input batch's record `index` is damaged.
-pub(crate) fn malformed(index: usize) -> ChainError {
-    let reason = "its lengths do not fit";
-    ChainError::Batch(BatchError::MalformedRecord { index, reason })
+fn as_ms(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

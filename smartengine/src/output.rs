@@ -3,6 +3,8 @@
 use thalweg_record::{BatchHeader, BuildError, Codec, assemble_batch};
 use thalweg_types::{NO_SEQUENCE, Offset, ProducerEpoch, ProducerId};
 
+use crate::{AccumulatorsByKey, FailedRecord};
+
 /// The bit of a batch's attributes that says whose timestamps its records have.
 const TIMESTAMP_TYPE_ATTRIBUTE: i16 = 1 << 3;
 
@@ -20,8 +22,14 @@ pub struct ChainOutput {
     /// from there.
     pub next_offset: Offset,
     /// The aggregate's accumulator as of [`next_offset`](Self::next_offset), when the chain holds
-    /// an aggregate.
+    /// an aggregate with one for all records.
     pub accumulator: Option<Vec<u8>>,
+    /// Those of an aggregate by key that these records changed, as of
+    /// [`next_offset`](Self::next_offset).
+    pub accumulators: AccumulatorsByKey,
+    /// The records that the chain went on without, below [`next_offset`](Self::next_offset), by
+    /// rising offset and step.
+    pub failed: Vec<FailedRecord>,
     /// The header of the input batch.
     pub input: BatchHeader,
 }

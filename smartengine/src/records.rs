@@ -5,9 +5,9 @@
 
 use thalweg_smartmodule_abi::{MalformedRecord, RawRecord, bitmap_get, read_record, skip_record};
 
-/// A part of a section, in bytes and records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent {
+/// A place between two records of a section: how much lies before it, in bytes and records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
     pub(crate) bytes: usize,
     pub(crate) record_count: usize,
 }
@@ -17,35 +17,42 @@ pub(crate) fn below(
     section: &[u8],
     record_count: usize,
     delta: i64,
-) -> Result<Extent, MalformedRecord> {
+) -> Result<Place, MalformedRecord> {
     let mut position = 0;
     for index in 0..record_count {
         let start = position;
         if read_record(section, &mut position)?.offset_delta >= delta {
-            return Ok(Extent {
+            return Ok(Place {
                 bytes: start,
                 record_count: index,
             });
         }
     }
-    Ok(Extent {
+    Ok(Place {
         bytes: position,
         record_count,
     })
 }
 
-/// The bytes that the first `record_count` records of `section` take.
-pub(crate) fn prefix_bytes(section: &[u8], record_count: usize) -> Result<usize, MalformedRecord> {
-    let mut position = 0;
+/// The place `record_count` records behind `from`.
+pub(crate) fn advance(
+    section: &[u8],
+    from: Place,
+    record_count: usize,
+) -> Result<Place, MalformedRecord> {
+    let mut position = from.bytes;
     for _ in 0..record_count {
         skip_record(section, &mut position)?;
     }
-    Ok(position)
+    Ok(Place {
+        bytes: position,
+        record_count: from.record_count + record_count,
+    })
 }
 
 /// Record `index` of `section`.
 pub(crate) fn nth(section: &[u8], index: usize) -> Result<RawRecord<'_>, MalformedRecord> {
-    let mut position = prefix_bytes(section, index)?;
+    let mut position = advance(section, Place::default(), index)?.bytes;
     read_record(section, &mut position)
 }
 
@@ -145,7 +152,7 @@ mod tests {
         assert_eq!(below(&bytes, 3, 4).unwrap().record_count, 2);
         assert_eq!(
             below(&bytes, 3, 99).unwrap(),
-            Extent {
+            Place {
                 bytes: bytes.len(),
                 record_count: 3
             }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use thalweg_record::{Batch, BatchBuilder, BatchHeader, BatchOptions, Codec, assemble_batch};
 use thalweg_smartengine::{
-    CallLimits, Chain, ChainError, ChainOptions, EngineOptions, SmartEngine, SmartModuleKind, Step,
-    dense_batch,
+    Accumulation, CallLimits, Chain, ChainError, ChainOptions, EngineOptions, SmartEngine,
+    SmartModuleKind, Step, dense_batch,
 };
 use thalweg_types::{Offset, ProducerEpoch, ProducerId};
 
@@ -112,7 +112,9 @@ fn an_aggregate_goes_on_from_batch_to_batch_and_from_a_given_accumulator() {
     let mut resumed = engine()
         .open_chain(ChainOptions {
             steps: vec![module_step("sum", &[])],
-            accumulator: Some(b"3".to_vec()),
+            accumulation: Accumulation::PerPartition {
+                initial: Some(b"3".to_vec()),
+            },
             limits: CallLimits::default(),
         })
         .unwrap();
@@ -239,7 +241,7 @@ fn loops_hogs_and_recursion_of_a_rust_guest_are_bounded() {
         let mut chain = engine()
             .open_chain(ChainOptions {
                 steps: vec![step(&module)],
-                accumulator: None,
+                accumulation: Accumulation::default(),
                 limits: support::tight(),
             })
             .unwrap();
@@ -259,7 +261,7 @@ fn large_outputs_stop_within_the_batch_and_go_on_from_there() {
     let mut chain = engine()
         .open_chain(ChainOptions {
             steps: vec![step_with(&module, &[("times", "100")])],
-            accumulator: None,
+            accumulation: Accumulation::default(),
             limits: CallLimits {
                 output_bytes: 1 << 20,
                 ..CallLimits::default()
@@ -286,27 +288,33 @@ fn large_outputs_stop_within_the_batch_and_go_on_from_there() {
 fn a_later_step_with_a_large_output_still_sees_every_record() {
     let value = "v".repeat(1_000);
     let values: Vec<&str> = (0..50).map(|_| value.as_str()).collect();
+    let input = batch(0, Codec::None, &values);
     let limits = CallLimits {
         output_bytes: 1 << 20,
         ..CallLimits::default()
     };
-    let run = |times: &str| {
+    for times in [15, 100] {
         let steps = vec![
             module_step("contains", &[("text", "v")]),
-            module_step("repeat", &[("times", times)]),
+            module_step("repeat", &[("times", &times.to_string())]),
         ];
         let mut chain = engine()
             .open_chain(ChainOptions {
-                steps,
-                accumulator: None,
                 limits,
+                ..ChainOptions::new(steps)
             })
             .unwrap();
-        process(&mut chain, &batch(0, Codec::None, &values))
-    };
-
-    assert_eq!(run("15").unwrap().record_count, 750);
-    assert!(matches!(run("100"), Err(ChainError::OutputExceeded { .. })));
+        let (mut from, mut seen) = (Offset::ZERO, vec![0; 50]);
+        while from < Offset(50) {
+            let output = chain.process(Batch::parse(&input).unwrap(), from).unwrap();
+            for (offset, _) in records(&output) {
+                seen[offset as usize] += 1;
+            }
+            assert!(output.next_offset > from);
+            from = output.next_offset;
+        }
+        assert_eq!(seen, vec![times; 50]);
+    }
 }
 
 #[test]
@@ -338,7 +346,9 @@ fn steps_that_make_no_chain_are_refused() {
         engine()
             .open_chain(ChainOptions {
                 steps: names.iter().map(|name| module_step(name, &[])).collect(),
-                accumulator: accumulator.map(Into::into),
+                accumulation: Accumulation::PerPartition {
+                    initial: accumulator.map(Into::into),
+                },
                 limits,
             })
             .unwrap_err()
@@ -498,7 +508,7 @@ fn compiled_modules_are_kept_on_disk_and_not_trusted_when_damaged() {
         let mut chain = engine
             .open_chain(ChainOptions {
                 steps: vec![step(&module)],
-                accumulator: None,
+                accumulation: Accumulation::default(),
                 limits: CallLimits::default(),
             })
             .unwrap();

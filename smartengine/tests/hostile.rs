@@ -3,14 +3,11 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use thalweg_record::Codec;
-use thalweg_smartengine::{
-    CallLimits, ChainError, ChainOptions, EngineOptions, LoadError, SmartEngine, Step,
-};
+use thalweg_smartengine::{ChainError, ChainOptions, EngineOptions, LoadError, SmartEngine, Step};
 use thalweg_smartmodule_abi::{Answer, STATUS_OK, STATUS_RECORD_FAILED, write_record};
 
 use support::{batch, chain_of, engine, process, records, tight};
@@ -557,16 +554,10 @@ fn guests_share_a_bound_on_memory_and_give_back_what_they_had() {
         .load(&wasm(&format!("{HEAD} {ALLOC} {KEEPS_NOTHING}")))
         .unwrap();
     let open = || {
-        let step = Step {
-            module: Arc::clone(&module),
-            params: BTreeMap::new(),
-            name: "hungry".to_owned(),
-        };
-        engine.open_chain(ChainOptions {
-            steps: vec![step],
-            accumulator: None,
-            limits: CallLimits::default(),
-        })
+        engine.open_chain(ChainOptions::new(vec![Step::new(
+            Arc::clone(&module),
+            "hungry",
+        )]))
     };
 
     let mut chains = Vec::new();

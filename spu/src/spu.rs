@@ -364,6 +364,7 @@ fn engine_options(options: &SpuOptions, data_dir: &DataDir) -> EngineOptions {
             deadline: options.smartmodule_deadline,
             memory_bytes: options.smartmodule_memory_bytes,
             output_bytes: as_size(options.smartmodule_output_bytes),
+            ..CallLimits::default()
         },
         shared_memory_bytes: options.smartmodule_shared_memory_bytes,
         module_bytes_max: as_size(options.smartmodule_bytes_max),

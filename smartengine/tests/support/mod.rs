@@ -59,15 +59,12 @@ pub(crate) fn tight() -> CallLimits {
         deadline: Duration::from_millis(200),
         memory_bytes: 16 << 20,
         output_bytes: 1 << 20,
+        ..CallLimits::default()
     }
 }
 
 pub(crate) fn step(module: &Arc<SmartModule>) -> Step {
-    Step {
-        module: Arc::clone(module),
-        params: [].into(),
-        name: "guest".to_owned(),
-    }
+    Step::new(Arc::clone(module), "guest")
 }
 
 pub(crate) fn step_with(module: &Arc<SmartModule>, params: &[(&str, &str)]) -> Step {
@@ -81,20 +78,15 @@ pub(crate) fn step_with(module: &Arc<SmartModule>, params: &[(&str, &str)]) -> S
 }
 
 pub(crate) fn open(steps: Vec<Step>) -> Result<Chain, ChainError> {
-    engine().open_chain(ChainOptions {
-        steps,
-        accumulator: None,
-        limits: CallLimits::default(),
-    })
+    engine().open_chain(ChainOptions::new(steps))
 }
 
 /// A chain of one module, compiled from bytes or from text.
 pub(crate) fn chain_of(wasm: &[u8], limits: CallLimits) -> Result<Chain, ChainError> {
     let module = engine().load(wasm).unwrap();
     engine().open_chain(ChainOptions {
-        steps: vec![step(&module)],
-        accumulator: None,
         limits,
+        ..ChainOptions::new(vec![step(&module)])
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde::Serialize;
 use thalweg_record::{Batch, BatchBuilder, BatchOptions};
-use thalweg_smartengine::{CallLimits, Chain, ChainError, ChainOptions, SmartEngine, Step};
+use thalweg_smartengine::{Chain, ChainError, ChainOptions, SmartEngine, Step};
 use thalweg_types::{format_bytes, parse_bytes, parse_duration};
 
 use super::local_run::{engine, load};
@@ -116,16 +116,11 @@ pub(super) fn run(arguments: &BenchArguments) -> Result<(), CliError> {
     let (module, _) = load(&engine, &path)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let step = Step {
-        module,
         params: arguments.params.iter().cloned().collect(),
-        name: name.into_owned(),
+        ..Step::new(module, name)
     };
     let empty = wat::parse_str(EMPTY_FILTER).context("the empty module is no module")?;
-    let empty = Step {
-        module: engine.load(&empty)?,
-        params: [].into(),
-        name: "empty module".to_owned(),
-    };
+    let empty = Step::new(engine.load(&empty)?, "empty module");
     let inputs = match &arguments.file {
         Some(file) => lines_of(file)?,
         None => numbers(arguments.record_size)?,
@@ -157,11 +152,7 @@ struct Measurement {
 impl Measurement {
     fn new(engine: &SmartEngine, step: Step) -> Result<Self, CliError> {
         let chain = engine
-            .open_chain(ChainOptions {
-                steps: vec![step],
-                accumulator: None,
-                limits: CallLimits::default(),
-            })
+            .open_chain(ChainOptions::new(vec![step]))
             .map_err(failed)?;
         Ok(Self {
             chain,

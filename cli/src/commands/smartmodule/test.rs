@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use thalweg_record::{BatchBuilder, Header};
-use thalweg_smartengine::{CallLimits, ChainOptions, Step};
+use thalweg_smartengine::{Accumulation, ChainOptions, Step};
 use thalweg_types::PartitionIndex;
 
 use super::input::{InputArguments, InputRecord};
@@ -79,21 +79,18 @@ pub(super) async fn run(arguments: TestArguments, context: &Context) -> Result<(
     let mut steps = Vec::with_capacity(files.len());
     for path in &files {
         let (module, _) = load(&engine, path)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
         steps.push(Step {
-            module,
             params: arguments.params.iter().cloned().collect(),
-            name: path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            ..Step::new(module, name)
         });
     }
     let chain = engine
         .open_chain(ChainOptions {
-            steps,
-            accumulator: arguments.aggregate_initial.map(String::into_bytes),
-            limits: CallLimits::default(),
+            accumulation: Accumulation::PerPartition {
+                initial: arguments.aggregate_initial.map(String::into_bytes),
+            },
+            ..ChainOptions::new(steps)
         })
         .map_err(|error| CliError::new(ExitCode::SmartModule, error))?;
     let records = arguments.input.read(context).await?;

@@ -45,6 +45,37 @@ pub(in crate::data) fn failure_of(error: &ChainError) -> StreamFailure {
             step,
             format!("it made more than the {limit_bytes} bytes of output allowed for one batch"),
         ),
+        ChainError::LookBack {
+            step,
+            offset,
+            message,
+        } => StreamFailure {
+            step: step.clone(),
+            offset: Some(*offset),
+            key: None,
+            message: format!("it failed to look back: {message}"),
+        },
+        ChainError::TooManyCrashes {
+            step,
+            offset,
+            crashes,
+            message,
+        } => StreamFailure {
+            step: step.clone(),
+            offset: Some(*offset),
+            key: None,
+            message: format!("it crashed {crashes} times within one batch, at last: {message}"),
+        },
+        ChainError::BatchDeadlineExceeded {
+            step,
+            offset,
+            limit_ms,
+        } => StreamFailure {
+            step: step.clone(),
+            offset: Some(*offset),
+            key: None,
+            message: format!("it ran for more than {limit_ms} ms over one batch and was stopped"),
+        },
         ChainError::BadOutput { step, reason } => {
             of_step(step, format!("it answered garbage: {reason}"))
         }

@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use thalweg_smartengine::{CallLimits, Chain, ChainError, ChainOptions, Lane, SmartEngine, Step};
+use thalweg_smartengine::{
+    Accumulation, CallLimits, Chain, ChainError, ChainOptions, Lane, SmartEngine, Step,
+};
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 use thalweg_wire::{
     CloseStreamRequest, CloseStreamResponse, KafkaError, STREAM_LIMIT, StreamId, StreamPurpose,
@@ -134,7 +136,7 @@ impl Streams {
 impl Stream {
     /// Opens a chain that starts with `accumulator`, or with the stream's own. Runs guest code.
     fn open_chain(&self, accumulator: Option<&[u8]>) -> Result<Chain, ChainError> {
-        let accumulator = if self.has_aggregate {
+        let initial = if self.has_aggregate {
             accumulator
                 .map(<[u8]>::to_vec)
                 .or_else(|| self.accumulator.clone())
@@ -142,9 +144,9 @@ impl Stream {
             None
         };
         self.engine.open_chain(ChainOptions {
-            steps: self.steps.clone(),
-            accumulator,
+            accumulation: Accumulation::PerPartition { initial },
             limits: self.limits,
+            ..ChainOptions::new(self.steps.clone())
         })
     }
 

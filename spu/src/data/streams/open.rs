@@ -1,7 +1,7 @@
 //! OpenStream: loads the modules and tries the chain once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use thalweg_smartengine::{CallLimits, Lane, SmartEngine, SmartModuleKind, Step};
 use thalweg_wire::{
@@ -64,6 +64,7 @@ impl Streams {
             deadline: options.smartmodule_deadline,
             memory_bytes: options.smartmodule_memory_bytes,
             output_bytes: usize::try_from(options.smartmodule_output_bytes).unwrap_or(usize::MAX),
+            ..CallLimits::default()
         };
         let engine = shared.context.engine.clone();
         let lane = engine.lane();
@@ -152,9 +153,8 @@ fn load_step(engine: &SmartEngine, step: StreamStep) -> Result<Step, Refusal> {
         .load(&wasm)
         .map_err(|error| refused(format!("SmartModule `{}`: {}", step.name, chain(&error))))?;
     Ok(Step {
-        module: Arc::clone(&module),
         params: step.params,
-        name: step.name,
+        ..Step::new(module, step.name)
     })
 }
 

@@ -1,14 +1,11 @@
 //! SmartModules in C, AssemblyScript and Go, written from the ABI's page alone: in the engine, by
 //! `thalweg smartmodule test`, and on an SPU.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use thalweg_record::{Batch, BatchBuilder, BatchOptions, Codec, Header};
-use thalweg_smartengine::{
-    CallLimits, Chain, ChainError, ChainOptions, EngineOptions, SmartEngine, Step,
-};
+use thalweg_smartengine::{Chain, ChainError, ChainOptions, EngineOptions, SmartEngine, Step};
 use thalweg_tests_cluster::LocalCluster;
 use thalweg_tests_compat::{Unavailable, assemblyscript_module, c_module, go_module};
 use thalweg_types::Offset;
@@ -113,16 +110,10 @@ fn in_the_engine(case: &Case) {
         let params = params
             .iter()
             .map(|&(name, value)| (name.to_owned(), value.to_owned()));
-        let step = Step {
-            module: module.clone(),
-            params: params.collect::<BTreeMap<_, _>>(),
-            name: "foreign".to_owned(),
-        };
-        engine.open_chain(ChainOptions {
-            steps: vec![step],
-            accumulator: None,
-            limits: CallLimits::default(),
-        })
+        engine.open_chain(ChainOptions::new(vec![Step {
+            params: params.collect(),
+            ..Step::new(module.clone(), "foreign")
+        }]))
     };
     let started = clock();
     let mut chain = open(case.param.as_slice()).unwrap();

@@ -1,0 +1,177 @@
+//! What a chain's aggregate has accumulated: one accumulator for all records, or one per key.
+//!
+//! Accumulators live here and not in the guest, so that a stream can be resumed with them anywhere
+//! and a crashed guest loses none.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::guest_memory::SharedMemory;
+use crate::{Accumulation, AccumulatorsByKey};
+
+/// What an accumulator costs beside its key and its bytes.
+const ENTRY_BYTES: u64 = 96;
+
+/// A chain's accumulators.
+pub(crate) enum Accumulators {
+    /// The chain has no aggregate.
+    None,
+    /// One for all records.
+    One(Vec<u8>),
+    /// One for each key.
+    ByKey(KeyedAccumulators),
+}
+
+/// Accumulators by key, within a bound.
+pub(crate) struct KeyedAccumulators {
+    initial: Vec<u8>,
+    by_key: HashMap<Box<[u8]>, Vec<u8>>,
+    without_key: Option<Vec<u8>>,
+    used_bytes: u64,
+    limit_bytes: u64,
+    shared: Arc<SharedMemory>,
+}
+
+/// The accumulators need more memory than they may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccumulatorsFull {
+    /// Than these accumulators may.
+    Own,
+    /// Than all guests of the engine together may.
+    Shared,
+}
+
+impl Accumulators {
+    pub(crate) fn new(
+        accumulation: Accumulation,
+        limit_bytes: u64,
+        shared: &Arc<SharedMemory>,
+    ) -> Result<Self, AccumulatorsFull> {
+        let (initial, restored) = match accumulation {
+            Accumulation::PerPartition { initial } => {
+                return Ok(Self::One(initial.unwrap_or_default()));
+            }
+            Accumulation::ByKey { initial, restored } => (initial, restored),
+        };
+        let mut keyed = KeyedAccumulators {
+            initial,
+            by_key: HashMap::with_capacity(restored.len()),
+            without_key: None,
+            used_bytes: 0,
+            limit_bytes,
+            shared: Arc::clone(shared),
+        };
+        for (key, accumulator) in restored {
+            keyed.set(key.as_deref(), accumulator)?;
+        }
+        Ok(Self::ByKey(keyed))
+    }
+}
+
+impl KeyedAccumulators {
+    /// What the aggregate of the records with this key goes on from.
+    pub(crate) fn get(&self, key: Option<&[u8]>) -> &[u8] {
+        match key {
+            Some(key) => self.by_key.get(key),
+            None => self.without_key.as_ref(),
+        }
+        .unwrap_or(&self.initial)
+    }
+
+    /// How many keys were seen.
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len() + usize::from(self.without_key.is_some())
+    }
+
+    /// Sets the accumulators of the keys that a batch changed.
+    pub(crate) fn update(&mut self, changed: &AccumulatorsByKey) -> Result<(), AccumulatorsFull> {
+        for (key, accumulator) in changed {
+            self.set(key.as_deref(), accumulator.clone())?;
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: Option<&[u8]>, accumulator: Vec<u8>) -> Result<(), AccumulatorsFull> {
+        let place = match key {
+            Some(key) => self.by_key.get_mut(key),
+            None => self.without_key.as_mut(),
+        };
+        let entry_bytes = ENTRY_BYTES + key.map_or(0, <[u8]>::len) as u64;
+        let old_bytes = place
+            .as_ref()
+            .map_or(0, |old| entry_bytes + old.len() as u64);
+        let new_bytes = entry_bytes + accumulator.len() as u64;
+        let used_bytes = self.used_bytes - old_bytes + new_bytes;
+        if used_bytes > self.limit_bytes {
+            return Err(AccumulatorsFull::Own);
+        }
+        if new_bytes > old_bytes && !self.shared.take(new_bytes - old_bytes) {
+            return Err(AccumulatorsFull::Shared);
+        }
+        self.shared.give_back(old_bytes.saturating_sub(new_bytes));
+        self.used_bytes = used_bytes;
+        match (place, key) {
+            (Some(place), _) => *place = accumulator,
+            (None, Some(key)) => {
+                self.by_key.insert(key.into(), accumulator);
+            }
+            (None, None) => self.without_key = Some(accumulator),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for KeyedAccumulators {
+    fn drop(&mut self) {
+        self.shared.give_back(self.used_bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keyed(limit_bytes: u64, shared: &Arc<SharedMemory>) -> KeyedAccumulators {
+        let accumulation = Accumulation::ByKey {
+            initial: b"0".to_vec(),
+            restored: [(None, b"7".to_vec()), (Some(b"a".to_vec()), b"5".to_vec())].into(),
+        };
+        match Accumulators::new(accumulation, limit_bytes, shared) {
+            Ok(Accumulators::ByKey(keyed)) => keyed,
+            _ => panic!("two accumulators fit"),
+        }
+    }
+
+    #[test]
+    fn a_new_key_starts_from_the_initial_and_a_restored_one_from_its_own() {
+        let mut keyed = keyed(1 << 20, &SharedMemory::new(1 << 20));
+        assert_eq!(keyed.get(None), b"7");
+        assert_eq!(keyed.get(Some(b"a")), b"5");
+        assert_eq!(keyed.get(Some(b"b")), b"0");
+
+        keyed
+            .update(&[(Some(b"b".to_vec()), b"1".to_vec())].into())
+            .unwrap();
+
+        assert_eq!(keyed.get(Some(b"b")), b"1");
+        assert_eq!(keyed.len(), 3);
+    }
+
+    #[test]
+    fn memory_is_bounded_by_both_bounds_and_given_back() {
+        let shared = SharedMemory::new(1_000);
+        let large = |bytes: usize| [(Some(b"b".to_vec()), vec![0; bytes])].into();
+        let mut first = keyed(500, &shared);
+        assert_eq!(first.update(&large(500)), Err(AccumulatorsFull::Own));
+        first.update(&large(100)).unwrap();
+        first.update(&large(10)).unwrap();
+
+        let mut second = keyed(1 << 20, &shared);
+        assert_eq!(second.update(&large(700)), Err(AccumulatorsFull::Shared));
+        drop(first);
+        second.update(&large(700)).unwrap();
+
+        drop(second);
+        assert!(shared.take(1_000));
+    }
+}

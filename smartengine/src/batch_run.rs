@@ -1,0 +1,258 @@
+//! One batch on its way through all steps of a chain.
+
+use std::borrow::Cow;
+
+use thalweg_record::BatchHeader;
+use thalweg_smartmodule_abi::read_record;
+use thalweg_types::Offset;
+
+use crate::accumulators::Accumulators;
+use crate::chain::Chain;
+use crate::chain_error::malformed;
+use crate::failed_record::{Failing, failed_records};
+use crate::output::assemble;
+use crate::records::{Place, below};
+use crate::step_run::{KeysOfRecords, Passing, run_step};
+use crate::{AccumulatorsByKey, ChainError, ChainOutput, SmartModuleKind};
+
+/// What has come of a batch so far.
+pub(crate) struct BatchRun<'a> {
+    header: BatchHeader,
+    passed: Passing<'a>,
+    failing: Vec<Failing>,
+    changed: AccumulatorsByKey,
+    /// The offset delta of the first input record that was not dealt with.
+    stopped_at: Option<i64>,
+    failure: Option<ChainError>,
+}
+
+/// A part of a batch's records, borrowed from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Input<'a> {
+    pub(crate) section: &'a [u8],
+    pub(crate) record_count: usize,
+}
+
+/// What all steps made of a part of the batch.
+#[derive(Default)]
+struct ChunkRun<'a> {
+    passing: Passing<'a>,
+    failing: Vec<Failing>,
+    stopped_at: Option<i64>,
+    failure: Option<ChainError>,
+    /// The most bytes that one of the steps made.
+    bytes_max: usize,
+}
+
+/// What the aggregate made, kept while later steps may still cut it short.
+struct Aggregated<'a> {
+    passing: Passing<'a>,
+    keys: Option<KeysOfRecords>,
+}
+
+impl<'a> BatchRun<'a> {
+    pub(crate) fn new(header: BatchHeader) -> Self {
+        Self {
+            header,
+            passed: Passing::default(),
+            failing: Vec::new(),
+            changed: AccumulatorsByKey::new(),
+            stopped_at: None,
+            failure: None,
+        }
+    }
+
+    /// Puts `input` through the steps, a chunk at a time, until there is enough output.
+    pub(crate) fn pass(&mut self, chain: &mut Chain, input: Input<'a>) -> Result<(), ChainError> {
+        let mut rest = input;
+        while rest.record_count > 0 {
+            let first_delta = rest.first_delta()?;
+            if self.passed.section.len() >= chain.limits.output_bytes_soft() {
+                self.stopped_at = Some(first_delta);
+                break;
+            }
+            let (chunk, behind) = chain.chunks.take(rest, &chain.accumulators)?;
+            let is_first_chunk = rest.record_count == input.record_count;
+            match run_chunk(&self.header, chain, chunk, &mut self.changed) {
+                Ok(run) => {
+                    chain.chunks.learn(chunk.section.len(), run.bytes_max);
+                    let failed_at_first = run.stopped_at == Some(first_delta);
+                    self.take(run);
+                    if self.stopped_at.is_some() {
+                        // What precedes the failed record is given out first, if there is any.
+                        if failed_at_first
+                            && is_first_chunk
+                            && let Some(failure) = self.failure.take()
+                        {
+                            return Err(failure);
+                        }
+                        break;
+                    }
+                }
+                Err(error) if is_first_chunk => return Err(error),
+                Err(error) => {
+                    self.stopped_at = Some(first_delta);
+                    self.failure = Some(error);
+                    break;
+                }
+            }
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, run: ChunkRun<'a>) {
+        if self.passed.record_count == 0 {
+            self.passed = run.passing;
+        } else {
+            let section = self.passed.section.to_mut();
+            section.extend_from_slice(&run.passing.section);
+            self.passed.record_count += run.passing.record_count;
+        }
+        self.failing.extend(run.failing);
+        self.stopped_at = run.stopped_at;
+        self.failure = run.failure;
+    }
+
+    /// The output, and the failure that is to follow it. `section` is the batch's.
+    pub(crate) fn finish(
+        self,
+        chain: &mut Chain,
+        section: &[u8],
+    ) -> Result<(ChainOutput, Option<ChainError>), ChainError> {
+        let header = self.header;
+        let records = (self.passed.record_count > 0)
+            .then(|| assemble(&header, &self.passed.section, self.passed.record_count))
+            .transpose()?;
+        let end = self.stopped_at.unwrap_or(i64::MAX);
+        let policy_of = |step: usize| chain.steps[step].on_failure();
+        let failed = failed_records(self.failing, end, &header, section, policy_of)?;
+        for failed in &failed {
+            chain.count_failed(failed.step);
+        }
+        let output = ChainOutput {
+            records,
+            record_count: self.passed.record_count,
+            next_offset: self
+                .stopped_at
+                .map_or(header.next_offset(), |delta| header.base_offset.plus(delta)),
+            accumulator: match &chain.accumulators {
+                Accumulators::One(accumulator) => Some(accumulator.clone()),
+                Accumulators::None | Accumulators::ByKey(_) => None,
+            },
+            accumulators: self.changed,
+            failed,
+            input: header,
+        };
+        Ok((output, self.failure))
+    }
+}
+
+/// Runs every step over `chunk`, and takes over what the aggregate accumulated.
+fn run_chunk<'a>(
+    header: &BatchHeader,
+    chain: &mut Chain,
+    chunk: Input<'a>,
+    changed: &mut AccumulatorsByKey,
+) -> Result<ChunkRun<'a>, ChainError> {
+    let mut run = ChunkRun {
+        passing: Passing {
+            section: Cow::Borrowed(chunk.section),
+            record_count: chunk.record_count,
+        },
+        ..ChunkRun::default()
+    };
+    let mut aggregated = None;
+    let step_count = chain.steps.len();
+    for (index, step) in chain.steps.iter_mut().enumerate() {
+        if run.passing.record_count == 0 {
+            break;
+        }
+        let passing = std::mem::take(&mut run.passing);
+        let stepped = run_step(step, index, header, passing, &chain.accumulators)?;
+        run.bytes_max = run.bytes_max.max(stepped.passing.section.len());
+        if step.kind() == SmartModuleKind::Aggregate {
+            let is_last = index + 1 == step_count;
+            aggregated = Some(Aggregated {
+                // The last step's output is not cut any more, so it need not be kept twice.
+                passing: if is_last {
+                    Passing::default()
+                } else {
+                    stepped.passing.clone()
+                },
+                keys: stepped.keys,
+            });
+        }
+        run.passing = stepped.passing;
+        run.failing.extend(stepped.failing);
+        // A later step sees no record from where an earlier one stopped, so it can only stop
+        // before that.
+        run.stopped_at = stepped.stopped_at.or(run.stopped_at);
+        run.failure = stepped.failure.or(run.failure);
+    }
+    if let Some(aggregated) = aggregated {
+        accumulate(chain, aggregated, &run, changed)?;
+    }
+    Ok(run)
+}
+
+/// Each accumulator is the value of the last record that the aggregate gave for it and that is
+/// given out.
+fn accumulate(
+    chain: &mut Chain,
+    aggregated: Aggregated<'_>,
+    run: &ChunkRun<'_>,
+    changed: &mut AccumulatorsByKey,
+) -> Result<(), ChainError> {
+    let passing = if aggregated.passing.record_count > 0 {
+        &aggregated.passing
+    } else {
+        &run.passing
+    };
+    let end = run.stopped_at.unwrap_or(i64::MAX);
+    if let Some(keys) = aggregated.keys {
+        let last = keys.last_values(passing, end)?;
+        chain.update_accumulators(&last)?;
+        changed.extend(last);
+        return Ok(());
+    }
+    let mut position = 0;
+    let mut last = None;
+    for _ in 0..passing.record_count {
+        let record = read_record(&passing.section, &mut position).map_err(|_| malformed(0))?;
+        if record.offset_delta >= end {
+            break;
+        }
+        last = Some(record.value.unwrap_or_default());
+    }
+    if let (Some(value), Accumulators::One(accumulator)) = (last, &mut chain.accumulators) {
+        *accumulator = value.to_vec();
+    }
+    Ok(())
+}
+
+impl Input<'_> {
+    pub(crate) fn first_delta(&self) -> Result<i64, ChainError> {
+        let first = read_record(self.section, &mut 0).map_err(|_| malformed(0))?;
+        Ok(first.offset_delta)
+    }
+}
+
+/// The part of a batch's records from `from` on.
+pub(crate) fn from_offset<'a>(
+    section: &'a [u8],
+    header: &BatchHeader,
+    from: Offset,
+) -> Result<Input<'a>, ChainError> {
+    let record_count = usize::try_from(header.record_count).map_err(|_| malformed(0))?;
+    let skipped = if from > header.base_offset {
+        let delta = from.0.saturating_sub(header.base_offset.0);
+        below(section, record_count, delta).map_err(|_| malformed(0))?
+    } else {
+        Place::default()
+    };
+    Ok(Input {
+        section: &section[skipped.bytes..],
+        record_count: record_count - skipped.record_count,
+    })
+}

@@ -1,0 +1,25 @@
+//! What a chain's steps have done so far.
+
+use std::time::Duration;
+
+/// What one step of a chain has done since the chain was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StepMetrics {
+    /// How often the module was called with records.
+    pub calls: u64,
+    /// How many records it was given. Those of a call that crashed count again when they are given
+    /// to another instance.
+    pub records_in: u64,
+    /// How many records came out of it.
+    pub records_out: u64,
+    /// How many input offsets it left out under [`crate::OnFailure::Skip`].
+    pub skipped: u64,
+    /// How many input offsets it left out under [`crate::OnFailure::DeadLetter`].
+    pub dead_lettered: u64,
+    /// How often it failed: errors that it answered with, crashes, and bounds that it passed.
+    pub errors: u64,
+    /// The time that its calls took, what they copied included.
+    pub time: Duration,
+    /// How large the linear memory of its instance is, in bytes.
+    pub memory_bytes: u64,
+}

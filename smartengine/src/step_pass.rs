@@ -1,0 +1,379 @@
+//! A step's pass over records: calls until all of them are dealt with, or one fails for good.
+//!
+//! In general that is one call. After a record that the module answered with an error for, and that
+//! its step goes on without, the rest is given again; it stands in the guest's memory already. After
+//! a crash the step gets a new instance, and what the call was given goes to it record by record,
+//! so that the record at fault is found; the rest of the pass stays so.
+
+use thalweg_record::BatchHeader;
+use thalweg_smartmodule_abi::{bitmap_bytes, bitmap_get, bitmap_set, read_record};
+use thalweg_types::Offset;
+
+use crate::answer_check::{check_bitmap, check_counts, check_records};
+use crate::chain_error::malformed;
+use crate::failed_record::Failing;
+use crate::guest::{Answered, Failure, Fault, Given, Purpose};
+use crate::guest_memory::MemoryBound;
+use crate::open_step::{Call, OpenStep};
+use crate::records::{Place, advance, nth};
+use crate::{ChainError, OnFailure, SmartModuleKind};
+
+/// The records of a section that a pass is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) start: Place,
+    pub(crate) end: Place,
+}
+
+/// What a pass over a window came to.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    /// A filter's bitmap from the window's start on, or the records of another kind.
+    pub(crate) output: Vec<u8>,
+    /// How many records the output holds, or keeps.
+    pub(crate) output_count: usize,
+    /// The index of each record that the pass went on without.
+    pub(crate) left_out: Vec<usize>,
+    /// Those, as the chain is told of them.
+    pub(crate) failing: Vec<Failing>,
+    /// The first record that was not dealt with, where it is not the window's end.
+    pub(crate) stopped_at: Option<Place>,
+    /// Why it stopped there; absent when the rest is for another time.
+    pub(crate) failure: Option<ChainError>,
+    /// Where in the output the records of the last call that gave any start, and how many they
+    /// are.
+    last_call: Place,
+    failing_bytes: usize,
+}
+
+/// A pass of a step over parts of one section.
+pub(crate) struct StepPass<'a> {
+    step: &'a mut OpenStep,
+    step_index: usize,
+    header: &'a BatchHeader,
+    section: &'a [u8],
+    /// Whether the section stands in the guest's memory.
+    is_in_place: bool,
+    /// Whether records go in one by one, since a crash.
+    is_single: bool,
+    /// Whether the rest may be left for another time once there is much output.
+    may_stop_early: bool,
+}
+
+impl<'a> StepPass<'a> {
+    pub(crate) fn new(
+        step: &'a mut OpenStep,
+        step_index: usize,
+        header: &'a BatchHeader,
+        section: &'a [u8],
+        may_stop_early: bool,
+    ) -> Self {
+        Self {
+            step,
+            step_index,
+            header,
+            section,
+            is_in_place: false,
+            is_single: false,
+            may_stop_early,
+        }
+    }
+
+    /// Puts the records of `window` through the step.
+    pub(crate) fn run(&mut self, window: Window, accumulator: &[u8]) -> Result<Passed, ChainError> {
+        let mut passed = Passed::default();
+        let mut place = window.start;
+        while place.record_count < window.end.record_count {
+            if place.record_count > window.start.record_count {
+                if self.may_stop_early
+                    && passed.made_bytes() >= self.step.limits.output_bytes_soft()
+                {
+                    passed.stopped_at = Some(place);
+                    break;
+                }
+                if self.step.is_late() {
+                    let late = self.step.late(self.offset_at(place)?);
+                    passed.fail(place, late);
+                    break;
+                }
+            }
+            let accumulator = passed.last_value(self.step.kind(), accumulator)?;
+            match self.advance(place, window, accumulator.as_deref(), &mut passed)? {
+                Some(next) => place = next,
+                None => break,
+            }
+        }
+        Ok(passed)
+    }
+
+    /// Calls the guest once and takes its answer. Gives where to go on, or `None` to stop.
+    fn advance(
+        &mut self,
+        place: Place,
+        window: Window,
+        accumulator: Option<&[u8]>,
+        passed: &mut Passed,
+    ) -> Result<Option<Place>, ChainError> {
+        let end = if self.is_single {
+            self.behind(place, 1)?
+        } else {
+            window.end
+        };
+        match self.call(place, end, accumulator.unwrap_or_default(), passed)? {
+            Ok(answered) => self.take(place, end, window, answered, passed),
+            Err(fault) => self.recover(place, end, fault, passed),
+        }
+    }
+
+    /// Calls the guest with the records from `place` to `end`, and checks its answer.
+    fn call(
+        &mut self,
+        place: Place,
+        end: Place,
+        accumulator: &[u8],
+        passed: &mut Passed,
+    ) -> Result<Result<Answered, Fault>, ChainError> {
+        let given = Given {
+            section: self.section,
+            is_in_place: self.is_in_place && self.step.is_open(),
+            range: place.bytes..end.bytes,
+            record_count: end.record_count - place.record_count,
+            accumulator,
+        };
+        self.step.metrics.records_in += given.record_count as u64;
+        let output_before = passed.output.len();
+        let soft = self.step.limits.output_bytes_soft();
+        let call = Call {
+            purpose: Purpose::Records,
+            header: self.header,
+            output_bytes_soft: if self.may_stop_early {
+                soft.saturating_sub(passed.made_bytes())
+            } else {
+                soft
+            },
+        };
+        let answered = self.step.call(call, &given, &mut passed.output)?;
+        let answered = match answered {
+            Ok(answered) => answered,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        self.is_in_place = true;
+        self.check(place, &given, &answered, passed)?;
+        if let Some(limit_bytes) = self.exceeded(place, &given, &answered, passed)? {
+            passed.output.truncate(output_before);
+            self.step.drop_guest();
+            return Ok(Err(Fault::Output(limit_bytes)));
+        }
+        Ok(Ok(answered))
+    }
+
+    fn check(
+        &self,
+        place: Place,
+        given: &Given<'_>,
+        answered: &Answered,
+        passed: &Passed,
+    ) -> Result<(), ChainError> {
+        if let Some(Failure::Call(message)) = &answered.failure {
+            // Most likely it could not read the records, which the log does not look into.
+            let mut position = given.range.start;
+            for index in 0..given.record_count {
+                read_record(self.section, &mut position).map_err(|_| malformed(index))?;
+            }
+            return Err(self.step.error_of(Fault::Trapped(message.clone())));
+        }
+        let kind = self.step.kind();
+        let output = &passed.output[answered.output.clone()];
+        check_counts(kind, answered, given.record_count)
+            .and_then(|()| match kind {
+                SmartModuleKind::Filter => check_bitmap(answered, output),
+                _ => check_records(answered, output, self.section, place),
+            })
+            .map_err(|reason| self.step.garbage(reason))
+    }
+
+    /// The bound on what may come of the records dealt with, if it is passed.
+    fn exceeded(
+        &self,
+        place: Place,
+        given: &Given<'_>,
+        answered: &Answered,
+        passed: &Passed,
+    ) -> Result<Option<usize>, ChainError> {
+        let limits = self.step.limits;
+        if passed.output.len() > limits.output_bytes {
+            // Of many calls together, so that none of the records is to blame.
+            return Err(self.step.error_of(Fault::Output(limits.output_bytes)));
+        }
+        // Most answers are small enough whatever the records were.
+        if answered.output.len() <= limits.output_bytes_of(0) {
+            return Ok(None);
+        }
+        let consumed_bytes = if answered.consumed_count == given.record_count {
+            given.range.len()
+        } else {
+            self.behind(place, answered.consumed_count)?.bytes - place.bytes
+        };
+        let limit_bytes = limits.output_bytes_of(consumed_bytes);
+        Ok((answered.output.len() > limit_bytes).then_some(limit_bytes))
+    }
+
+    /// Takes what the guest made of the records from `place` on.
+    fn take(
+        &mut self,
+        place: Place,
+        end: Place,
+        window: Window,
+        answered: Answered,
+        passed: &mut Passed,
+    ) -> Result<Option<Place>, ChainError> {
+        self.step.metrics.records_out += answered.output_count as u64;
+        let is_filter = self.step.kind() == SmartModuleKind::Filter;
+        if is_filter && place.record_count > window.start.record_count {
+            passed.append_bits(place.record_count - window.start.record_count, &answered);
+        }
+        if answered.output_count > 0 {
+            passed.last_call = Place {
+                bytes: answered.output.start,
+                record_count: answered.output_count,
+            };
+        }
+        passed.output_count += answered.output_count;
+        let asked_count = end.record_count - place.record_count;
+        if answered.consumed_count == asked_count {
+            return Ok(Some(end));
+        }
+        let next = self.behind(place, answered.consumed_count)?;
+        let Some(Failure::Record(message)) = answered.failure else {
+            return Ok(Some(next));
+        };
+        self.step.metrics.errors += 1;
+        if self.step.on_failure() != OnFailure::Stop {
+            return self.leave_out(next, message, passed).map(Some);
+        }
+        let failed = self.record_at(next)?;
+        let failure = ChainError::Guest {
+            step: self.step.name().to_owned(),
+            offset: self.header.base_offset.plus(failed.offset_delta),
+            key: failed.key.map(<[u8]>::to_vec),
+            message,
+        };
+        passed.fail(next, failure);
+        Ok(None)
+    }
+
+    /// After a fault of a call with the records from `place` to `end`: finds the one at fault, or
+    /// leaves it out when it is found.
+    fn recover(
+        &mut self,
+        place: Place,
+        end: Place,
+        fault: Fault,
+        passed: &mut Passed,
+    ) -> Result<Option<Place>, ChainError> {
+        let may_be_a_records = match fault {
+            Fault::Deadline | Fault::Output(_) | Fault::Trapped(_) => true,
+            Fault::Memory(bound) => bound == MemoryBound::Own,
+            Fault::Garbage(_) | Fault::Instantiate(_) => false,
+        };
+        let error = self.step.error_of(fault);
+        if self.step.on_failure() == OnFailure::Stop || !may_be_a_records {
+            return Err(error);
+        }
+        self.is_in_place = false;
+        let message = error.to_string();
+        if let Err(too_many) = self.step.crashed(self.offset_at(place)?, &message) {
+            passed.fail(place, too_many);
+            return Ok(None);
+        }
+        if end.record_count - place.record_count == 1 {
+            return self.leave_out(place, message, passed).map(Some);
+        }
+        self.is_single = true;
+        Ok(Some(place))
+    }
+
+    /// Goes on behind the record at `place`, which failed.
+    fn leave_out(
+        &self,
+        place: Place,
+        message: String,
+        passed: &mut Passed,
+    ) -> Result<Place, ChainError> {
+        let next = self.behind(place, 1)?;
+        passed.failing_bytes += message.len();
+        if self.step.on_failure() == OnFailure::DeadLetter {
+            passed.failing_bytes += next.bytes - place.bytes;
+        }
+        if passed.made_bytes() > self.step.limits.output_bytes {
+            let limit = self.step.limits.output_bytes;
+            return Err(self.step.error_of(Fault::Output(limit)));
+        }
+        passed.left_out.push(place.record_count);
+        passed.failing.push(Failing {
+            step: self.step_index,
+            offset_delta: self.record_at(place)?.offset_delta,
+            message,
+        });
+        Ok(next)
+    }
+
+    fn behind(&self, place: Place, record_count: usize) -> Result<Place, ChainError> {
+        advance(self.section, place, record_count).map_err(|_| malformed(place.record_count))
+    }
+
+    fn record_at(
+        &self,
+        place: Place,
+    ) -> Result<thalweg_smartmodule_abi::RawRecord<'a>, ChainError> {
+        let mut position = place.bytes;
+        read_record(self.section, &mut position).map_err(|_| malformed(place.record_count))
+    }
+
+    fn offset_at(&self, place: Place) -> Result<Offset, ChainError> {
+        let record = self.record_at(place)?;
+        Ok(self.header.base_offset.plus(record.offset_delta))
+    }
+}
+
+impl Passed {
+    fn made_bytes(&self) -> usize {
+        self.output.len() + self.failing_bytes
+    }
+
+    fn fail(&mut self, place: Place, failure: ChainError) {
+        self.stopped_at = Some(place);
+        self.failure = Some(failure);
+    }
+
+    /// What an aggregate goes on from after the calls so far: the value of the last record that it
+    /// gave, or `initial`.
+    fn last_value(
+        &self,
+        kind: SmartModuleKind,
+        initial: &[u8],
+    ) -> Result<Option<Vec<u8>>, ChainError> {
+        if kind != SmartModuleKind::Aggregate {
+            return Ok(None);
+        }
+        if self.last_call.record_count == 0 {
+            return Ok(Some(initial.to_vec()));
+        }
+        let written = &self.output[self.last_call.bytes..];
+        let last = nth(written, self.last_call.record_count - 1).map_err(|_| malformed(0))?;
+        Ok(Some(last.value.unwrap_or_default().to_vec()))
+    }
+
+    /// Moves the bitmap of the last call, which stands at the end of the output, to where its
+    /// records begin: at bit `start`.
+    fn append_bits(&mut self, start: usize, answered: &Answered) {
+        let bits = self.output.split_off(answered.output.start);
+        let bitmap = &mut self.output;
+        bitmap.resize(bitmap_bytes(start + answered.consumed_count), 0);
+        for index in 0..answered.consumed_count {
+            if bitmap_get(&bits, index) {
+                bitmap_set(bitmap, start + index);
+            }
+        }
+    }
+}
