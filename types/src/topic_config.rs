@@ -113,12 +113,20 @@ config_keys! {
         "What happens to old records: `delete`, `compact` or `compact,delete`.";
     CompressionType = "compression.type", default "producer",
         "The codec that batches are kept in: `producer` (as sent), `uncompressed`, `gzip`, `snappy`, `lz4` or `zstd`.";
+    DeleteRetentionMs = "delete.retention.ms", default "86400000",
+        "How long compaction keeps a tombstone (a record with a null value) after it has removed what the tombstone deletes, in milliseconds.";
     Durability = "durability", default "fsync",
         "When a record counts as kept: `fsync` (synced to disk) or `memory` (in the page cache).";
+    MaxCompactionLagMs = "max.compaction.lag.ms", default "9223372036854775807",
+        "The age at which a record must be compacted, however little there is to compact, in milliseconds.";
     MaxMessageBytes = "max.message.bytes", default "1048588",
         "The largest batch that is accepted, in bytes.";
     MessageTimestampType = "message.timestamp.type", default "CreateTime",
         "Whose clock a record's timestamp is: `CreateTime` or `LogAppendTime`.";
+    MinCleanableDirtyRatio = "min.cleanable.dirty.ratio", default "0.5",
+        "Which share of a compacted partition must be new since the last compaction before it is compacted again, 0 to 1.";
+    MinCompactionLagMs = "min.compaction.lag.ms", default "0",
+        "The age below which a record is never compacted, in milliseconds.";
     MinInsyncReplicas = "min.insync.replicas", default "1",
         "How many in-sync replicas an append with `acks=all` needs.";
     RetentionBytes = "retention.bytes", default "-1",
@@ -224,8 +232,7 @@ impl TopicConfig {
     /// The age at which a segment is closed.
     #[must_use]
     pub fn segment_age(&self) -> Duration {
-        let ms = u64::try_from(self.number(ConfigKey::SegmentMs)).expect("checked when set");
-        Duration::from_millis(ms)
+        self.duration(ConfigKey::SegmentMs)
     }
 
     /// The largest batch that is accepted, in bytes.
@@ -279,6 +286,38 @@ impl TopicConfig {
             "LogAppendTime" => TimestampType::LogAppendTime,
             _ => TimestampType::CreateTime,
         }
+    }
+
+    /// How long compaction keeps a tombstone after it has removed what it deletes.
+    #[must_use]
+    pub fn delete_retention(&self) -> Duration {
+        self.duration(ConfigKey::DeleteRetentionMs)
+    }
+
+    /// Which share of a partition must be new before it is compacted, in millionths.
+    #[must_use]
+    pub fn min_dirty_millionths(&self) -> u32 {
+        let ratio: f64 = self
+            .get(ConfigKey::MinCleanableDirtyRatio)
+            .parse()
+            .expect("checked when set");
+        (ratio * 1e6).round() as u32
+    }
+
+    /// The age below which a record is never compacted.
+    #[must_use]
+    pub fn min_compaction_lag(&self) -> Duration {
+        self.duration(ConfigKey::MinCompactionLagMs)
+    }
+
+    /// The age at which a record must be compacted.
+    #[must_use]
+    pub fn max_compaction_lag(&self) -> Duration {
+        self.duration(ConfigKey::MaxCompactionLagMs)
+    }
+
+    fn duration(&self, key: ConfigKey) -> Duration {
+        Duration::from_millis(self.number(key).unsigned_abs())
     }
 
     fn number(&self, key: ConfigKey) -> i64 {
@@ -339,7 +378,18 @@ impl ConfigKey {
             Self::RetentionBytes if value.trim() == "-1" => Ok("-1".to_owned()),
             Self::RetentionBytes => size(0, i64::MAX as u64),
             Self::RetentionMs if value.trim() == "-1" => Ok("-1".to_owned()),
-            Self::RetentionMs => milliseconds(0),
+            Self::RetentionMs | Self::DeleteRetentionMs | Self::MinCompactionLagMs => {
+                milliseconds(0)
+            }
+            // Kafka's way to say never; as a duration it would lose digits.
+            Self::MaxCompactionLagMs if value.trim() == self.default_value() => {
+                Ok(self.default_value().to_owned())
+            }
+            Self::MaxCompactionLagMs => milliseconds(1),
+            Self::MinCleanableDirtyRatio => match value.trim().parse::<f64>() {
+                Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio.to_string()),
+                _ => Err(refuse("it must be a number from 0 to 1, for example 0.5")),
+            },
             Self::MinInsyncReplicas => match value.trim().parse::<u16>() {
                 Ok(count) if count >= 1 => Ok(count.to_string()),
                 _ => Err(refuse("it must be 1 to 65535")),
@@ -432,6 +482,29 @@ mod tests {
         let error = config.set("retention", "3").unwrap_err();
         assert!(error.to_string().contains("retention.ms"), "{error}");
         assert_eq!(config, TopicConfig::default());
+    }
+
+    #[test]
+    fn compaction_is_kafkas_until_somebody_asks_for_more() {
+        let mut config = TopicConfig::default();
+        assert_eq!(config.delete_retention(), Duration::from_secs(24 * 60 * 60));
+        assert_eq!(config.min_dirty_millionths(), 500_000);
+        assert_eq!(config.min_compaction_lag(), Duration::ZERO);
+        assert_eq!(
+            config.max_compaction_lag(),
+            Duration::from_millis(i64::MAX as u64)
+        );
+
+        config.set("min.cleanable.dirty.ratio", "0.01").unwrap();
+        config.set("max.compaction.lag.ms", "1h").unwrap();
+        config.set("delete.retention.ms", "10s").unwrap();
+        assert_eq!(config.min_dirty_millionths(), 10_000);
+        assert_eq!(config.max_compaction_lag(), Duration::from_secs(3600));
+        assert_eq!(config.get(ConfigKey::DeleteRetentionMs), "10000");
+        for wrong in ["1.1", "-0.1", "NaN", "half"] {
+            let error = config.set("min.cleanable.dirty.ratio", wrong).unwrap_err();
+            assert!(error.to_string().contains("0 to 1"), "{error}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod config_type {
     pub(super) const STRING: i8 = 2;
     pub(super) const INT: i8 = 3;
     pub(super) const LONG: i8 = 5;
+    pub(super) const DOUBLE: i8 = 6;
     pub(super) const LIST: i8 = 7;
 }
 
@@ -140,9 +141,13 @@ fn type_of(key: ConfigKey) -> i8 {
         ConfigKey::MaxMessageBytes | ConfigKey::MinInsyncReplicas | ConfigKey::SegmentBytes => {
             config_type::INT
         }
-        ConfigKey::RetentionBytes | ConfigKey::RetentionMs | ConfigKey::SegmentMs => {
-            config_type::LONG
-        }
+        ConfigKey::DeleteRetentionMs
+        | ConfigKey::MaxCompactionLagMs
+        | ConfigKey::MinCompactionLagMs
+        | ConfigKey::RetentionBytes
+        | ConfigKey::RetentionMs
+        | ConfigKey::SegmentMs => config_type::LONG,
+        ConfigKey::MinCleanableDirtyRatio => config_type::DOUBLE,
         _ => config_type::STRING,
     }
 }
