@@ -112,6 +112,13 @@ impl<'a> Batch<'a> {
                 "producers send no control records",
             );
         }
+        if header.has_delete_horizon() {
+            return refuse(
+                "attributes",
+                attributes,
+                "only compaction says when tombstones may go",
+            );
+        }
         let has_producer = header.producer_id.0 >= 0;
         if has_producer && (header.base_sequence < 0 || header.producer_epoch.0 < 0) {
             let sequence = i64::from(header.base_sequence);

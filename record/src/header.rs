@@ -229,6 +229,13 @@ impl BatchHeader {
         self.attributes & DELETE_HORIZON_BIT != 0
     }
 
+    /// Notes when compaction may drop the batch's tombstones. The caller has the records' deltas
+    /// count from there, see [`crate::write_shifted_record`].
+    pub const fn set_delete_horizon(&mut self, at_ms: i64) {
+        self.set_bit(DELETE_HORIZON_BIT, true);
+        self.base_timestamp_ms = at_ms;
+    }
+
     /// The sequence of the last record, or `None` when no idempotent producer wrote the batch.
     #[must_use]
     pub fn last_sequence(&self) -> Option<i32> {

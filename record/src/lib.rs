@@ -39,5 +39,5 @@ pub use headers::{Header, HeaderIter, Headers};
 pub use record::Record;
 pub use record_iter::{EncodedRecords, RecordIter};
 pub use record_writer::{RecordFields, encoded_record_bytes, record_bytes_max, write_record};
-pub use records::{Records, renumber_records};
+pub use records::{Records, renumber_records, write_shifted_record};
 pub use stamp::{batch_prefix, stamp_log_append_time, stamp_position, stamp_sequence};

@@ -80,6 +80,37 @@ pub fn renumber_records(
     Ok(())
 }
 
+/// Appends the first record of `section` to `out` with `shift_ms` added to its timestamp delta,
+/// everything else as it is, and returns how many bytes of the section it took. For batches whose
+/// base timestamp moves.
+///
+/// # Errors
+/// [`BatchError::MalformedRecord`]; `out` then ends in rubbish.
+pub fn write_shifted_record(
+    section: &[u8],
+    shift_ms: i64,
+    out: &mut Vec<u8>,
+) -> Result<usize, BatchError> {
+    let mut rest = section;
+    shift_record(&mut rest, shift_ms, out)
+        .map_err(|reason| BatchError::MalformedRecord { index: 0, reason })?;
+    Ok(section.len() - rest.len())
+}
+
+fn shift_record(section: &mut &[u8], shift_ms: i64, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let body = take_body(section)?;
+    let (attributes, mut rest) = body.split_first().ok_or("it is empty")?;
+    let delta = read_varlong(&mut rest).ok_or("the timestamp delta is not a number")?;
+    // Wraps as it does when the timestamp is read.
+    let shifted = delta.wrapping_add(shift_ms);
+    let body_bytes = 1 + varint_bytes(shifted) + rest.len();
+    write_varint(out, body_bytes as i64);
+    out.push(*attributes);
+    write_varint(out, shifted);
+    out.extend_from_slice(rest);
+    Ok(())
+}
+
 fn renumber_record(
     mut record: &[u8],
     offset_delta: i64,

@@ -10,6 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// How many buffers one vectored write takes (`IOV_MAX`).
+const WRITE_BUFFERS_MAX: usize = 1024;
+
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
@@ -74,6 +77,14 @@ pub trait LogFiles: Send + Sync {
     /// As the file system says; the old content is still there then.
     fn replace(&self, path: &Path, content: &[u8], sync: bool) -> io::Result<()>;
 
+    /// Gives a file another name in its folder, in the place of the file that had it.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
     /// Returns once the names in a folder are on the disk.
     ///
     /// # Errors
@@ -135,6 +146,28 @@ impl LogFiles for StdFiles {
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
     }
+}
+
+/// Writes all buffers, however few bytes the file takes at once.
+pub(crate) fn write_all(
+    file: &dyn LogFile,
+    mut buffers: Vec<IoSlice<'_>>,
+    mut position: u64,
+) -> io::Result<()> {
+    let mut left = buffers.as_mut_slice();
+    while !left.is_empty() {
+        let count = left.len().min(WRITE_BUFFERS_MAX);
+        let written = match file.write_vectored_at(&left[..count], position) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            written => written?,
+        };
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        position += written as u64;
+        IoSlice::advance_slices(&mut left, written);
+    }
+    Ok(())
 }
 
 /// What the file is called until it is whole. A crash may leave it behind; it is never read.

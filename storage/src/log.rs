@@ -1,16 +1,19 @@
 //! One partition's log: what a replica, its connections and the storage threads share.
 //!
 //! This file holds the state and what can be asked of it at once; the verbs are beside it:
-//! `open` and `recovery`, `writer` (appends), `sync`, `read`, `maintenance` and `scrub`.
+//! `open` and `recovery`, `writer` (appends), `sync`, `read`, `maintenance`, `scrub`, and `clean`
+//! (compaction) with `dirt` and `swap_in`.
 //!
 //! ```text
 //! submit ─▶ queue ─▶ writer thread: pwritev ─▶ done ─▶ sync thread: fdatasync ─▶ stable_end
 //!                    (one lock, `writer`)              (meanwhile the next write goes on)
 //! ```
 //!
-//! Locks are taken in this order and none is held while a callback runs: `sync_run`, `writer`,
-//! `queue`, then any one of the others.
+//! Locks are taken in this order and none is held while a callback runs: `cleaning`, `swap`,
+//! `sync_run`, `writer`, `queue`, then any one of the others.
 
+mod clean;
+mod dirt;
 mod group;
 mod maintenance;
 mod open;
@@ -18,6 +21,7 @@ mod queue;
 mod read;
 mod recovery;
 mod scrub;
+mod swap_in;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -31,10 +35,13 @@ use std::sync::{Arc, Mutex, RwLock};
 use thalweg_types::{LeaderEpoch, Offset};
 use tracing::{error, info, warn};
 
+pub use self::clean::{CleanOptions, CleanPace, CleanReport};
+pub use self::dirt::Dirtiness;
 use self::queue::AppendQueue;
 use self::sync::SyncState;
 use self::writer::WriterState;
 use crate::checkpoint::Checkpoint;
+use crate::compaction::CleanedTo;
 use crate::epoch_cache::EpochCache;
 use crate::files::LogFiles;
 use crate::locks::{lock, read, write};
@@ -53,6 +60,10 @@ pub struct Log {
 
     /// Batches that wait for the writer.
     queue: Mutex<AppendQueue>,
+    /// Held by whoever compacts the log.
+    cleaning: Mutex<()>,
+    /// Held by whoever puts other segments in the place of some, removes some or cuts one.
+    swap: Mutex<()>,
     /// Held by whoever changes the log's bytes.
     writer: Mutex<WriterState>,
     /// Held by whoever syncs.
@@ -67,6 +78,8 @@ pub struct Log {
     producer_snapshots: AtomicU64,
     /// The number of the snapshot that the `producers` file holds.
     producers_written: Mutex<u64>,
+    /// What the `compacted` file holds.
+    cleaned: Mutex<CleanedTo>,
     /// What the `checkpoint` file holds.
     checkpointed: Mutex<Checkpoint>,
 
@@ -311,6 +324,7 @@ impl fmt::Debug for Log {
 
 /// The names of the small files beside the segments.
 const CHECKPOINT_FILE: &str = "checkpoint";
+const COMPACTED_FILE: &str = "compacted";
 const EPOCHS_FILE: &str = "leader-epochs";
 const PRODUCERS_FILE: &str = "producers";
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thalweg_types::{Durability, TimestampType, TopicConfig};
+use thalweg_types::{CleanupPolicy, Durability, TimestampType, TopicConfig};
 
 /// The settings of one log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,21 @@ pub struct LogOptions {
     pub index_interval_bytes: u32,
     /// How long an idle producer's sequences are remembered.
     pub producer_expiry: Duration,
+    /// How it is compacted by key; `None` when it is not.
+    pub compaction: Option<CompactionOptions>,
+}
+
+/// When a log is compacted, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompactionOptions {
+    /// Which share of the log must be new since the last time, in millionths.
+    pub min_dirty_millionths: u32,
+    /// The age below which a record stays as it is.
+    pub min_lag: Duration,
+    /// The age at which a record is compacted, however little there is to do.
+    pub max_lag: Duration,
+    /// How long a tombstone stays after what it deletes is gone.
+    pub delete_retention: Duration,
 }
 
 /// How much log lies between two index entries where nobody says otherwise. Kafka's value: an
@@ -42,9 +57,14 @@ impl Default for LogOptions {
 
 impl From<&TopicConfig> for LogOptions {
     fn from(config: &TopicConfig) -> Self {
+        let compaction = CompactionOptions::of(config);
+        // Only a closed segment is compacted.
+        let segment_age_max = compaction
+            .as_ref()
+            .map_or(Duration::MAX, |compaction| compaction.max_lag);
         Self {
             segment_bytes: u64::from(config.segment_bytes()),
-            segment_age: config.segment_age(),
+            segment_age: config.segment_age().min(segment_age_max),
             retention: config.retention(),
             retention_bytes: config.retention_bytes(),
             max_batch_bytes: config.max_message_bytes(),
@@ -52,6 +72,21 @@ impl From<&TopicConfig> for LogOptions {
             timestamp_type: config.timestamp_type(),
             index_interval_bytes: INDEX_INTERVAL_BYTES,
             producer_expiry: PRODUCER_EXPIRY,
+            compaction,
+        }
+    }
+}
+
+impl CompactionOptions {
+    fn of(config: &TopicConfig) -> Option<Self> {
+        match config.cleanup_policy() {
+            CleanupPolicy::Delete => None,
+            CleanupPolicy::Compact | CleanupPolicy::CompactDelete => Some(Self {
+                min_dirty_millionths: config.min_dirty_millionths(),
+                min_lag: config.min_compaction_lag(),
+                max_lag: config.max_compaction_lag(),
+                delete_retention: config.delete_retention(),
+            }),
         }
     }
 }

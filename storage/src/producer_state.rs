@@ -5,7 +5,7 @@
 //! fenced. A producer that the log does not know, possibly because it was forgotten by age, may
 //! start anywhere; a new epoch of a known one starts at 0.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use thalweg_types::{Offset, ProducerEpoch, ProducerId, next_sequence};
@@ -137,6 +137,17 @@ impl Producers {
             before,
             forgotten,
         }
+    }
+
+    /// The batches that are remembered: whose they are and where they begin. Compaction keeps
+    /// them, if only as empty ones, so that a replay of the log finds what is known here.
+    pub(crate) fn remembered(&self) -> HashSet<(ProducerId, Offset)> {
+        let batches = |(id, producer): (&ProducerId, &Producer)| {
+            let id = *id;
+            let seen = producer.seen().to_vec();
+            seen.into_iter().map(move |batch| (id, batch.base_offset))
+        };
+        self.by_id.iter().flat_map(batches).collect()
     }
 
     /// When a producer appended last.

@@ -42,6 +42,8 @@ pub(crate) struct Segment {
     index: RwLock<Option<SegmentIndex>>,
     verified: Mutex<VerifiedRanges>,
     used: AtomicBool,
+    /// Whether its files stay open: another segment is about to get their names.
+    is_pinned: AtomicBool,
 }
 
 /// What all segments of a log share.
@@ -56,6 +58,21 @@ pub(crate) struct SegmentContext {
 pub(crate) struct Tail {
     pub(crate) len_bytes: u64,
     pub(crate) next_offset: Offset,
+}
+
+impl Tail {
+    /// Checks that the last batch ends where the next segment begins: else some are missing.
+    pub(crate) fn check_end(&self, end: Offset) -> Result<(), WalkError> {
+        if end == self.next_offset {
+            return Ok(());
+        }
+        let next = self.next_offset;
+        Err(WalkError::Bad {
+            position: self.len_bytes,
+            offset: end,
+            reason: format!("segment ends at offset {end}, {next} must come next"),
+        })
+    }
 }
 
 /// What a read asks of one segment.
@@ -91,6 +108,7 @@ impl Segment {
             index: RwLock::new(None),
             verified: Mutex::default(),
             used: AtomicBool::new(false),
+            is_pinned: AtomicBool::new(false),
         })
     }
 
@@ -162,11 +180,35 @@ impl Segment {
 
     /// Closes what it has open. An index that is only in memory stays.
     pub(crate) fn close_files(&self) {
-        *lock(&self.file) = None;
+        {
+            let mut file = lock(&self.file);
+            if self.is_pinned.load(Ordering::Acquire) {
+                return;
+            }
+            *file = None;
+        }
         let mut index = write(&self.index);
-        if matches!(&*index, Some(SegmentIndex::File(_))) {
+        let is_pinned = self.is_pinned.load(Ordering::Acquire);
+        if matches!(&*index, Some(SegmentIndex::File(_))) && !is_pinned {
             *index = None;
         }
+    }
+
+    /// Opens its files and keeps them open, so that whoever still reads it can go on when their
+    /// names belong to another segment.
+    pub(crate) fn pin(self: &Arc<Self>) -> io::Result<()> {
+        // Before they are opened: whoever closes them looks at this while it holds the same locks.
+        self.is_pinned.store(true, Ordering::Release);
+        let pinned = self.file().and_then(|_| self.with_index(|_| Ok(())));
+        if pinned.is_err() {
+            self.unpin();
+        }
+        pinned
+    }
+
+    /// Lets its files be closed again.
+    pub(crate) fn unpin(&self) {
+        self.is_pinned.store(false, Ordering::Release);
     }
 
     /// The largest timestamp of its batches; [`NO_TIMESTAMP`] when it has none.
@@ -227,17 +269,8 @@ impl Segment {
         };
         lock(&self.verified).insert(start.position..walk.position());
         result?;
-        // The last batch must end where the next segment begins, or some are missing.
-        if walk.position() == tail.len_bytes && walk.expected() != tail.next_offset {
-            return Err(WalkError::Bad {
-                position: tail.len_bytes,
-                offset: walk.expected(),
-                reason: format!(
-                    "segment ends at offset {}, {} must come next",
-                    walk.expected(),
-                    tail.next_offset
-                ),
-            });
+        if walk.position() == tail.len_bytes {
+            tail.check_end(walk.expected())?;
         }
         Ok(())
     }
@@ -482,7 +515,8 @@ pub(crate) fn parse_index_name(name: &str) -> Option<Offset> {
     parse_base_offset(digits)
 }
 
-fn parse_base_offset(digits: &str) -> Option<Offset> {
+/// The offset that 20 digits stand for.
+pub(crate) fn parse_base_offset(digits: &str) -> Option<Offset> {
     let is_ours = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_ours.then(|| digits.parse().ok().map(Offset)).flatten()
 }

@@ -1,20 +1,23 @@
 //! What the log's tests share: batches, a log in a folder of its own, and files that fail.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use thalweg_record::{Batch, BatchBuilder, BatchOptions, batches};
+use thalweg_record::{Batch, BatchBuilder, BatchOptions, Codec, batches};
 use thalweg_types::{Durability, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
 use crate::files::{LogFile, LogFiles, OpenMode, StdFiles};
 use crate::locks::lock;
 use crate::{
-    Append, AppendError, Appended, Log, LogHealth, LogListener, LogOptions, LogProgress, OpenError,
-    ProducerSequences, StorageThreads, ThreadOptions,
+    Append, AppendError, Appended, CleanOptions, CleanPace, CleanReport, CompactionOptions, Log,
+    LogHealth, LogListener, LogOptions, LogProgress, MaintainError, OpenError, ProducerSequences,
+    StorageThreads, ThreadOptions,
 };
 
 /// A time in milliseconds, for tests that need one.
@@ -58,6 +61,105 @@ pub(crate) fn sequences(producer: i64, first: i32, last: i32) -> ProducerSequenc
         last_sequence: last,
     }
 }
+
+/// A batch of records with keys; a value that is `None` is a tombstone.
+pub(crate) fn keyed(timestamp_ms: i64, records: &[(&str, Option<&str>)]) -> Vec<u8> {
+    keyed_in(Codec::None, timestamp_ms, records)
+}
+
+/// As `keyed`, compressed.
+pub(crate) fn keyed_in(
+    codec: Codec,
+    timestamp_ms: i64,
+    records: &[(&str, Option<&str>)],
+) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions {
+        codec,
+        ..BatchOptions::default()
+    });
+    for (key, value) in records {
+        let value = value.map(str::as_bytes);
+        builder
+            .push(timestamp_ms, Some(key.as_bytes()), value, &[])
+            .unwrap();
+    }
+    builder.build().unwrap()
+}
+
+/// A record as tests compare it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlainRecord {
+    pub(crate) offset: i64,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) key: Option<String>,
+    pub(crate) value: Option<String>,
+}
+
+/// The records in whole batches.
+pub(crate) fn records_in(bytes: &[u8]) -> Vec<PlainRecord> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut all = Vec::new();
+    for batch in batches(bytes) {
+        let records = batch.unwrap().records(1 << 26).unwrap();
+        for record in &records {
+            let record = record.unwrap();
+            all.push(PlainRecord {
+                offset: record.offset.0,
+                timestamp_ms: record.timestamp_ms,
+                key: record.key.map(text),
+                value: record.value.map(text),
+            });
+        }
+    }
+    all
+}
+
+/// Works as fast as it can.
+pub(crate) struct NoPace;
+
+impl CleanPace for NoPace {
+    fn spend(&self, _bytes: u64) -> bool {
+        true
+    }
+}
+
+/// Commits all of a log and compacts what is closed.
+pub(crate) fn clean(log: &Arc<Log>, now_ms: i64) -> Result<CleanReport, MaintainError> {
+    clean_with(log, 1 << 20, now_ms)
+}
+
+/// As `clean`, with so much memory for keys.
+pub(crate) fn clean_with(
+    log: &Arc<Log>,
+    map_bytes: usize,
+    now_ms: i64,
+) -> Result<CleanReport, MaintainError> {
+    log.set_high_watermark(log.log_end());
+    log.sync_now();
+    let options = CleanOptions {
+        map_bytes,
+        secret: (1, 2),
+        pace: &NoPace,
+    };
+    log.clean(&options, now_ms)
+}
+
+/// Settings for tests of compaction: everything is compacted that may be.
+pub(crate) fn compacted() -> LogOptions {
+    LogOptions {
+        segment_bytes: 300,
+        compaction: Some(CompactionOptions {
+            min_dirty_millionths: 0,
+            min_lag: Duration::ZERO,
+            max_lag: Duration::MAX,
+            delete_retention: DELETE_RETENTION,
+        }),
+        ..options()
+    }
+}
+
+/// How long `compacted` logs keep tombstones.
+pub(crate) const DELETE_RETENTION: Duration = Duration::from_millis(1000);
 
 /// Settings for tests: small segments and indexes, nothing is deleted.
 pub(crate) fn options() -> LogOptions {
@@ -174,7 +276,7 @@ pub(crate) fn read_all(log: &Log, from: Offset) -> Vec<u8> {
         let parsed: Vec<Batch<'_>> = batches(&bytes).map(Result::unwrap).collect();
         assert_eq!(parsed[0].header().base_offset, slice.base_offset);
         for batch in &parsed {
-            batch.validate(1 << 20).unwrap();
+            batch.validate(1 << 26).unwrap();
         }
         assert_eq!(
             parsed.last().unwrap().header().next_offset(),
@@ -263,6 +365,13 @@ pub(crate) struct Faults {
     pub(crate) fail_cuts: bool,
     /// Replacing the small file of this name finds the disk full.
     pub(crate) fail_replacing: Option<&'static str>,
+    /// After so many more changes the process dies: they fail from then on, and the one at which
+    /// it dies is half done if it is a write.
+    pub(crate) dies_after: Option<usize>,
+    /// How many changes there were.
+    pub(crate) changes: usize,
+    /// Files with bytes that are not synced.
+    unsynced: HashSet<PathBuf>,
     /// How many times files were opened.
     pub(crate) opens: usize,
     /// How many times files were synced.
@@ -271,7 +380,26 @@ pub(crate) struct Faults {
     pub(crate) folder_syncs: usize,
 }
 
+impl Faults {
+    /// Counts a change; an error when the process is dead.
+    fn change(&mut self) -> io::Result<()> {
+        self.changes += 1;
+        match &mut self.dies_after {
+            Some(0) => Err(io::Error::other("the process is dead")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 impl FaultyFiles {
+    pub(crate) fn changes(&self) -> usize {
+        lock(&self.faults).changes
+    }
+
     pub(crate) fn set(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut lock(&self.faults));
     }
@@ -297,10 +425,14 @@ impl FaultyFiles {
 impl LogFiles for FaultyFiles {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn LogFile>> {
         lock(&self.faults).opens += 1;
-        if mode == OpenMode::Create && lock(&self.faults).room_bytes == Some(0) {
-            return Err(io::ErrorKind::StorageFull.into());
+        if mode == OpenMode::Create {
+            lock(&self.faults).change()?;
+            if lock(&self.faults).room_bytes == Some(0) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
         }
         let file = Arc::new(FaultyFile {
+            path: path.to_owned(),
             file: StdFiles.open(path, mode)?,
             faults: Arc::clone(&self.faults),
         });
@@ -317,18 +449,41 @@ impl LogFiles for FaultyFiles {
         if failing.is_some_and(|name| path.ends_with(name)) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        lock(&self.faults).change()?;
         // No real sync: the tests' crashes are of the process.
         let _ = sync;
         StdFiles.replace(path, content, false)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut faults = lock(&self.faults);
+        faults.change()?;
+        // A power cut could leave a name for bytes that are not there.
+        assert!(
+            !faults.unsynced.contains(from),
+            "{} is not synced",
+            from.display()
+        );
+        StdFiles.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut faults = lock(&self.faults);
+        faults.change()?;
+        faults.unsynced.remove(path);
+        StdFiles.remove(path)
+    }
+
     fn sync_folder(&self, _path: &Path) -> io::Result<()> {
-        lock(&self.faults).folder_syncs += 1;
+        let mut faults = lock(&self.faults);
+        faults.change()?;
+        faults.folder_syncs += 1;
         Ok(())
     }
 }
 
 struct FaultyFile {
+    path: PathBuf,
     file: Arc<dyn LogFile>,
     faults: Arc<Mutex<Faults>>,
 }
@@ -345,6 +500,15 @@ impl LogFile for FaultyFile {
             self.file
                 .write_vectored_at(&[IoSlice::new(&all[..count])], position)
         };
+        faults.unsynced.insert(self.path.clone());
+        if let Err(dead) = faults.change() {
+            // The first of them was under way.
+            if faults.dies_after.take().is_some() {
+                write(taken / 2)?;
+                faults.dies_after = Some(0);
+            }
+            return Err(dead);
+        }
         if let Some(count) = faults.fail_write_after.take() {
             write(count.min(taken))?;
             return Err(io::Error::other("injected"));
@@ -360,6 +524,7 @@ impl LogFile for FaultyFile {
     }
 
     fn set_len(&self, len_bytes: u64) -> io::Result<()> {
+        lock(&self.faults).change()?;
         if lock(&self.faults).fail_cuts {
             return Err(io::Error::other("injected"));
         }
@@ -368,10 +533,12 @@ impl LogFile for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut faults = lock(&self.faults);
+        faults.change()?;
         faults.syncs += 1;
         if faults.fail_syncs {
             return Err(io::Error::other("injected"));
         }
+        faults.unsynced.remove(&self.path);
         Ok(())
     }
 

@@ -10,13 +10,9 @@ use bytes::Bytes;
 use thalweg_record::{BATCH_HEADER_BYTES, BatchHeader};
 
 use crate::append::AppendDone;
-use crate::files::LogFile;
 use crate::producer_state::Undo;
 use crate::segment::{AppendedBatch, Segment, Tail};
 use crate::{AppendError, Appended, LogOptions};
-
-/// How many buffers one vectored write takes (`IOV_MAX`).
-const WRITE_BUFFERS_MAX: usize = 1024;
 
 /// Where the checksum of a batch stands; it covers all that follows.
 const CRC_BYTES: Range<usize> = 17..21;
@@ -117,28 +113,6 @@ pub(super) fn sealed_header(header: &BatchHeader, batch: &[u8]) -> [u8; BATCH_HE
     );
     bytes[CRC_BYTES].copy_from_slice(&crc.to_be_bytes());
     bytes
-}
-
-/// Writes all buffers, however few bytes the file takes at once.
-pub(super) fn write_all(
-    file: &dyn LogFile,
-    mut buffers: Vec<IoSlice<'_>>,
-    mut position: u64,
-) -> io::Result<()> {
-    let mut left = buffers.as_mut_slice();
-    while !left.is_empty() {
-        let count = left.len().min(WRITE_BUFFERS_MAX);
-        let written = match file.write_vectored_at(&left[..count], position) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            written => written?,
-        };
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        position += written as u64;
-        IoSlice::advance_slices(&mut left, written);
-    }
-    Ok(())
 }
 
 pub(super) fn is_disk_full(error: &io::Error) -> bool {

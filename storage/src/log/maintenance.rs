@@ -9,13 +9,12 @@ use std::sync::atomic::Ordering;
 
 use thalweg_types::{Durability, LeaderEpoch, Offset};
 
-use super::group::write_all;
 use super::sync::SyncOutcome;
 use super::writer::sequences_of;
 use super::{EPOCHS_FILE, Log, PRODUCERS_FILE};
 use crate::batch_walk::WalkError;
 use crate::checkpoint::{Checkpoint, CleanShutdown};
-use crate::files::OpenMode;
+use crate::files::{OpenMode, write_all};
 use crate::locks::{lock, read, write};
 use crate::producer_state::{Producers, Verdict};
 use crate::retention::{SegmentAge, count_over_size, is_expired};
@@ -56,6 +55,7 @@ impl Log {
     /// When the offset is not in the log, or a file operation fails.
     pub fn truncate_to(self: &Arc<Self>, offset: Offset) -> Result<(), MaintainError> {
         let result = {
+            let _swap = lock(&self.swap);
             let _run = lock(&self.sync_run);
             let _writer = lock(&self.writer);
             self.check_usable()?;
@@ -76,8 +76,9 @@ impl Log {
         result
     }
 
-    /// Cuts the log. The caller holds `sync_run` and `writer`.
+    /// Cuts the log. The caller holds `swap`, `sync_run` and `writer`.
     fn cut_at(&self, offset: Offset) -> Result<(), MaintainError> {
+        self.note_cut(offset)?;
         // First of all, so that no clean shutdown is believed whose end is not the log's any more.
         let checkpoint_path = self.checkpoint_path();
         self.write_checkpoint(self.current_checkpoint(), true)
@@ -127,6 +128,7 @@ impl Log {
         self: &Arc<Self>,
         offset: Offset,
     ) -> Result<Offset, MaintainError> {
+        let _swap = lock(&self.swap);
         let mut writer = lock(&self.writer);
         self.check_usable()?;
         self.check_range(offset, Offset::ZERO, self.high_watermark())?;
@@ -152,6 +154,7 @@ impl Log {
     /// # Errors
     /// When a file operation fails.
     pub fn apply_retention(self: &Arc<Self>, now_ms: i64) -> Result<(), MaintainError> {
+        let _swap = lock(&self.swap);
         let mut writer = lock(&self.writer);
         self.check_usable()?;
         let options = self.options();
@@ -358,6 +361,7 @@ impl Log {
     ) -> Result<(), MaintainError> {
         lock(&self.queue).close();
         let (result, finished, outcome) = {
+            let _swap = lock(&self.swap);
             let _run = lock(&self.sync_run);
             let mut writer = lock(&self.writer);
             let finished = self.write_all_queued(&mut writer);
@@ -479,7 +483,7 @@ impl Log {
         })
     }
 
-    fn check_usable(&self) -> Result<(), MaintainError> {
+    pub(super) fn check_usable(&self) -> Result<(), MaintainError> {
         if self.is_closed() {
             return Err(MaintainError::Closed);
         }
@@ -501,7 +505,7 @@ impl Log {
         Ok(())
     }
 
-    fn walk_failed(&self, segment: &Arc<Segment>, error: WalkError) -> MaintainError {
+    pub(super) fn walk_failed(&self, segment: &Arc<Segment>, error: WalkError) -> MaintainError {
         match error {
             WalkError::Io(source) => MaintainError::Io {
                 action: "read",
@@ -527,7 +531,10 @@ fn first_timestamp(segment: &Arc<Segment>, now_ms: i64) -> Result<i64, WalkError
     }))
 }
 
-fn failed_to<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> MaintainError + 'a {
+pub(super) fn failed_to<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl Fn(io::Error) -> MaintainError + 'a {
     move |source| MaintainError::Io {
         action,
         path: path.to_owned(),

@@ -202,7 +202,8 @@ fn first_at_or_after(
 ) -> Result<Option<(Offset, i64)>, thalweg_record::BatchError> {
     let batch = Batch::parse(batch)?;
     let header = batch.header();
-    if header.timestamp_type() == TimestampType::LogAppendTime {
+    let is_whole = i64::from(header.record_count) == i64::from(header.last_offset_delta) + 1;
+    if header.timestamp_type() == TimestampType::LogAppendTime && is_whole {
         let offset = header.base_offset.max(log_start);
         return Ok(Some((offset, header.max_timestamp_ms)));
     }

@@ -16,10 +16,11 @@ use thalweg_types::{Durability, Offset};
 use tracing::warn;
 
 use super::writer::sequences_of;
-use super::{CHECKPOINT_FILE, EPOCHS_FILE, PRODUCERS_FILE};
+use super::{CHECKPOINT_FILE, COMPACTED_FILE, EPOCHS_FILE, PRODUCERS_FILE};
 use crate::batch_walk::{BatchWalk, WalkError};
 use crate::checked_file::Unusable;
 use crate::checkpoint::Checkpoint;
+use crate::compaction::{CleanedTo, finish_swaps};
 use crate::epoch_cache::EpochCache;
 use crate::producer_state::Producers;
 use crate::segment::{Segment, SegmentContext, Tail, parse_index_name, parse_segment_name};
@@ -32,6 +33,8 @@ pub(super) struct Recovered {
     pub(super) epochs: EpochCache,
     pub(super) producers: Producers,
     pub(super) checkpoint: Checkpoint,
+    /// How far it is compacted.
+    pub(super) cleaned: CleanedTo,
     pub(super) log_start: Offset,
     pub(super) log_end: Offset,
     /// Where the last segment is damaged below the high watermark.
@@ -72,6 +75,8 @@ pub(super) fn recover(
     let folder = &context.folder;
     make_folder(context)?;
     let checkpoint = load(context, CHECKPOINT_FILE, Checkpoint::decode)?.unwrap_or_default();
+    let cleaned = load(context, COMPACTED_FILE, CleanedTo::decode)?.unwrap_or_default();
+    finish_swaps(context).map_err(failed_to("finish a compaction in", folder))?;
     let found = list_segments(folder)?;
     let mut recovery = Recovery {
         context,
@@ -93,7 +98,7 @@ pub(super) fn recover(
     }
     recovery.find_end(&found)?;
     recovery.check_producers()?;
-    recovery.finish()
+    recovery.finish(cleaned)
 }
 
 impl Recovery<'_> {
@@ -372,7 +377,7 @@ impl Recovery<'_> {
             .map_err(failed_to("sync", &segment.path("log")))
     }
 
-    fn finish(mut self) -> Result<Recovered, OpenError> {
+    fn finish(mut self, cleaned: CleanedTo) -> Result<Recovered, OpenError> {
         let mut log_end = self.log_end();
         if self.checkpoint.log_start > log_end && self.damage.is_none() {
             // All that is left was deleted by request.
@@ -394,6 +399,10 @@ impl Recovery<'_> {
             epochs: self.epochs,
             producers: self.producers,
             checkpoint: self.checkpoint,
+            cleaned: CleanedTo {
+                first_dirty: cleaned.first_dirty.min(log_end),
+                ..cleaned
+            },
             log_start,
             log_end,
             damaged_from: self.damaged_from,

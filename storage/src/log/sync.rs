@@ -80,6 +80,19 @@ impl SyncState {
         }
     }
 
+    /// How often the log was cut.
+    pub(super) const fn truncations(&self) -> u64 {
+        self.truncations
+    }
+
+    /// Where the first segment begins that has to be synced.
+    pub(super) fn first_dirty(&self) -> Option<Offset> {
+        self.dirty
+            .iter()
+            .map(|(segment, _)| segment.base_offset())
+            .min()
+    }
+
     /// Notes that a segment was made.
     pub(super) const fn note_new_segment(&mut self) {
         self.folder_is_dirty = true;
@@ -121,7 +134,7 @@ impl Log {
     }
 
     /// Syncs what was written up to now and tells of it. When it fails, the log has failed.
-    pub(super) fn sync_now(&self) {
+    pub(crate) fn sync_now(&self) {
         let outcome = {
             let _run = lock(&self.sync_run);
             // Closing has synced it, or it is deleted and its files are gone.

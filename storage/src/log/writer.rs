@@ -13,9 +13,9 @@ use thalweg_record::{BatchHeader, batch_prefix, batches};
 use thalweg_types::{Durability, LeaderEpoch, TimestampType};
 
 use super::Log;
-use super::group::{Finished, Group, Mark, Outcome, is_disk_full, sealed_header, write_all};
+use super::group::{Finished, Group, Mark, Outcome, is_disk_full, sealed_header};
 use crate::batch_walk::BATCH_BYTES_MAX;
-use crate::files::LogFile;
+use crate::files::{LogFile, write_all};
 use crate::locks::{lock, write};
 use crate::producer_state::Verdict;
 use crate::segment::Segment;

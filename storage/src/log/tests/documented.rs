@@ -1,15 +1,21 @@
 //! The examples in `docs/formats` are what the code writes and reads.
 
 use std::path::Path;
+use std::time::Duration;
 
 use thalweg_types::{LeaderEpoch, Offset};
 
+use crate::LogOptions;
 use crate::checkpoint::{Checkpoint, CleanShutdown};
+use crate::compaction::CleanedTo;
 use crate::epoch_cache::EpochCache;
 use crate::files::StdFiles;
+use crate::options::CompactionOptions;
 use crate::producer_state::Producers;
 use crate::segment_index::{FileIndex, IndexPaths, IndexedSegment, MemoryIndex};
-use crate::testing::{NOW_MS, sequences};
+use crate::testing::{
+    NOW_MS, PlainRecord, TestBed, append, clean, compacted, keyed, read_all, records_in, sequences,
+};
 
 /// The bytes of a block ```` ```hex NAME ````, without what stands after `|`.
 fn example(page: &str, name: &str) -> Vec<u8> {
@@ -43,7 +49,17 @@ fn the_small_files_are_as_documented() {
     let mut producers = Producers::default();
     producers.note(&sequences(7, 0, 9), Offset(100)..Offset(110), NOW_MS);
 
+    let cleaned = CleanedTo {
+        first_dirty: Offset(42),
+        tombstones_until_ms: Some(NOW_MS + 86_400_000),
+    };
+
     let page = "data-directory.md";
+    assert_eq!(cleaned.encode(), example(page, "compacted"));
+    assert_eq!(
+        CleanedTo::decode(&example(page, "compacted")).unwrap(),
+        cleaned
+    );
     assert_eq!(checkpoint.encode(), example(page, "checkpoint"));
     assert_eq!(epochs.encode(), example(page, "leader-epochs"));
     assert_eq!(producers.encode(Offset(110)), example(page, "producers"));
@@ -89,4 +105,35 @@ fn the_indexes_are_as_documented() {
         .unwrap()
         .unwrap();
     assert_eq!(opened.load(4096).unwrap(), index);
+}
+
+#[test]
+fn a_compacted_segment_is_as_documented() {
+    let options = compacted();
+    let compaction = options.compaction.clone().unwrap();
+    let bed = TestBed::new(LogOptions {
+        compaction: Some(CompactionOptions {
+            delete_retention: Duration::from_secs(86_400),
+            ..compaction
+        }),
+        ..options
+    });
+    let log = bed.open();
+    append(&log, keyed(NOW_MS, &[("a", Some("1"))])).unwrap();
+    append(&log, keyed(NOW_MS, &[("a", Some("2"))])).unwrap();
+    append(&log, keyed(NOW_MS, &[("a", Some("3")), ("b", None)])).unwrap();
+    log.roll().unwrap();
+
+    clean(&log, NOW_MS).unwrap();
+
+    let bytes = read_all(&log, Offset(0));
+    assert_eq!(bytes, example("segment.md", "compacted"));
+    let record = |offset, key: &str, value: Option<&str>| PlainRecord {
+        offset,
+        timestamp_ms: NOW_MS,
+        key: Some(key.to_owned()),
+        value: value.map(str::to_owned),
+    };
+    let expected = [record(2, "a", Some("3")), record(3, "b", None)];
+    assert_eq!(records_in(&bytes), expected);
 }
