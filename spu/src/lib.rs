@@ -13,6 +13,7 @@ mod admin;
 mod atomic_file;
 mod cluster_file;
 mod cluster_view;
+mod compaction;
 mod context;
 mod control;
 pub mod data;

@@ -117,6 +117,19 @@ pub struct SpuOptions {
     #[arg(long, env = "THALWEG_SPU_RETENTION_INTERVAL", value_parser = parse_duration, default_value = "30s")]
     pub retention_interval: Duration,
 
+    /// How often compacted topics are looked at for old records.
+    #[arg(long, env = "THALWEG_SPU_COMPACTION_INTERVAL", value_parser = parse_duration, default_value = "15s")]
+    pub compaction_interval: Duration,
+
+    /// How many bytes a second compaction reads and writes; 0 compacts nothing.
+    #[arg(long, env = "THALWEG_SPU_COMPACTION_BYTES_PER_SECOND", value_parser = parse_bytes, default_value = "200MB")]
+    pub compaction_bytes_per_second: u64,
+
+    /// Memory for the keys of one compaction, 24 bytes a key; with too little it takes several
+    /// passes over the log.
+    #[arg(long, env = "THALWEG_SPU_COMPACTION_MEMORY_BYTES", value_parser = parse_bytes, default_value = "128MiB")]
+    pub compaction_memory_bytes: u64,
+
     /// How many bytes a second are read back to find damage on the disk; 0 for none.
     #[arg(long, env = "THALWEG_SPU_SCRUB_BYTES_PER_SECOND", value_parser = parse_bytes, default_value = "4MiB")]
     pub scrub_bytes_per_second: u64,

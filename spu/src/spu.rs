@@ -29,7 +29,7 @@ use crate::metrics::{self, Metrics};
 use crate::options::SpuOptions;
 use crate::producer_ids::{ProducerIds, ProducerIdsError};
 use crate::replica::{AssignedBy, LogStore, ReplicaSet};
-use crate::{incarnation, upkeep};
+use crate::{compaction, incarnation, upkeep};
 
 /// How long the start waits for logs to open. What takes longer, because it has to be recovered,
 /// opens behind the serving.
@@ -211,6 +211,12 @@ impl Spu {
                 Ok::<_, Infallible>(())
             });
         upkeep::spawn(
+            &context.replicas,
+            &context.clock,
+            &context.options,
+            &self.background,
+        );
+        compaction::spawn(
             &context.replicas,
             &context.clock,
             &context.options,

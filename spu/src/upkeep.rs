@@ -89,7 +89,7 @@ impl Upkeep {
     }
 }
 
-fn usable_logs(replicas: &ReplicaSet) -> Vec<(PartitionId, Arc<Log>)> {
+pub(crate) fn usable_logs(replicas: &ReplicaSet) -> Vec<(PartitionId, Arc<Log>)> {
     let mut logs = replicas.logs();
     logs.retain(|(_, log)| !log.health().is_final());
     logs
@@ -161,7 +161,7 @@ fn budget_per_turn(bytes_per_second: u64) -> u64 {
 }
 
 /// Waits; `false` when it is time to stop.
-async fn pause(interval: Duration, shutdown: &CancellationToken) -> bool {
+pub(crate) async fn pause(interval: Duration, shutdown: &CancellationToken) -> bool {
     tokio::select! {
         () = shutdown.cancelled() => false,
         () = tokio::time::sleep(interval) => true,

@@ -3,10 +3,14 @@
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use thalweg_proto::v1::ReplicaState;
+use thalweg_record::{BatchBuilder, BatchOptions};
+use thalweg_runtime::{Clock, SystemClock};
+use thalweg_spu::replica::Acks;
 use thalweg_types::{PartitionId, PartitionIndex};
 
-use crate::harness::{append, leader, offset, options, try_leader, try_start, until};
+use crate::harness::{append, leader, offset, options, try_leader, try_start, until, values};
 use crate::scripted_sc::{Script, ScriptedSc};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,4 +67,54 @@ async fn damage_on_the_disk_is_found_reported_and_not_led_over() {
     assert!(!reason.is_empty());
     until("it stops leading", || try_leader(&spu, "orders", 0).err()).await;
     spu.stop().await;
+}
+
+/// A batch with one record for each key and value.
+fn keyed(records: &[(&str, Option<&str>)]) -> Bytes {
+    let now_ms = SystemClock::new().now_ms();
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for (key, value) in records {
+        let value = value.map(str::as_bytes);
+        builder
+            .push(now_ms, Some(key.as_bytes()), value, &[])
+            .unwrap();
+    }
+    Bytes::from(builder.build().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compacted_topic_is_compacted_by_itself_and_a_bound_of_zero_turns_it_off() {
+    for is_on in [true, false] {
+        let (script, dir) = (Script::new(), tempfile::tempdir().unwrap());
+        let sc = ScriptedSc::start(&script).await;
+        let config = [("cleanup.policy", "compact"), ("segment.bytes", "4096")];
+        script.create_topic("orders", 1, &config);
+        let mut options = options(&sc.address.to_string(), dir.path());
+        options.compaction_interval = Duration::from_millis(20);
+        if !is_on {
+            options.compaction_bytes_per_second = 0;
+        }
+        let spu = try_start(options).await.unwrap();
+        let replica = leader(&spu, "orders", 0).await;
+        for at in 0..40 {
+            let value = format!("{at:0>1000}");
+            let batch = keyed(&[("a", Some(&value))]);
+            let appended = replica.append(batch, None, Acks::All, Duration::from_secs(10));
+            appended.await.unwrap();
+        }
+
+        if is_on {
+            until("old records are gone", || {
+                (replica.log().size_bytes() < 10_000).then_some(())
+            })
+            .await;
+            let last = values(&replica).pop().unwrap();
+            assert!(last.ends_with("39"));
+        } else {
+            assert!(replica.log().size_bytes() > 40_000);
+        }
+        assert_eq!(replica.log().log_start(), offset(0));
+        assert_eq!(replica.log().log_end(), offset(40));
+        spu.stop().await;
+    }
 }

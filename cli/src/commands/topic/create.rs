@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use thalweg_client::resource::{ReplicaPlacement, TopicSpec};
 use thalweg_client::{Admin, NewTopic};
-use thalweg_types::{ChainSpec, CleanupPolicy, ErrorCode, SpuId, TopicConfig, TopicName};
+use thalweg_types::{ChainSpec, ErrorCode, SpuId, TopicConfig, TopicName};
 
 use super::row::TopicRow;
 use crate::commands::{KeyValue, parse_key_value};
@@ -132,9 +132,6 @@ fn promises_for_later(spec: &TopicSpec) -> Vec<&'static str> {
         promises.push(
             "note: followers hold no copies in this version; each partition's in-sync replicas are its leader alone",
         );
-    }
-    if spec.config.cleanup_policy() != CleanupPolicy::Delete {
-        promises.push("note: compaction is not built in this version; nothing is compacted, and with `compact` alone nothing is deleted");
     }
     promises
 }
