@@ -24,7 +24,7 @@ pub use params::{MalformedParams, params_iter, write_params};
 pub use record::{
     Header, Headers, MalformedRecord, RawRecord, read_record, skip_record, write_record,
 };
-pub use varint::{read_varint, varint_bytes, write_varint};
+pub use varint::{read_varint, read_varint_32, varint_bytes, write_varint};
 
 /// A function `() -> ()` that every module of this ABI exports; it is never called.
 pub const EXPORT_ABI_V1: &str = "thalweg_abi_v1";

@@ -8,7 +8,7 @@
 
 use alloc::vec::Vec;
 
-use crate::varint::{read_varint, varint_bytes, write_varint};
+use crate::varint::{read_varint, read_varint_32, varint_bytes, write_varint};
 
 /// The bytes are no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ fn read<'a>(section: &'a [u8], position: &mut usize) -> Option<RawRecord<'a>> {
     let body = skip(section, position)?;
     let mut at = 1; // The attributes have no meaning yet.
     let timestamp_delta = read_varint(body, &mut at)?;
-    let offset_delta = read_varint(body, &mut at)?;
+    let offset_delta = read_varint_32(body, &mut at)?;
     let key = read_bytes(body, &mut at)?;
     let value = read_bytes(body, &mut at)?;
     let headers = Headers {
@@ -74,7 +74,7 @@ pub fn skip_record(section: &[u8], position: &mut usize) -> Result<(), Malformed
 
 #[inline]
 fn skip<'a>(section: &'a [u8], position: &mut usize) -> Option<&'a [u8]> {
-    let length = usize::try_from(read_varint(section, position)?).ok()?;
+    let length = usize::try_from(read_varint_32(section, position)?).ok()?;
     let end = position.checked_add(length)?;
     let body = section.get(*position..end)?;
     *position = end;
@@ -83,7 +83,7 @@ fn skip<'a>(section: &'a [u8], position: &mut usize) -> Option<&'a [u8]> {
 
 #[inline]
 fn read_bytes<'a>(body: &'a [u8], at: &mut usize) -> Option<Option<&'a [u8]>> {
-    let length = read_varint(body, at)?;
+    let length = read_varint_32(body, at)?;
     if length < 0 {
         return (length == -1).then_some(None);
     }
@@ -167,7 +167,7 @@ impl<'a> Headers<'a> {
     #[must_use]
     pub fn iter(&self) -> HeaderIter<'a> {
         let mut position = 0;
-        let left = read_varint(self.bytes, &mut position).unwrap_or(0);
+        let left = read_varint_32(self.bytes, &mut position).unwrap_or(0);
         HeaderIter {
             bytes: self.bytes,
             position,
@@ -179,7 +179,7 @@ impl<'a> Headers<'a> {
     #[must_use]
     pub fn are_well_formed(&self) -> bool {
         let mut headers = self.iter();
-        let announced = read_varint(self.bytes, &mut 0).is_some_and(|count| count >= 0);
+        let announced = read_varint_32(self.bytes, &mut 0).is_some_and(|count| count >= 0);
         while headers.next().is_some() {}
         announced && headers.left == 0 && headers.position == self.bytes.len()
     }
@@ -278,6 +278,14 @@ mod tests {
     fn negative_lengths_are_malformed() {
         // Length 8, attributes, deltas, then a key length of -2.
         assert!(read_record(&[16, 0, 0, 0, 3, 0, 0, 0, 0], &mut 0).is_err());
+        // A key length of -1, in six bytes: a consumer reads five.
+        assert!(
+            read_record(
+                &[22, 0, 0, 0, 0x81, 0x80, 0x80, 0x80, 0x80, 0, 1, 0],
+                &mut 0
+            )
+            .is_err()
+        );
         // A record length of -1.
         assert!(skip_record(&[1, 0, 0], &mut 0).is_err());
     }

@@ -2,6 +2,9 @@
 
 use alloc::vec::Vec;
 
+/// The most bytes of a varint of 32 bits.
+const VARINT_32_BYTES_MAX: usize = 5;
+
 /// Reads a zigzag varint of up to 64 bits at `*position` and moves `*position` behind it; `None`
 /// when the bytes end early or the number has more than 64 bits.
 #[inline]
@@ -33,6 +36,17 @@ fn read_long(bytes: &[u8], position: &mut usize, first: u8) -> Option<i64> {
         }
         shift += 7;
     }
+}
+
+/// As [`read_varint`], for a number of at most 32 bits in at most 5 bytes: a length, a count or an
+/// offset delta.
+#[inline]
+#[must_use]
+pub fn read_varint_32(bytes: &[u8], position: &mut usize) -> Option<i64> {
+    let start = *position;
+    let value = read_varint(bytes, position)?;
+    let fits = *position - start <= VARINT_32_BYTES_MAX && i32::try_from(value).is_ok();
+    fits.then_some(value)
 }
 
 /// Appends `value` as a zigzag varint.
@@ -90,6 +104,26 @@ mod tests {
             assert_eq!(position, bytes.len());
             assert_eq!(varint_bytes(value), bytes.len());
         }
+    }
+
+    #[test]
+    fn numbers_of_32_bits_are_no_wider() {
+        for (value, fits) in [
+            (0, true),
+            (i64::from(i32::MAX), true),
+            (i64::from(i32::MIN), true),
+            (i64::from(i32::MAX) + 1, false),
+            (i64::MIN, false),
+        ] {
+            let mut bytes = Vec::new();
+            write_varint(&mut bytes, value);
+            let read = read_varint_32(&bytes, &mut 0);
+            assert_eq!(read, fits.then_some(value));
+        }
+        // A one in six bytes.
+        let overlong = [0x82, 0x80, 0x80, 0x80, 0x80, 0x00];
+        assert_eq!(read_varint(&overlong, &mut 0), Some(1));
+        assert_eq!(read_varint_32(&overlong, &mut 0), None);
     }
 
     #[test]
