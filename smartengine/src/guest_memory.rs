@@ -216,6 +216,15 @@ impl LinearMemory for GuestMemory {
 
     fn grow(&mut self, delta: Pages) -> Result<Pages, MemoryError> {
         let delta_bytes = pages_bytes(delta);
+        // Its own bound comes first: whoever passes that does not wait for others to end.
+        let own = self.memory.ty().maximum;
+        let wanted = u64::from(self.memory.size().0) + u64::from(delta.0);
+        if own.is_some_and(|own| wanted > u64::from(own.0)) {
+            self.refusal.by(MemoryBound::Own);
+            return Err(MemoryError::Generic(
+                "the guest uses as much as it may".to_owned(),
+            ));
+        }
         if !self.shared.take(delta_bytes) {
             self.refusal.by(MemoryBound::Shared);
             return Err(MemoryError::Generic(
