@@ -1,5 +1,6 @@
 //! The engine: loads modules, opens chains, and owns the guest threads.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,9 @@ use std::time::Duration;
 use wasmer::sys::{CompilerConfig, CpuFeature, Cranelift, Features, NativeEngineExt, Target};
 
 use crate::chain::Chain;
+use crate::compile_limit::{self, StopWhenLate};
 use crate::compiled_cache::{CompiledFiles, LoadedModules, hash};
-use crate::deadline::{Deadlines, now};
+use crate::deadline::Deadlines;
 use crate::guest::GuestHost;
 use crate::guest_memory::SharedMemory;
 use crate::guest_pool::{GuestPool, Lane};
@@ -201,17 +203,10 @@ impl Shared {
 
     fn compile(&self, wasm: &[u8], sha256: &[u8; 32]) -> Result<wasmer::Module, LoadError> {
         check_code(wasm)?;
-        let started = now();
-        let in_time = wasmer_types::CompilationProgressCallback::new(move |_| {
-            if now().saturating_duration_since(started) > COMPILE_LIMIT {
-                return Err(wasmer_types::UserAbort::new("it takes too long to compile"));
-            }
-            Ok(())
-        });
         let compiled = self
             .host
             .compiler
-            .new_module_with_progress(wasm, in_time)
+            .new_module_with_progress(wasm, compile_limit::at_most(COMPILE_LIMIT))
             .map_err(|error| LoadError::Compile {
                 reason: error.to_string(),
             })?;
@@ -230,7 +225,12 @@ impl Shared {
 fn compiler() -> wasmer::Engine {
     let mut features = Features::new();
     features.threads(false).multi_memory(false);
-    let cranelift: Box<dyn CompilerConfig> = Box::new(Cranelift::new());
+    let mut cranelift = Cranelift::new();
+    // The other half stays with those whose modules are compiled already.
+    let half = std::thread::available_parallelism().map_or(1, usize::from) / 2;
+    cranelift.push_middleware(Arc::new(StopWhenLate));
+    cranelift.num_threads(NonZero::new(half).unwrap_or(NonZero::<usize>::MIN));
+    let cranelift: Box<dyn CompilerConfig> = Box::new(cranelift);
     wasmer::Engine::new(cranelift, Target::default(), features)
 }
 

@@ -22,6 +22,7 @@ mod chain;
 mod chain_error;
 mod chain_options;
 mod chunks;
+mod compile_limit;
 mod compiled_cache;
 mod deadline;
 mod dense_batch;

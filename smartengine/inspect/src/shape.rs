@@ -21,8 +21,10 @@ use thalweg_types::resource::SmartModuleKind;
 /// make a compiler work for ever.
 mod bounds {
     pub(super) const FUNCTIONS: u64 = 50_000;
-    pub(super) const FUNCTION_BYTES: u64 = 512 * 1024;
+    pub(super) const FUNCTION_BYTES: u64 = 128 * 1024;
     pub(super) const TYPES: u64 = 10_000;
+    /// Parameters and results of all types together: the host compiles an entry for each type.
+    pub(super) const TYPE_VALUES: u64 = 100_000;
     pub(super) const IMPORTS: u64 = 100;
     pub(super) const EXPORTS: u64 = 1_000;
     pub(super) const GLOBALS: u64 = 10_000;
@@ -30,6 +32,8 @@ mod bounds {
     pub(super) const TABLE_ENTRIES: u64 = 100_000;
     pub(super) const SEGMENTS: u64 = 100_000;
     pub(super) const LOCALS: u64 = 10_000;
+    /// Of all functions together: ten thousand take three bytes to declare.
+    pub(super) const ALL_LOCALS: u64 = 1_000_000;
 }
 
 /// What every module starts with.
@@ -86,6 +90,8 @@ fn not_wasm(error: wasmparser::Error) -> LoadError {
 #[derive(Default)]
 struct Sections {
     types: Vec<FuncType>,
+    /// How many parameters and results they have together.
+    type_values: u64,
     /// The type of each function, imported ones first.
     functions: Vec<u32>,
     /// What is imported: module, name, and the type when it is a function.
@@ -103,7 +109,15 @@ impl Sections {
             Payload::TypeSection(section) => {
                 at_most("types", section.count().into(), bounds::TYPES)?;
                 for func_type in section.into_iter_err_on_gc_types() {
-                    self.types.push(func_type.map_err(not_wasm)?);
+                    let func_type = func_type.map_err(not_wasm)?;
+                    self.type_values +=
+                        (func_type.params().len() + func_type.results().len()) as u64;
+                    at_most(
+                        "parameters and results of types",
+                        self.type_values,
+                        bounds::TYPE_VALUES,
+                    )?;
+                    self.types.push(func_type);
                 }
             }
             Payload::ImportSection(section) => {
@@ -329,6 +343,7 @@ pub fn check_code(wasm: &[u8]) -> Result<(), LoadError> {
     Validator::new_with_features(features())
         .validate_all(wasm)
         .map_err(not_wasm)?;
+    let mut all_locals = 0;
     for payload in Parser::new(0).parse_all(wasm) {
         let Payload::CodeSectionEntry(body) = payload.map_err(not_wasm)? else {
             continue;
@@ -338,6 +353,12 @@ pub fn check_code(wasm: &[u8]) -> Result<(), LoadError> {
             locals += u64::from(declared.map_err(not_wasm)?.0);
             at_most("local variables in one function", locals, bounds::LOCALS)?;
         }
+        all_locals += locals;
+        at_most(
+            "local variables in all functions",
+            all_locals,
+            bounds::ALL_LOCALS,
+        )?;
         for operator in body.get_operators_reader().map_err(not_wasm)? {
             check_operator(&operator.map_err(not_wasm)?)?;
         }
