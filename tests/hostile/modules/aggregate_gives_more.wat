@@ -1,0 +1,14 @@
+;; Is an aggregate that gives more records than it was given.
+;; expect: gave 1000000
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (func (export "thalweg_aggregate") (param $input i32) (param $bytes i32) (result i32)
+    (i32.store offset=0 (i32.const 0) (i32.const 0))
+    (i32.store offset=4 (i32.const 0) (i32.load offset=16 (local.get $input)))
+    (i32.store offset=8 (i32.const 0) (i32.const 256))
+    (i32.store offset=12 (i32.const 0) (i32.const 0))
+    (i32.store offset=16 (i32.const 0) (i32.const 1000000))
+    i32.const 0))

@@ -1,0 +1,9 @@
+;; Gives the host a buffer that ends behind its memory.
+;; expect: reach out of its memory
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 524280)
+  (func (export "thalweg_map") (param $input i32) (param $bytes i32) (result i32)
+    i32.const 0))

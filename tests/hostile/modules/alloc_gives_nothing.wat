@@ -1,0 +1,9 @@
+;; Has no memory for the host.
+;; expect: bytes of memory allowed
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 0)
+  (func (export "thalweg_map") (param $input i32) (param $bytes i32) (result i32)
+    i32.const 0))

@@ -1,0 +1,10 @@
+;; Has data that does not fit its memory.
+;; expect: out of bounds
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (data (i32.const 524287) "two")
+  (func (export "thalweg_map") (param $input i32) (param $bytes i32) (result i32)
+    i32.const 0))

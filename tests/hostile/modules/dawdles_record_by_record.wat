@@ -1,0 +1,15 @@
+;; Deals with one record a call, and leaves the rest for the next for ever: an
+;; array_map may stop early, but not at none.
+;; expect: it consumed no record
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (func (export "thalweg_array_map") (param $input i32) (param $bytes i32) (result i32)
+    (i32.store offset=0 (i32.const 0) (i32.const 0))
+    (i32.store offset=4 (i32.const 0) (i32.const 0))
+    (i32.store offset=8 (i32.const 0) (i32.const 256))
+    (i32.store offset=12 (i32.const 0) (i32.const 0))
+    (i32.store offset=16 (i32.const 0) (i32.const 0))
+    i32.const 0))

@@ -1,0 +1,9 @@
+;; Divides the least number by -1.
+;; expect: overflow
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (func (export "thalweg_filter") (param $input i32) (param $bytes i32) (result i32)
+    (i32.div_s (i32.const -2147483648) (i32.const -1))))

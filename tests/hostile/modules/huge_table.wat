@@ -1,0 +1,10 @@
+;; Has a table of four million entries.
+;; expect: table entries, more than the
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (func (export "thalweg_map") (param $input i32) (param $bytes i32) (result i32)
+    i32.const 0)
+  (table 4000000 funcref))

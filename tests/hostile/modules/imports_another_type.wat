@@ -1,0 +1,10 @@
+;; Wants a function of another type than the host has.
+;; expect: with another type
+(module
+  (import "thalweg" "log" (func (param i64)))
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (func (export "thalweg_map") (param $input i32) (param $bytes i32) (result i32)
+    i32.const 0))

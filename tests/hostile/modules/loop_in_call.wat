@@ -1,0 +1,10 @@
+;; Loops for ever over the first batch.
+;; expect: ran for more than
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (func (export "thalweg_filter") (param $input i32) (param $bytes i32) (result i32)
+    (loop $again (br $again))
+    unreachable))

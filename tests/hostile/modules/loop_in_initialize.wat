@@ -1,0 +1,10 @@
+;; Loops for ever in what WASI reactors start with.
+;; expect: ran for more than
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (func (export "_initialize") (loop $again (br $again)))
+  (func (export "thalweg_map") (param $input i32) (param $bytes i32) (result i32)
+    i32.const 0))

@@ -1,0 +1,12 @@
+;; Loops for ever over the records of before its stream.
+;; expect: ran for more than
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (func (export "thalweg_look_back") (param $input i32) (param $bytes i32) (result i32)
+    (loop $again (br $again))
+    unreachable)
+  (func (export "thalweg_map") (param $input i32) (param $bytes i32) (result i32)
+    i32.const 0))

@@ -1,0 +1,8 @@
+;; Does not say which version of the ABI it speaks.
+;; expect: exports no `thalweg_abi_v1`
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (func (export "thalweg_map") (param $input i32) (param $bytes i32) (result i32)
+    i32.const 0))

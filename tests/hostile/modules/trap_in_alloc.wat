@@ -1,0 +1,9 @@
+;; Stops when it is asked for a buffer.
+;; expect: unreachable
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    unreachable)
+  (func (export "thalweg_map") (param $input i32) (param $bytes i32) (result i32)
+    i32.const 0))

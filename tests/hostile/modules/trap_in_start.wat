@@ -1,0 +1,11 @@
+;; Stops as it is instantiated.
+;; expect: unreachable
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (func $start unreachable)
+  (start $start)
+  (func (export "thalweg_map") (param $input i32) (param $bytes i32) (result i32)
+    i32.const 0))

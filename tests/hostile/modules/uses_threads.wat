@@ -1,0 +1,10 @@
+;; Uses instructions for threads.
+;; expect: not a WebAssembly module
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (func (export "thalweg_map") (param $input i32) (param $bytes i32) (result i32)
+    i32.const 0)
+  (func (drop (i32.atomic.load (i32.const 0)))))

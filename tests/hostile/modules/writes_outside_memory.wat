@@ -1,0 +1,10 @@
+;; Writes where it has no memory, as far away as an address and an offset reach.
+;; expect: out of bounds
+(module
+  (memory (export "memory") 8)
+  (func (export "thalweg_abi_v1"))
+  (func (export "thalweg_alloc") (param i32) (result i32)
+    i32.const 65536)
+  (func (export "thalweg_filter") (param $input i32) (param $bytes i32) (result i32)
+    (i64.store offset=4294967295 (i32.const -1) (i64.const -1))
+    i32.const 0))

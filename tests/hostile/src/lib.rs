@@ -1,0 +1,92 @@
+//! The hostile corpus: SmartModules that loop, grab, lie and crash, and what their own user is told.
+//!
+//! Each `modules/*.wat` says in its first lines what it does and, behind `;; expect: `, a part of the
+//! error. What is too large to keep as text is made by [`oversized`] and [`bombs`]. The tests put
+//! every module into the engine, and send it to a live SPU while others go on there.
+#![forbid(unsafe_code)]
+
+mod bombs;
+mod encoder;
+mod oversized;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// What a text says of itself is behind this.
+const EXPECT: &str = ";; expect: ";
+
+/// A module of the corpus.
+#[derive(Debug, Clone)]
+pub struct HostileModule {
+    /// What it does, as a file's name says it.
+    pub name: String,
+    /// The module.
+    pub wasm: Vec<u8>,
+    /// A part of what its user is told. Empty where nothing is wrong but the time that it takes to
+    /// compile: then it may run as well.
+    pub expect: String,
+}
+
+impl HostileModule {
+    /// Whether it wants to see records of before its stream.
+    #[must_use]
+    pub fn looks_back(&self) -> bool {
+        let export = b"thalweg_look_back";
+        self.wasm.windows(export.len()).any(|name| name == export)
+    }
+}
+
+/// Every module of the corpus.
+///
+/// # Errors
+/// When a text can't be read, is no module, or does not say what is to be expected.
+pub fn corpus() -> Result<Vec<HostileModule>> {
+    let mut modules = texts()?;
+    modules.extend(oversized::modules()?);
+    modules.extend(bombs::modules());
+    Ok(modules)
+}
+
+/// The modules that are kept as text.
+///
+/// # Errors
+/// As [`corpus`].
+pub fn texts() -> Result<Vec<HostileModule>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("modules");
+    let mut paths = fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    paths.iter().map(|path| read(path)).collect()
+}
+
+/// Modules with which nothing is wrong but the time and memory that they would take to compile.
+#[must_use]
+pub fn bombs() -> Vec<HostileModule> {
+    bombs::modules()
+}
+
+/// A module that does what it should: a filter that keeps every record.
+///
+/// # Errors
+/// When its text is no module.
+pub fn honest() -> Result<Vec<u8>> {
+    Ok(wat::parse_str(include_str!("honest.wat"))?)
+}
+
+fn read(path: &Path) -> Result<HostileModule> {
+    let text = fs::read_to_string(path)?;
+    let expect = text
+        .lines()
+        .find_map(|line| line.strip_prefix(EXPECT))
+        .with_context(|| format!("{} says not what to expect", path.display()))?;
+    let wasm = wat::parse_str(&text).with_context(|| path.display().to_string())?;
+    let name = path.file_stem().context("it has a name")?;
+    Ok(HostileModule {
+        name: name.to_string_lossy().into_owned(),
+        wasm,
+        expect: expect.to_owned(),
+    })
+}
