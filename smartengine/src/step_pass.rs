@@ -18,6 +18,9 @@ use crate::open_step::{Call, OpenStep};
 use crate::records::{Place, advance, nth};
 use crate::{ChainError, OnFailure, SmartModuleKind};
 
+/// How much is kept of a message in a pass with so many that they might take all memory.
+const MESSAGE_BYTES_AMONG_MANY: usize = 64;
+
 /// The records of a section that a pass is about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window {
@@ -214,7 +217,9 @@ impl<'a> StepPass<'a> {
         } else {
             self.behind(place, answered.consumed_count)?.bytes - place.bytes
         };
-        let limit_bytes = limits.output_bytes_of(consumed_bytes);
+        // An aggregate repeats its accumulator for each record.
+        let repeated_bytes = given.accumulator.len() * answered.consumed_count;
+        let limit_bytes = limits.output_bytes_of(consumed_bytes + repeated_bytes);
         Ok((answered.output.len() > limit_bytes).then_some(limit_bytes))
     }
 
@@ -297,17 +302,16 @@ impl<'a> StepPass<'a> {
     fn leave_out(
         &self,
         place: Place,
-        message: String,
+        mut message: String,
         passed: &mut Passed,
     ) -> Result<Place, ChainError> {
         let next = self.behind(place, 1)?;
+        if passed.failing_bytes >= self.step.limits.output_bytes_soft() {
+            message.truncate(message.floor_char_boundary(MESSAGE_BYTES_AMONG_MANY));
+        }
         passed.failing_bytes += message.len();
         if self.step.on_failure() == OnFailure::DeadLetter {
             passed.failing_bytes += next.bytes - place.bytes;
-        }
-        if passed.made_bytes() > self.step.limits.output_bytes {
-            let limit = self.step.limits.output_bytes;
-            return Err(self.step.error_of(Fault::Output(limit)));
         }
         passed.left_out.push(place.record_count);
         passed.failing.push(Failing {

@@ -573,3 +573,43 @@ fn modules_built_for_wasi_do_the_same() {
     assert_eq!(records(&output), pairs(&[(5, "a 1"), (7, "c 1")]));
     assert!(error.to_string().contains("in a panic at offset 0"));
 }
+
+#[test]
+fn one_record_may_become_ten_thousand_but_not_more_than_the_factor_says() {
+    let repeated = |times: &str, output_factor: usize| {
+        let mut chain = engine()
+            .open_chain(ChainOptions {
+                limits: CallLimits {
+                    output_factor,
+                    ..CallLimits::default()
+                },
+                ..ChainOptions::new(vec![module_step("repeat", &[("times", times)])])
+            })
+            .unwrap();
+        let value = "v".repeat(1_000);
+        process(&mut chain, &batch(7, Codec::None, &[&value]))
+    };
+
+    let many = repeated("10000", CallLimits::default().output_factor).unwrap();
+    assert_eq!((many.record_count, many.next_offset), (10_000, Offset(8)));
+    assert!(matches!(
+        repeated("10000", 100),
+        Err(ChainError::OutputExceeded { limit_bytes, .. }) if limit_bytes < 2 << 20
+    ));
+}
+
+#[test]
+fn counts_of_calls_and_records_add_up() {
+    let mut chain = chain(&[("numbers", &[]), ("repeat", &[("times", "3")])]);
+    let input = batch(0, Codec::None, &["1", "x", "2", "3"]);
+    for _ in 0..2 {
+        process(&mut chain, &input).unwrap();
+    }
+
+    let metrics = chain.metrics();
+
+    let of = |step: usize| (metrics[step].records_in, metrics[step].records_out);
+    assert_eq!((of(0), of(1)), ((8, 6), (6, 18)));
+    assert!(metrics[0].calls >= 2 && metrics[0].time > Duration::ZERO);
+    assert!(metrics[0].memory_bytes > 0 && metrics[0].errors == 0);
+}

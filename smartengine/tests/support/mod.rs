@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't set itself up fails")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod by_hand;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
