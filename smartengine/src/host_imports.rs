@@ -27,6 +27,7 @@ pub(crate) struct HostState {
     /// What the guest said before it trapped.
     pub(crate) panic_message: Option<String>,
     lines_left: u32,
+    lines_dropped: u32,
     window_ends: Instant,
 }
 
@@ -37,18 +38,22 @@ impl HostState {
             memory: None,
             panic_message: None,
             lines_left: LOG_LINES_MAX,
+            lines_dropped: 0,
             window_ends: now() + LOG_WINDOW,
         }
     }
 
-    /// Logs a line of the guest, unless it has logged too many.
+    /// Logs a line of the guest, unless it has logged too many; how many were dropped is said with
+    /// the first line of a later window, or when the instance is dropped.
     pub(crate) fn log(&mut self, level: i32, line: &str) {
         let now = now();
         if now >= self.window_ends {
             self.window_ends = now + LOG_WINDOW;
             self.lines_left = LOG_LINES_MAX;
+            self.report_dropped();
         }
         if self.lines_left == 0 {
+            self.lines_dropped = self.lines_dropped.saturating_add(1);
             return;
         }
         self.lines_left -= 1;
@@ -59,6 +64,20 @@ impl HostState {
             abi::LOG_INFO => tracing::info!(target: "smartmodule", smartmodule, "{line}"),
             _ => tracing::debug!(target: "smartmodule", smartmodule, "{line}"),
         }
+    }
+
+    fn report_dropped(&mut self) {
+        let dropped = std::mem::take(&mut self.lines_dropped);
+        if dropped > 0 {
+            let smartmodule = self.step.as_str();
+            tracing::warn!(target: "smartmodule", smartmodule, "{dropped} lines dropped");
+        }
+    }
+}
+
+impl Drop for HostState {
+    fn drop(&mut self) {
+        self.report_dropped();
     }
 }
 
