@@ -81,6 +81,30 @@ pub trait Context<T> {
     ///
     /// When `self` holds no value.
     fn with_context<C: fmt::Display>(self, context: impl FnOnce() -> C) -> Result<T>;
+
+    /// The same as [`context`](Self::context), as `eyre` calls it.
+    ///
+    /// # Errors
+    ///
+    /// When `self` holds no value.
+    fn wrap_err(self, context: impl fmt::Display) -> Result<T>
+    where
+        Self: Sized,
+    {
+        self.context(context)
+    }
+
+    /// The same as [`with_context`](Self::with_context), as `eyre` calls it.
+    ///
+    /// # Errors
+    ///
+    /// When `self` holds no value.
+    fn wrap_err_with<C: fmt::Display>(self, context: impl FnOnce() -> C) -> Result<T>
+    where
+        Self: Sized,
+    {
+        self.with_context(context)
+    }
 }
 
 impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {

@@ -12,7 +12,7 @@ use thalweg_smartmodule_abi::{
 };
 
 use crate::params::SmartModuleExtraParams;
-use crate::{Error, IntoOutput, Record, RecordData, SmartOpt, host};
+use crate::{Accumulator, Error, IntoOutput, Record, SmartOpt, host};
 
 pub use crate::params::fields;
 
@@ -107,7 +107,7 @@ impl Buffers {
     }
 }
 
-/// A guest's addresses have 32 bits; a native test reads its buffers directly.
+/// A guest's addresses have 32 bits; a native test reads the buffers by [`call_natively`].
 fn address(pointer: *const u8) -> u32 {
     pointer.addr() as u32
 }
@@ -116,6 +116,33 @@ fn address(pointer: *const u8) -> u32 {
 #[must_use]
 pub fn alloc(bytes: usize) -> *mut u8 {
     BUFFERS.with_borrow_mut(|buffers| buffers.allocate(bytes))
+}
+
+/// Writes an input where the host would, and runs `call` over it: what a host does, for native
+/// tests. Gives the answer, the output and the message.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn call_natively(
+    input: &[u8],
+    call: fn(usize) -> *const u8,
+) -> (Answer, Vec<u8>, String) {
+    BUFFERS.with_borrow_mut(|buffers| {
+        buffers.input.clear();
+        buffers.input.extend_from_slice(input);
+    });
+    call(input.len());
+    BUFFERS.with_borrow(|buffers| {
+        (
+            Answer::decode(&buffers.answer),
+            buffers.output.clone(),
+            buffers.message.clone(),
+        )
+    })
+}
+
+/// What the author's function returned, with the error made one of ours.
+#[inline]
+pub fn returned<T, E: Into<Error>>(result: Result<T, E>) -> Result<T, Error> {
+    result.map_err(Into::into)
 }
 
 /// Runs `call` over the input of `bytes` bytes that the host wrote.
@@ -189,15 +216,12 @@ fn decode(input: &[u8]) -> Result<InputHeader, Stop> {
 }
 
 /// The export of a filter.
-pub fn filter<E: Into<Error>>(
-    bytes: usize,
-    keep: impl Fn(&Record) -> Result<bool, E>,
-) -> *const u8 {
+pub fn filter(bytes: usize, keep: impl Fn(&Record) -> Result<bool, Error>) -> *const u8 {
     answer(bytes, |input, bitmap, progress| {
         let record_count = decode(input)?.record_count as usize;
         bitmap.resize(bitmap_bytes(record_count), 0);
         let ended = for_each_record(input, progress, |_, record, progress| {
-            if keep(record).map_err(Into::into)? {
+            if keep(record)? {
                 bitmap_set(bitmap, progress.consumed_count as usize);
                 progress.output_count += 1;
             }
@@ -208,79 +232,92 @@ pub fn filter<E: Into<Error>>(
     })
 }
 
-/// The export of a map.
-pub fn map<O: IntoOutput, E: Into<Error>>(
-    bytes: usize,
-    map: impl Fn(&Record) -> Result<O, E>,
-) -> *const u8 {
-    write_each(bytes, move |raw, record, out| {
-        map(record)?.write(raw, record, out);
-        Ok::<_, E>(1)
-    })
+/// A record of the input, with how it was encoded.
+#[derive(Debug, Clone, Copy)]
+pub struct At<'r> {
+    pub record: &'r Record,
+    raw: &'r RawRecord<'r>,
 }
 
-/// The export of a filter_map.
-pub fn filter_map<O: IntoOutput, E: Into<Error>>(
+/// The export of a map, a filter_map or an array_map: `write` appends any number of records for
+/// each of the input's, and says how many. It is made of the author's function and of one of
+/// [`one`], [`at_most_one`] and [`several`], so that outputs may borrow from the record.
+pub fn write(
     bytes: usize,
-    map: impl Fn(&Record) -> Result<Option<O>, E>,
-) -> *const u8 {
-    write_each(bytes, move |raw, record, out| {
-        let Some(output) = map(record)? else {
-            return Ok::<_, E>(0);
-        };
-        output.write(raw, record, out);
-        Ok(1)
-    })
-}
-
-/// The export of an array_map.
-pub fn array_map<O: IntoOutput, E: Into<Error>>(
-    bytes: usize,
-    map: impl Fn(&Record) -> Result<Vec<O>, E>,
-) -> *const u8 {
-    write_each(bytes, move |raw, record, out| {
-        let outputs = map(record)?;
-        for output in &outputs {
-            output.write(raw, record, out);
-        }
-        Ok::<_, E>(outputs.len() as u32)
-    })
-}
-
-/// Lets `write` append any number of records for each of the input's.
-fn write_each<E: Into<Error>>(
-    bytes: usize,
-    write: impl Fn(&RawRecord<'_>, &Record, &mut Vec<u8>) -> Result<u32, E>,
+    write: impl Fn(At<'_>, &mut Vec<u8>) -> Result<u32, Error>,
 ) -> *const u8 {
     answer(bytes, |input, output, progress| {
         let output_bytes_soft = decode(input)?.output_bytes_soft;
         for_each_record(input, progress, |raw, record, progress| {
-            progress.output_count += write(raw, record, output).map_err(Into::into)?;
+            let whole_bytes = output.len();
+            progress.output_count += write(At { record, raw }, output).inspect_err(|_| {
+                // An array_map may fail after some of its outputs, which the host does not expect.
+                output.truncate(whole_bytes);
+            })?;
             Ok(Next::while_below(output_bytes_soft, output))
         })
     })
 }
 
+/// Writes what a map returned.
+#[inline]
+pub fn one<O: IntoOutput, E: Into<Error>>(
+    returned: Result<O, E>,
+    at: At<'_>,
+    out: &mut Vec<u8>,
+) -> Result<u32, Error> {
+    let output = returned.map_err(Into::into)?;
+    output.write(at.raw, at.record, out)?;
+    Ok(1)
+}
+
+/// Writes what a filter_map returned.
+#[inline]
+pub fn at_most_one<O: IntoOutput, E: Into<Error>>(
+    returned: Result<Option<O>, E>,
+    at: At<'_>,
+    out: &mut Vec<u8>,
+) -> Result<u32, Error> {
+    match returned.map_err(Into::into)? {
+        Some(output) => output.write(at.raw, at.record, out).map(|()| 1),
+        None => Ok(0),
+    }
+}
+
+/// Writes what an array_map returned.
+#[inline]
+pub fn several<O: IntoOutput, E: Into<Error>>(
+    returned: Result<Vec<O>, E>,
+    at: At<'_>,
+    out: &mut Vec<u8>,
+) -> Result<u32, Error> {
+    let outputs = returned.map_err(Into::into)?;
+    for output in &outputs {
+        output.write(at.raw, at.record, out)?;
+    }
+    Ok(outputs.len() as u32)
+}
+
 /// The export of an aggregate.
-pub fn aggregate<E: Into<Error>>(
+pub fn aggregate<A: Accumulator>(
     bytes: usize,
-    add: impl Fn(RecordData, &Record) -> Result<RecordData, E>,
+    add: impl Fn(A, &Record) -> Result<A, Error>,
 ) -> *const u8 {
     answer(bytes, |input, output, progress| {
         let header = decode(input)?;
-        let mut accumulator = header
+        let accumulator = header
             .accumulator(input)
-            .map(RecordData::from)
             .ok_or_else(|| Stop::Call(Error::msg("the accumulator lies outside the input")))?;
+        let mut accumulator = A::from_bytes(accumulator).map_err(Stop::Call)?;
         for_each_record(input, progress, |raw, record, progress| {
-            accumulator = add(std::mem::take(&mut accumulator), record).map_err(Into::into)?;
+            accumulator = add(std::mem::take(&mut accumulator), record)?;
             write_record(
                 output,
                 raw.timestamp_delta,
                 raw.offset_delta,
                 raw.key,
-                Some(accumulator.as_bytes()),
-                record.headers().iter(),
+                Some(&accumulator.to_data()?.unwrap_or_default()),
+                raw.headers.iter(),
             );
             progress.output_count += 1;
             Ok(Next::while_below(header.output_bytes_soft, output))
@@ -302,13 +339,10 @@ pub fn init<P: SmartOpt, E: Into<Error>>(
 }
 
 /// The export of `look_back`.
-pub fn look_back<E: Into<Error>>(
-    bytes: usize,
-    see: impl Fn(&Record) -> Result<(), E>,
-) -> *const u8 {
+pub fn look_back(bytes: usize, see: impl Fn(&Record) -> Result<(), Error>) -> *const u8 {
     answer(bytes, |input, _, progress| {
         for_each_record(input, progress, |_, record, _| {
-            see(record).map_err(Into::into)?;
+            see(record)?;
             Ok(Next::Record)
         })
     })

@@ -28,26 +28,68 @@ impl Level {
     }
 }
 
-/// Writes a line to the host's log; to standard error in a native test. The host drops lines when
-/// there are too many.
+/// Writes a line to the host's log; to standard error in a native test. The host keeps 20 lines a
+/// second of each module's instance, and says how many it dropped.
 pub fn log(level: Level, line: impl fmt::Display) {
     imports::log(level.number(), &line.to_string());
 }
 
 /// Writes a line to the host's log, as `format!` would write it: `log!("seen {count}")`, or with
 /// a [`Level`] in front: `log!(Level::Warn, "seen {count}")`.
+///
+/// The line is shown by the server that runs the module, with the module's name. [`error!`],
+/// [`warn!`], [`info!`] and [`debug!`] are the same for each level.
+///
+/// [`error!`]: crate::error!
+/// [`warn!`]: crate::warn!
+/// [`info!`]: crate::info!
+/// [`debug!`]: crate::debug!
+///
+/// ```
+/// use thalweg_smartmodule::{Level, log, warn};
+///
+/// let (offset, delay) = (7, 1301);
+/// log!("at offset {offset}");
+/// log!(Level::Debug, "a delay of {} hours", delay / 60);
+/// warn!("a delay of {delay} minutes");
+/// ```
 #[macro_export]
 macro_rules! log {
-    ($text:literal $(, $argument:expr)* $(,)?) => {
-        $crate::log($crate::Level::Info, ::std::format_args!($text $(, $argument)*))
+    ($text:literal $(, $($argument:tt)*)?) => {
+        $crate::log($crate::Level::Info, ::std::format_args!($text $(, $($argument)*)?))
     };
     ($level:expr, $($text:tt)+) => {
         $crate::log($level, ::std::format_args!($($text)+))
     };
 }
 
+/// Logs a line that calls for a person: see [`log!`](crate::log!).
+#[macro_export]
+macro_rules! error {
+    ($($text:tt)+) => { $crate::log($crate::Level::Error, ::std::format_args!($($text)+)) };
+}
+
+/// Logs a line about something that is wrong and goes on: see [`log!`](crate::log!).
+#[macro_export]
+macro_rules! warn {
+    ($($text:tt)+) => { $crate::log($crate::Level::Warn, ::std::format_args!($($text)+)) };
+}
+
+/// Logs a line about something rare: see [`log!`](crate::log!).
+#[macro_export]
+macro_rules! info {
+    ($($text:tt)+) => { $crate::log($crate::Level::Info, ::std::format_args!($($text)+)) };
+}
+
+/// Logs a line for whoever looks for a fault: see [`log!`](crate::log!).
+#[macro_export]
+macro_rules! debug {
+    ($($text:tt)+) => { $crate::log($crate::Level::Debug, ::std::format_args!($($text)+)) };
+}
+
 /// Sends panics to the host, so that its user reads message and location in place of
-/// "unreachable".
+/// "unreachable". A native test keeps its own hook.
+#[cfg(target_family = "wasm")]
 pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let message = info.payload_as_str().unwrap_or("a panic without a message");
@@ -58,6 +100,9 @@ pub(crate) fn report_panics() {
         imports::panic(&text);
     }));
 }
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn report_panics() {}
 
 #[cfg(target_family = "wasm")]
 mod imports {
@@ -82,9 +127,5 @@ mod imports {
 mod imports {
     pub(super) fn log(_level: i32, line: &str) {
         eprintln!("{line}");
-    }
-
-    pub(super) fn panic(text: &str) {
-        eprintln!("{text}");
     }
 }

@@ -24,34 +24,75 @@
 //! | hook `init` | `fn(SmartModuleExtraParams) -> Result<()>`, or of any type with [`SmartOpt`] |
 //! | hook `look_back` | `fn(&Record) -> Result<()>` |
 //!
-//! A module has one kind and may have hooks. Where a kind returns a pair of key and value, it may
-//! return an [`Output`] instead, which also sets headers. The functions are ordinary ones: call
-//! them from `#[cfg(test)]` tests on the machine that you write on.
+//! A module has one kind and may have hooks. In place of `&Record` a function may take what it wants
+//! to know of the record, by [`FromRecord`]: its value as `&str` or as typed [`Json`], its headers.
+//! In place of the pair of key and value it may give any [`IntoOutput`]: text, [`Json`], or an
+//! [`Output`] with headers. An aggregate may carry any [`Accumulator`].
+//!
+//! ```
+//! # #[cfg(feature = "json")] {
+//! use serde::Deserialize;
+//! use thalweg_smartmodule::{Json, Result, smartmodule, testing::harness};
+//!
+//! #[derive(Deserialize)]
+//! pub struct Flight {
+//!     carrier: String,
+//!     delay: Option<i64>,
+//! }
+//!
+//! #[smartmodule(filter_map)]
+//! pub fn delays(Json(flight): Json<Flight>) -> Result<Option<(String, String)>> {
+//!     Ok(flight.delay.map(|delay| (flight.carrier, delay.to_string())))
+//! }
+//!
+//! let passed = harness!(delays).run([r#"{"carrier":"AA","delay":5}"#]).unwrap();
+//! assert_eq!(passed[0].value.as_str(), Ok("5"));
+//! # }
+//! ```
+//!
+//! The functions are ordinary ones: call them from `#[cfg(test)]` tests on the machine that you
+//! write on, or run batches through the whole module with [`testing`].
 //!
 //! Called by the authors of SmartModules; the macros generate nothing but calls into [`guest`].
 //! What host and guest say to each other is in `docs/formats/smartmodule-abi.md`.
 #![warn(missing_docs)]
 
+mod accumulator;
 pub mod dataplane;
 mod error;
+mod from_record;
 #[doc(hidden)]
 pub mod guest;
 mod host;
+#[cfg(feature = "json")]
+mod json;
+#[cfg(feature = "json")]
+mod json_place;
 mod output;
 mod params;
 mod record;
 mod record_data;
+mod state;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+mod to_data;
 
 /// The error macro and type under the names that authors know from `eyre`.
 pub mod eyre {
-    pub use crate::error::{Context, Error, Error as Report, Result};
+    pub use crate::error::{Context, Context as WrapErr, Error, Error as Report, Result};
     pub use crate::{bail, ensure, eyre};
 }
 
+pub use accumulator::Accumulator;
 pub use error::{Context, Error, Result};
+pub use from_record::FromRecord;
 pub use host::{Level, log};
+#[cfg(feature = "json")]
+pub use json::Json;
 pub use output::{IntoOutput, Output};
 pub use params::{ParamError, ParamValue, SmartModuleExtraParams, SmartModuleInitError, SmartOpt};
 pub use record::{Header, Headers, Record, SmartModuleRecord};
 pub use record_data::RecordData;
+pub use state::State;
 pub use thalweg_smartmodule_derive::{SmartOpt, smartmodule};
+pub use to_data::ToData;

@@ -1,12 +1,12 @@
 //! The record that a SmartModule gives.
 
-use thalweg_smartmodule_abi::{RawRecord, write_record};
+use thalweg_smartmodule_abi::{self as abi, RawRecord, write_record};
 
 use crate::record::Header;
-use crate::{Record, RecordData};
+use crate::{Record, RecordData, Result, ToData};
 
-/// A record to give: key, value and headers. It takes offset and time of the record that it came
-/// from.
+/// A record to give: key, value and headers, and a time if it is to have another than the record
+/// that it came from. It always takes that record's offset.
 ///
 /// ```
 /// use thalweg_smartmodule::{Output, Record, Result, smartmodule};
@@ -17,6 +17,19 @@ use crate::{Record, RecordData};
 /// }
 /// # tag(&Record::new("v")).unwrap();
 /// ```
+///
+/// [`Output::of`] begins with all that the input record has:
+///
+/// ```
+/// use thalweg_smartmodule::{Output, Record, Result, smartmodule};
+///
+/// #[smartmodule(map)]
+/// pub fn seen(record: &Record) -> Result<Output> {
+///     Ok(Output::of(record).header("seen-at", record.offset().to_string()))
+/// }
+/// # let output = seen(&Record::with_key("k", "v").with_offset(7)).unwrap();
+/// # assert_eq!(output, Output::new("v").key("k").header("seen-at", "7"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// The key, if there is to be one.
@@ -25,6 +38,9 @@ pub struct Output {
     pub value: RecordData,
     /// The headers.
     pub headers: Vec<(String, RecordData)>,
+    /// The time in milliseconds since 1970; `None` for that of the input record. Where the topic
+    /// has the time of the append, it has no effect.
+    pub timestamp_ms: Option<i64>,
 }
 
 impl Output {
@@ -35,6 +51,18 @@ impl Output {
             key: None,
             value: value.into(),
             headers: Vec::new(),
+            timestamp_ms: None,
+        }
+    }
+
+    /// A copy of the input record: its key, value and headers.
+    #[must_use]
+    pub fn of(record: &Record) -> Self {
+        Self {
+            key: record.key.clone(),
+            value: record.value.clone(),
+            headers: record.headers().to_owned_pairs(),
+            timestamp_ms: None,
         }
     }
 
@@ -45,49 +73,127 @@ impl Output {
         self
     }
 
+    /// The same record without a key.
+    #[must_use]
+    pub fn without_key(mut self) -> Self {
+        self.key = None;
+        self
+    }
+
+    /// The same record with this value.
+    #[must_use]
+    pub fn value(mut self, value: impl Into<RecordData>) -> Self {
+        self.value = value.into();
+        self
+    }
+
+    /// The same record with its value as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When JSON can't say it, such as a map whose keys are no texts.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::Serialize>(self, value: &T) -> Result<Self> {
+        let bytes = serde_json::to_vec(value)
+            .map_err(|error| crate::eyre!("the output can't be written as JSON: {error}"))?;
+        Ok(self.value(bytes))
+    }
+
     /// The same record with one more header.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<RecordData>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
-}
 
-/// What a map, filter_map or array_map may give: a pair of key and value, which keeps the
-/// headers of the input record, or an [`Output`], which says all three.
-pub trait IntoOutput {
-    /// Writes the record, in place of the input record `raw`.
-    #[doc(hidden)]
-    fn write(&self, raw: &RawRecord<'_>, input: &Record, out: &mut Vec<u8>);
-}
+    /// The same record without the headers of this name.
+    #[must_use]
+    pub fn without_header(mut self, name: &str) -> Self {
+        self.headers.retain(|(other, _)| other != name);
+        self
+    }
 
-impl IntoOutput for (Option<RecordData>, RecordData) {
-    fn write(&self, raw: &RawRecord<'_>, input: &Record, out: &mut Vec<u8>) {
-        let (key, value) = self;
-        write_record(
-            out,
-            raw.timestamp_delta,
-            raw.offset_delta,
-            key.as_ref().and_then(RecordData::as_option),
-            value.as_option(),
-            input.headers().iter(),
-        );
+    /// The same record of another time, in milliseconds since 1970.
+    #[must_use]
+    pub fn timestamp(mut self, timestamp_ms: i64) -> Self {
+        self.timestamp_ms = Some(timestamp_ms);
+        self
     }
 }
 
+/// What a map, filter_map or array_map may give. It may borrow from the record.
+///
+/// | Output | What it says |
+/// |---|---|
+/// | a pair of key and value | each [`RecordData`], `String`, `&str`, `Vec<u8>`, `&[u8]`, [`Json<T>`](crate::Json) or an `Option` of one; the input's headers stay |
+/// | a value alone: one of these | the input's key and headers stay |
+/// | [`Output`] | key, value, headers, and the time if it is to be another |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no output of a SmartModule",
+    note = "give a pair of key and value, a value alone, or an `Output`"
+)]
+pub trait IntoOutput {
+    /// Writes the record, in place of the input record `raw`.
+    #[doc(hidden)]
+    fn write(&self, raw: &RawRecord<'_>, input: &Record, out: &mut Vec<u8>) -> Result<()>;
+}
+
+impl<K: ToData, V: ToData> IntoOutput for (K, V) {
+    fn write(&self, raw: &RawRecord<'_>, _: &Record, out: &mut Vec<u8>) -> Result<()> {
+        let (key, value) = (self.0.to_data()?, self.1.to_data()?);
+        write_like(raw, out, key.as_deref(), value.as_deref());
+        Ok(())
+    }
+}
+
+macro_rules! output_of_value {
+    ($([$($of:tt)*] $value:ty),* $(,)?) => {$(
+        impl<$($of)*> IntoOutput for $value {
+            fn write(&self, raw: &RawRecord<'_>, _: &Record, out: &mut Vec<u8>) -> Result<()> {
+                let value = self.to_data()?;
+                write_like(raw, out, raw.key, value.as_deref());
+                Ok(())
+            }
+        }
+    )*};
+}
+output_of_value!([] RecordData, [] String, [] Vec<u8>, [] &str, [] &[u8], [T: ToData] Option<T>);
+#[cfg(feature = "json")]
+output_of_value!([T: serde::Serialize] crate::Json<T>);
+
+/// Writes a record with offset, time and headers of `raw`.
+#[inline]
+fn write_like(raw: &RawRecord<'_>, out: &mut Vec<u8>, key: Option<&[u8]>, value: Option<&[u8]>) {
+    write_record(
+        out,
+        raw.timestamp_delta,
+        raw.offset_delta,
+        key,
+        value,
+        abi::Headers::iter(&raw.headers),
+    );
+}
+
 impl IntoOutput for Output {
-    fn write(&self, raw: &RawRecord<'_>, _: &Record, out: &mut Vec<u8>) {
+    fn write(&self, raw: &RawRecord<'_>, input: &Record, out: &mut Vec<u8>) -> Result<()> {
         let headers = self.headers.iter().map(|(name, value)| Header {
             name: name.as_bytes(),
             value: value.as_option(),
         });
+        let timestamp_delta = match self.timestamp_ms {
+            Some(timestamp_ms) => timestamp_ms
+                .saturating_sub(input.timestamp())
+                .saturating_add(raw.timestamp_delta),
+            None => raw.timestamp_delta,
+        };
         write_record(
             out,
-            raw.timestamp_delta,
+            timestamp_delta,
             raw.offset_delta,
             self.key.as_ref().and_then(RecordData::as_option),
             self.value.as_option(),
             headers,
         );
+        Ok(())
     }
 }

@@ -73,6 +73,29 @@ impl<const N: usize> From<[(&str, &str); N]> for SmartModuleExtraParams {
 /// assert_eq!((threshold.minutes, threshold.note), (60, None));
 /// assert_eq!(threshold.column, "dep_delay");
 /// ```
+///
+/// With `#[opt(json)]` a parameter is JSON of any type of serde, and `#[opt(name = "..")]` gives it
+/// another name than the field's:
+///
+/// ```
+/// # #[cfg(feature = "json")] {
+/// use std::collections::BTreeMap;
+/// use thalweg_smartmodule::{SmartModuleExtraParams, SmartOpt};
+///
+/// #[derive(SmartOpt)]
+/// struct Renames {
+///     #[opt(json, name = "rename-fields")]
+///     by_name: BTreeMap<String, String>,
+/// }
+///
+/// let given = SmartModuleExtraParams::from([("rename-fields", r#"{"dep_delay":"delay"}"#)]);
+/// assert_eq!(Renames::from_params(&given).unwrap().by_name["dep_delay"], "delay");
+///
+/// let wrong = SmartModuleExtraParams::from([("rename-fields", r#"{"dep_delay":1}"#)]);
+/// let error = Renames::from_params(&wrong).err().unwrap().to_string();
+/// assert!(error.ends_with("expected a string at line 1 column 14, in `dep_delay`"), "{error}");
+/// # }
+/// ```
 pub trait SmartOpt: Sized {
     /// Reads the type from the parameters given.
     ///
@@ -136,7 +159,44 @@ impl fmt::Display for ParamError {
 
 impl std::error::Error for ParamError {}
 
-/// A type that a parameter's text can be read as: everything with [`FromStr`].
+/// A type that a parameter's text can be read as: everything with [`FromStr`], enums of your own
+/// included, and [`Json<T>`](crate::Json).
+///
+/// ```
+/// use thalweg_smartmodule::{SmartModuleExtraParams, SmartOpt};
+///
+/// #[derive(Debug, PartialEq)]
+/// enum Unit {
+///     Minutes,
+///     Hours,
+/// }
+///
+/// impl std::str::FromStr for Unit {
+///     type Err = String;
+///
+///     fn from_str(text: &str) -> Result<Self, String> {
+///         match text {
+///             "minutes" => Ok(Self::Minutes),
+///             "hours" => Ok(Self::Hours),
+///             _ => Err("write minutes or hours".to_owned()),
+///         }
+///     }
+/// }
+///
+/// #[derive(SmartOpt)]
+/// struct Options {
+///     #[opt(default = Unit::Minutes)]
+///     unit: Unit,
+/// }
+///
+/// let params = SmartModuleExtraParams::from([("unit", "hours")]);
+/// assert_eq!(Options::from_params(&params).unwrap().unit, Unit::Hours);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be read from a parameter's text",
+    label = "no type of a parameter",
+    note = "implement `FromStr` for it, or read it from JSON with `#[opt(json)]` and serde's `Deserialize`"
+)]
 pub trait ParamValue: Sized {
     /// Reads `text`.
     ///

@@ -6,6 +6,8 @@ use crate::RecordData;
 
 /// A record of the stream, or one made by a test.
 ///
+/// Key, value and headers are read where they lie in the batch, without copying.
+///
 /// ```
 /// use thalweg_smartmodule::Record;
 ///
@@ -110,6 +112,25 @@ impl Record {
         }
     }
 
+    /// The value read as JSON; [`Json<T>`](crate::Json) as an argument does the same.
+    ///
+    /// ```
+    /// use thalweg_smartmodule::Record;
+    ///
+    /// let record = Record::new(r#"{"carrier":"AA"}"#);
+    /// let flight: std::collections::BTreeMap<&str, &str> = record.json().unwrap();
+    /// assert_eq!(flight["carrier"], "AA");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Says where the value is not what `T` is read from.
+    #[cfg(feature = "json")]
+    pub fn json<'a, T: serde::Deserialize<'a>>(&'a self) -> crate::Result<T> {
+        let crate::Json(value) = crate::FromRecord::from_record(self)?;
+        Ok(value)
+    }
+
     /// The key, if there is one.
     #[must_use]
     pub fn key(&self) -> Option<&RecordData> {
@@ -138,6 +159,12 @@ impl Record {
     #[must_use]
     pub fn headers(&self) -> Headers<'_> {
         Headers { of: &self.headers }
+    }
+}
+
+impl<T: Into<RecordData>> From<T> for Record {
+    fn from(value: T) -> Self {
+        Self::new(value)
     }
 }
 
@@ -174,7 +201,8 @@ impl<'a> Headers<'a> {
             .and_then(|header| header.value)
     }
 
-    fn to_owned_pairs(self) -> Vec<(String, RecordData)> {
+    /// Copies of names and values; what is not UTF-8 in a name is marked.
+    pub(crate) fn to_owned_pairs(self) -> Vec<(String, RecordData)> {
         self.iter()
             .map(|header| {
                 let name = String::from_utf8_lossy(header.name).into_owned();

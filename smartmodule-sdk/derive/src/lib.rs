@@ -1,10 +1,11 @@
-//! The macros of the SmartModule SDK: `#[smartmodule(..)]` and `#[derive(SmartOpt)]`.
+//! The macros of the SmartModule SDK: `#[smartmodule(..)]`, `#[derive(SmartOpt)]` and `harness!(..)`.
 //!
 //! They parse and emit; all behaviour lives in ordinary functions of `thalweg_smartmodule`. Errors
 //! point at the author's code.
 #![forbid(unsafe_code)]
 
 mod declared;
+mod harness;
 mod smart_opt;
 mod smartmodule;
 
@@ -27,11 +28,21 @@ pub fn smartmodule(arguments: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Lets `init` take a struct in place of untyped parameters: each field is a parameter of its
-/// name. A field of type `Option` may be left out, as may one with `#[opt(default)]` or
-/// `#[opt(default = 60)]`; `#[opt(name = "dep-delay")]` names the parameter.
+/// name, read by `FromStr`. A field of type `Option` may be left out, as may one with
+/// `#[opt(default)]` or `#[opt(default = 60)]`; `#[opt(name = "dep-delay")]` names the parameter;
+/// `#[opt(json)]` reads any type of serde from the parameter's JSON.
 #[proc_macro_derive(SmartOpt, attributes(opt))]
 pub fn smart_opt(item: TokenStream) -> TokenStream {
     smart_opt::expand(item.into())
+        .unwrap_or_else(|error| error.to_compile_error())
+        .into()
+}
+
+/// The module that some functions make, ready to be given records in a native test: the function
+/// of its kind and its hooks, in any order, as in `harness!(init, contains)`.
+#[proc_macro]
+pub fn harness(functions: TokenStream) -> TokenStream {
+    harness::expand(functions.into())
         .unwrap_or_else(|error| error.to_compile_error())
         .into()
 }

@@ -11,6 +11,7 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
     let input: DeriveInput = syn::parse2(item)?;
     let fields = named_fields(&input)?;
     let params = fields.iter().map(Param::read).collect::<Result<Vec<_>>>()?;
+    check_names(&params)?;
 
     let type_name = &input.ident;
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
@@ -51,16 +52,47 @@ fn named_fields(input: &DeriveInput) -> Result<Vec<Field>> {
     }
 }
 
+/// No name is empty, and none is given twice: a parameter would silently fill two fields.
+fn check_names(params: &[Param]) -> Result<()> {
+    for (index, param) in params.iter().enumerate() {
+        let message = if param.name.is_empty() {
+            "a parameter has a name: name = \"..\" is empty".to_owned()
+        } else if params[..index].iter().any(|other| other.name == param.name) {
+            format!("two fields are read from the parameter `{}`", param.name)
+        } else {
+            continue;
+        };
+        return Err(Error::new_spanned(&param.field.ident, message));
+    }
+    Ok(())
+}
+
 /// A field, and how it is read.
 struct Param {
     field: Field,
     name: String,
     default: Option<ParamDefault>,
+    is_json: bool,
 }
 
 enum ParamDefault {
     OfType,
     Value(Box<Expr>),
+}
+
+impl ParamDefault {
+    fn value(&self) -> TokenStream {
+        match self {
+            Self::OfType => quote!(::core::default::Default::default()),
+            // Texts are written as literals, and fields that hold them are no `&str`.
+            Self::Value(value) => match &**value {
+                Expr::Lit(literal) if matches!(literal.lit, Lit::Str(_)) => {
+                    quote!(::core::convert::From::from(#value))
+                }
+                value => quote!(#value),
+            },
+        }
+    }
 }
 
 impl Param {
@@ -73,6 +105,7 @@ impl Param {
             field: field.clone(),
             name: ident.to_string().trim_start_matches("r#").to_owned(),
             default: None,
+            is_json: false,
         };
         for attribute in field.attrs.iter().filter(|a| a.path().is_ident("opt")) {
             attribute.parse_nested_meta(|meta| {
@@ -83,8 +116,12 @@ impl Param {
                         Ok(value) => ParamDefault::Value(Box::new(value.parse()?)),
                         Err(_) => ParamDefault::OfType,
                     });
+                } else if meta.path.is_ident("json") {
+                    param.is_json = true;
                 } else {
-                    return Err(meta.error("expected `default`, `default = ..` or `name = \"..\"`"));
+                    return Err(
+                        meta.error("expected `default`, `default = ..`, `json` or `name = \"..\"`")
+                    );
                 }
                 Ok(())
             })?;
@@ -119,31 +156,33 @@ impl Param {
         // Spanned at the field's type, so that a type that can't be read is shown there.
         let span = self.field.ty.span();
         let fields = quote_spanned!(span=> ::thalweg_smartmodule::guest::fields);
-        match &self.default {
-            _ if is_option(&self.field.ty) => {
-                quote_spanned!(span=> #ident: #fields::optional(params, #name)?)
+        let ty = &self.field.ty;
+        let value = match &self.default {
+            // The type inside of the `Option` is the compiler's to find.
+            _ if is_option(ty) && self.is_json => quote_spanned!(span=>
+                #fields::optional::<::thalweg_smartmodule::Json<_>>(params, #name)?
+                    .map(|json| json.0)
+            ),
+            _ if is_option(ty) => quote_spanned!(span=> #fields::optional(params, #name)?),
+            None if self.is_json => quote_spanned!(span=>
+                #fields::required::<::thalweg_smartmodule::Json<#ty>>(params, #name)?.0
+            ),
+            None => quote_spanned!(span=> #fields::required::<#ty>(params, #name)?),
+            Some(default) => {
+                let default = default.value();
+                if self.is_json {
+                    let json = quote_spanned!(span=> ::thalweg_smartmodule::Json);
+                    quote_spanned!(span=>
+                        #fields::with_default::<#json<#ty>>(params, #name, || #json(#default))?.0
+                    )
+                } else {
+                    quote_spanned!(span=>
+                        #fields::with_default::<#ty>(params, #name, || #default)?
+                    )
+                }
             }
-            None => quote_spanned!(span=> #ident: #fields::required(params, #name)?),
-            Some(ParamDefault::OfType) => {
-                quote_spanned!(span=> #ident: #fields::optional(params, #name)?.unwrap_or_default())
-            }
-            Some(ParamDefault::Value(value)) => {
-                let value = default_value(value);
-                quote_spanned!(span=>
-                    #ident: #fields::with_default(params, #name, || #value)?
-                )
-            }
-        }
-    }
-}
-
-/// Texts are written as literals, and fields that hold them are no `&str`.
-fn default_value(value: &Expr) -> TokenStream {
-    match value {
-        Expr::Lit(literal) if matches!(literal.lit, Lit::Str(_)) => {
-            quote!(::core::convert::From::from(#value))
-        }
-        _ => quote!(#value),
+        };
+        quote_spanned!(span=> #ident: #value)
     }
 }
 

@@ -3,9 +3,10 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, ItemFn, Result, Type};
+use syn::{Error, FnArg, GenericParam, ItemFn, Result, ReturnType, Type};
 
 use crate::declared::init_line;
+use crate::harness::entry_name;
 
 const KINDS: [&str; 5] = ["filter", "map", "filter_map", "array_map", "aggregate"];
 const HOOKS: [&str; 2] = ["init", "look_back"];
@@ -29,22 +30,84 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
         TokenStream::new()
     };
     let export_name = format!("thalweg_{kind}");
-    // Spanned at the function's signature, so that a wrong type is shown there.
-    let call = quote_spanned! {function.sig.span()=>
-        ::thalweg_smartmodule::guest::#kind(bytes, #name)
-    };
+    let call = call(&kind, &function);
+    let kind_name = kind.to_string();
+    let entry_name = entry_name(name);
+    let visibility = &function.vis;
     Ok(quote! {
         #function
 
+        #[cfg(target_family = "wasm")]
         const _: () = {
-            #[cfg_attr(target_family = "wasm", unsafe(export_name = #export_name))]
-            #[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a guest exports it"))]
+            #[unsafe(export_name = #export_name)]
             extern "C" fn call(_input: *const u8, bytes: usize) -> *const u8 {
                 #call
             }
             #exports
         };
+
+        #[cfg(not(target_family = "wasm"))]
+        #[doc(hidden)]
+        #[allow(dead_code, non_upper_case_globals, reason = "for `testing::harness!`")]
+        #visibility const #entry_name: ::thalweg_smartmodule::testing::Entry = {
+            fn call(bytes: usize) -> *const u8 {
+                #call
+            }
+            ::thalweg_smartmodule::testing::Entry::new(#kind_name, call)
+        };
     })
+}
+
+/// The call into `guest`, with a closure around the function that reads its arguments from the
+/// record.
+fn call(kind: &Ident, function: &ItemFn) -> TokenStream {
+    let name = &function.sig.ident;
+    // Spanned at what the function returns, so that a wrong type is shown there.
+    let span = match &function.sig.output {
+        ReturnType::Type(_, ty) => ty.span(),
+        ReturnType::Default => name.span(),
+    };
+    let guest = quote_spanned!(span=> ::thalweg_smartmodule::guest);
+    let record = quote!(record: &::thalweg_smartmodule::Record);
+    let written = match kind.to_string().as_str() {
+        "init" => return quote_spanned!(span=> #guest::init(bytes, #name)),
+        "aggregate" => {
+            let arguments = arguments(function, 1);
+            return quote_spanned! {span=>
+                #guest::aggregate(bytes, |accumulator, #record| {
+                    #guest::returned(#name(accumulator, #arguments))
+                })
+            };
+        }
+        "map" => quote_spanned!(span=> one),
+        "filter_map" => quote_spanned!(span=> at_most_one),
+        "array_map" => quote_spanned!(span=> several),
+        _ => {
+            let arguments = arguments(function, 0);
+            return quote_spanned! {span=>
+                #guest::#kind(bytes, |#record| #guest::returned(#name(#arguments)))
+            };
+        }
+    };
+    let arguments = arguments(function, 0);
+    quote_spanned! {span=>
+        #guest::write(bytes, |at: #guest::At<'_>, out: &mut ::std::vec::Vec<u8>| {
+            let record = at.record;
+            #guest::#written(#name(#arguments), at, out)
+        })
+    }
+}
+
+/// The function's arguments from number `first` on, each read from the record.
+fn arguments(function: &ItemFn, first: usize) -> TokenStream {
+    let arguments = function.sig.inputs.iter().skip(first).map(|argument| {
+        let span = match argument {
+            FnArg::Typed(argument) => argument.ty.span(),
+            FnArg::Receiver(receiver) => receiver.span(),
+        };
+        quote_spanned! {span=> ::thalweg_smartmodule::FromRecord::from_record(record)? }
+    });
+    quote!(#(#arguments),*)
 }
 
 /// The name of the type that an `init` takes.
@@ -103,24 +166,26 @@ fn check_function(kind: &Ident, function: &ItemFn) -> Result<()> {
             "a SmartModule's function can't be async: it has nothing to wait for",
         ));
     }
-    if !signature.generics.params.is_empty() {
+    let is_lifetime = |param: &GenericParam| matches!(param, GenericParam::Lifetime(_));
+    if !signature.generics.params.iter().all(is_lifetime) {
         return Err(Error::new_spanned(
             &signature.generics,
             "a SmartModule's function can't be generic: the host calls it as it is",
         ));
     }
-    let (expected, text) = match kind.to_string().as_str() {
+    let count = signature.inputs.len();
+    let (fits, text) = match kind.to_string().as_str() {
         "aggregate" => (
-            2,
-            "two arguments: the accumulator (RecordData) and the record (&Record)",
+            count >= 2,
+            "the accumulator (RecordData or Json<T>) and the record (&Record, &str, Json<T>, ..)",
         ),
         "init" => (
-            1,
+            count == 1,
             "one argument: SmartModuleExtraParams, or a type with #[derive(SmartOpt)]",
         ),
-        _ => (1, "one argument: the record (&Record)"),
+        _ => (count >= 1, "the record: &Record, &str, Json<T>, .."),
     };
-    if signature.inputs.len() != expected {
+    if !fits {
         return Err(Error::new(
             signature.paren_token.span.join(),
             format!("#[smartmodule({kind})] takes a function of {text}"),

@@ -1,0 +1,8 @@
+use thalweg_smartmodule::SmartOpt;
+
+#[derive(SmartOpt)]
+enum Unit {
+    Minutes,
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use thalweg_smartmodule::{Result, smartmodule};
+
+struct Options;
+
+#[smartmodule(init)]
+fn init(_: Options) -> Result<()> {
+    Ok(())
+}
+
+fn main() {}
