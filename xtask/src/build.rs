@@ -23,12 +23,13 @@ pub(crate) fn programs() -> Result<()> {
     ]))
 }
 
-/// Builds the SmartModules of `examples/flights`.
+/// Builds the SmartModules of `examples/flights` and `examples/ports`.
 pub(crate) fn smartmodules() -> Result<()> {
     ensure_wasm_target(WASM_TARGET)?;
     run(cargo().args([
         "build",
         "--package=thalweg-example-flights",
+        "--package=thalweg-example-ports",
         "--examples",
         "--target",
         WASM_TARGET,
