@@ -11,6 +11,7 @@ mod new;
 mod project;
 mod template;
 mod test;
+mod vendored_sdk;
 
 use clap::Subcommand;
 

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use clap::ValueEnum;
 use serde::Serialize;
 use thalweg_types::resource::SmartModuleKind;
 
 use super::template::Template;
+use super::vendored_sdk;
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
 use crate::output::{OutputArguments, Render};
@@ -37,8 +37,8 @@ pub(crate) struct NewArguments {
     #[arg(long)]
     params: bool,
 
-    /// What it is written in.
-    #[arg(long, value_enum, default_value_t)]
+    /// What it is written in: rust.
+    #[arg(long, default_value = "rust", value_parser = language)]
     language: Language,
 
     /// The folder to make. Default: the name, here.
@@ -46,19 +46,22 @@ pub(crate) struct NewArguments {
     path: Option<PathBuf>,
 
     /// The folder of the SDK. Default: that of the checkout this program was built in, where it
-    /// still exists, and the registry's otherwise.
-    #[arg(long, value_name = "DIR")]
+    /// still exists; otherwise the SDK's sources go into the project, as with --vendor-sdk.
+    #[arg(long, value_name = "DIR", conflicts_with = "vendor_sdk")]
     sdk: Option<PathBuf>,
+
+    /// Put the SDK's sources into the project, so that it builds on other machines too.
+    #[arg(long)]
+    vendor_sdk: bool,
 
     #[command(flatten)]
     output: OutputArguments,
 }
 
-/// What a SmartModule is written in. Others need no project of ours: docs/formats/smartmodule-abi.md.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+/// What a SmartModule is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Language {
     /// With the SDK.
-    #[default]
     Rust,
 }
 
@@ -66,6 +69,8 @@ enum Language {
 struct Made {
     path: PathBuf,
     files: Vec<&'static str>,
+    /// Where in the project the SDK's sources are, when they are there.
+    vendored_sdk: Option<&'static str>,
     /// What to type next.
     next: Vec<String>,
 }
@@ -73,6 +78,9 @@ struct Made {
 impl Render for Made {
     fn render(&self) -> String {
         let mut text = format!("made {}: {}\n", self.path.display(), self.files.join(", "));
+        if let Some(folder) = self.vendored_sdk {
+            text.push_str(&format!("the SDK is in {folder}\n"));
+        }
         text.push_str("next:");
         for command in &self.next {
             text.push_str("\n  ");
@@ -86,12 +94,21 @@ pub(super) fn run(arguments: &NewArguments) -> Result<(), CliError> {
     let Language::Rust = arguments.language;
     let name = &arguments.name;
     let path = arguments.path.clone().unwrap_or_else(|| name.into());
-    let sdk = sdk(arguments.sdk.as_deref())?;
+    let sdk = if arguments.vendor_sdk {
+        None
+    } else {
+        sdk_folder(arguments.sdk.as_deref())?
+    };
+    // A TOML string has JSON's escapes.
+    let sdk_path = match &sdk {
+        Some(folder) => serde_json::to_string(&folder.to_string_lossy())?,
+        None => format!("\"{}\"", vendored_sdk::FOLDER),
+    };
     let template = Template {
         name,
         kind: arguments.kind,
         with_params: arguments.params,
-        sdk: &sdk,
+        sdk: &format!("{{ path = {sdk_path} }}"),
     };
     // Made here and nowhere else: what a folder already holds is never written over.
     match std::fs::create_dir(&path) {
@@ -107,15 +124,13 @@ pub(super) fn run(arguments: &NewArguments) -> Result<(), CliError> {
         }
     }
     let files = template.files();
-    for (file, text) in &files {
-        let file = path.join(file);
-        file.parent()
-            .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| std::fs::write(&file, text))
-            .with_context(|| format!("failed to write {}", file.display()))?;
+    write_all(&path, &files)?;
+    if sdk.is_none() {
+        write_all(&path.join(vendored_sdk::FOLDER), &vendored_sdk::files()?)?;
     }
     arguments.output.print(&Made {
         files: files.iter().map(|(file, _)| *file).collect(),
+        vendored_sdk: sdk.is_none().then_some(vendored_sdk::FOLDER),
         next: vec![
             format!("cd {}", path.display()),
             "thalweg smartmodule build".to_owned(),
@@ -125,25 +140,38 @@ pub(super) fn run(arguments: &NewArguments) -> Result<(), CliError> {
     })
 }
 
-/// Where the SDK is, as a dependency in Cargo's words.
-fn sdk(given: Option<&Path>) -> Result<String, CliError> {
+fn write_all(folder: &Path, files: &[(&str, String)]) -> anyhow::Result<()> {
+    for (file, text) in files {
+        let file = folder.join(file);
+        file.parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::write(&file, text))
+            .with_context(|| format!("failed to write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Where the SDK is: in the folder given, or else in the checkout; `None` without either.
+fn sdk_folder(given: Option<&Path>) -> Result<Option<PathBuf>, CliError> {
     let checkout = Path::new(SDK_OF_CHECKOUT);
     let folder = match given {
-        Some(given) if given.join("Cargo.toml").is_file() => Some(given),
+        Some(given) if given.join("Cargo.toml").is_file() => given,
         Some(given) => {
             let error = anyhow!("there is no SDK in {}", given.display());
             return Err(CliError::usage(error)
                 .next_step("name the folder `smartmodule-sdk` of a checkout of Thalweg"));
         }
-        None => checkout.join("Cargo.toml").is_file().then_some(checkout),
+        None if checkout.join("Cargo.toml").is_file() => checkout,
+        None => return Ok(None),
     };
-    let Some(folder) = folder else {
-        return Ok(format!("\"{}\"", env!("CARGO_PKG_VERSION")));
-    };
-    let folder = folder.canonicalize()?;
-    // A TOML string has JSON's escapes.
-    let folder = serde_json::to_string(&folder.to_string_lossy())?;
-    Ok(format!("{{ path = {folder} }}"))
+    Ok(Some(folder.canonicalize()?))
+}
+
+fn language(text: &str) -> Result<Language, String> {
+    match text {
+        "rust" => Ok(Language::Rust),
+        _ => Err("there is a template for rust alone; examples/languages has modules in C, AssemblyScript and Go to begin from, and docs/formats/smartmodule-abi.md is for any other".to_owned()),
+    }
 }
 
 /// Reads a kind, with `-` or `_` between its words.

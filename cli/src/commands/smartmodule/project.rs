@@ -12,6 +12,9 @@ use crate::output::note;
 
 /// What SmartModules are compiled for.
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
+/// A stack of 128 KiB at the start of the memory, as docs/guide/smartmodules.md explains. The project
+/// that `new` makes has it in its configuration; others get it here.
+const LINK_ARGUMENTS: [&str; 2] = ["-Clink-arg=-zstack-size=131072", "-Clink-arg=--stack-first"];
 /// What the engine lets modules use beyond WebAssembly 1.0.
 const WASM_OPT: [&str; 8] = [
     "-O3",
@@ -41,8 +44,10 @@ pub(super) fn build(folder: &Path) -> Result<Built, CliError> {
     }
     ensure_target(folder)?;
     let output = Command::new(cargo())
-        .args(["build", "--release", "--lib", "--target", WASM_TARGET])
+        .args(["rustc", "--release", "--lib", "--target", WASM_TARGET])
         .arg("--message-format=json-render-diagnostics")
+        .arg("--")
+        .args(LINK_ARGUMENTS)
         .current_dir(folder)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())

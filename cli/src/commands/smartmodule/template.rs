@@ -97,7 +97,7 @@ impl Template<'_> {
 
 /// The function is called like the crate, unless that is the name of something that the file has.
 fn function_name(crate_name: &str) -> String {
-    if matches!(crate_name, "init" | "number" | "tests") {
+    if matches!(crate_name, "harness" | "init" | "number" | "tests") {
         format!("{crate_name}_records")
     } else {
         crate_name.to_owned()
