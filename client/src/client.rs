@@ -145,6 +145,10 @@ impl Client {
         })
     }
 
+    pub(crate) fn of(core: Arc<ClientCore>) -> Self {
+        Self { core }
+    }
+
     /// The cluster's administration.
     #[must_use]
     pub fn admin(&self) -> Admin {

@@ -50,11 +50,13 @@ mod consumer;
 mod data;
 mod failure_report;
 mod leader_calls;
+mod module_bytes;
 mod producer;
 mod smartmodule;
 
 pub use admin::{
-    Admin, AdminError, Cluster, NewTopic, TopicDescription, TopicUpdate, Watch, WatchEvent,
+    Admin, AdminError, Cluster, NewSmartModule, NewTopic, RegisteredSmartModule,
+    SmartModuleDescription, SmartModuleUse, TopicDescription, TopicUpdate, Watch, WatchEvent,
 };
 pub use client::{Client, ClientOptions, ConnectError};
 pub use consumer::{
@@ -64,6 +66,7 @@ pub use consumer::{
 };
 pub use data::RequestError;
 pub use failure_report::FailureReport;
+pub use module_bytes::ModuleBytesError;
 pub use producer::{
     Acks, Delivery, DeliveryFuture, InvalidAcks, Partitioner, ProduceError, Producer,
     ProducerOptions, ProducerRecord, partition_for_key,

@@ -3,13 +3,14 @@
 //! Rules are pure: [`placement`] says where replicas go, [`election`] who leads, `state::plan` what
 //! must be written so that what is stored becomes what is wanted. `state::Controller` feeds them
 //! and writes what they say; `api` (clients) and `control` (SPUs) are the two edges. Offsets and
-//! records never come here.
+//! records never come here, but for those of `modules`: the bytes of registered SmartModules.
 #![forbid(unsafe_code)]
 
 mod api;
 mod connections;
 mod control;
 pub mod election;
+mod modules;
 mod options;
 pub mod placement;
 mod server;

@@ -9,15 +9,18 @@ use thalweg_metadata::{Counter, MetadataStore, OpenError, SledOptions, SledStore
 use thalweg_proto::v1::admin_server::AdminServer;
 use thalweg_proto::v1::control_server::ControlServer;
 use thalweg_runtime::{Clock, TaskFailed, TaskGroup};
+use thalweg_smartmodule_inspect::MODULE_BYTES_MAX;
 use thalweg_types::{ClusterId, ControllerEpoch};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tracing::info;
+use uuid::Uuid;
 
 use crate::ScOptions;
 use crate::api::AdminService;
 use crate::connections;
 use crate::control::{ControlService, Members, MembersOptions, spawn_failure_detector};
+use crate::modules::ModuleRegistry;
 use crate::options::InvalidOptions;
 use crate::state::{Controller, spawn_reconciler};
 
@@ -30,6 +33,10 @@ const CLOSE_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The largest message of an SPU: what it says of some 100,000 replicas at once.
 const SPU_MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// The largest message of a client: a SmartModule, and a little more so that one that is too large
+/// is refused in words.
+const CLIENT_MESSAGE_BYTES_MAX: usize = MODULE_BYTES_MAX + (1 << 20);
 
 /// How many requests and watches one connection may have open.
 const STREAMS_PER_CONNECTION_MAX: u32 = 256;
@@ -89,15 +96,23 @@ impl Sc {
 
         let tasks = TaskGroup::new();
         let controller = Arc::new(Controller::new(Arc::new(store), epoch));
+        // New in each reign, so that an SC that was replaced can't write to internal topics.
+        let internal_client_id = format!("__sc-{}", Uuid::new_v4());
+        let registry = Arc::new(ModuleRegistry::new(
+            Arc::clone(&controller),
+            Arc::clone(&clock),
+            internal_client_id.clone(),
+        ));
         let members = MembersOptions {
             heartbeat_interval: options.heartbeat_interval,
             spu_timeout: options.spu_timeout,
+            internal_client_id,
         };
         let members = Arc::new(Members::new(Arc::clone(&controller), clock, members).await?);
         spawn_reconciler(Arc::clone(&controller), &tasks).await?;
         spawn_failure_detector(Arc::clone(&members), &tasks);
         let sessions = tasks.child();
-        let admin = AdminService::new(controller, tasks.shutdown());
+        let admin = AdminService::new(controller, registry, tasks.shutdown());
         let control = ControlService::new(members, sessions.clone());
         spawn_server(listener, options.connections_max, admin, control, &tasks);
         info!(%cluster_id, %epoch, %admin_address, "serving");
@@ -160,7 +175,9 @@ fn spawn_server(
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-            .add_service(AdminServer::new(admin))
+            .add_service(
+                AdminServer::new(admin).max_decoding_message_size(CLIENT_MESSAGE_BYTES_MAX),
+            )
             .add_service(
                 ControlServer::new(control).max_decoding_message_size(SPU_MESSAGE_BYTES_MAX),
             )

@@ -13,6 +13,7 @@ mod offset;
 mod producer;
 pub mod resource;
 mod resource_name;
+mod sha256;
 mod text_units;
 mod topic_config;
 mod topic_name;
@@ -27,6 +28,7 @@ pub use module_ref::{InvalidModuleRef, ModuleRef, ModuleVersion};
 pub use offset::Offset;
 pub use producer::{NO_SEQUENCE, ProducerEpoch, ProducerId, next_sequence};
 pub use resource_name::{InvalidName, ResourceName};
+pub use sha256::sha256_hex;
 pub use text_units::{InvalidQuantity, format_bytes, parse_bytes, parse_duration};
 pub use topic_config::{
     CleanupPolicy, CompressionPolicy, ConfigError, ConfigKey, Durability, TimestampType,

@@ -42,6 +42,19 @@ impl ModuleVersion {
     pub fn new(major: u64, minor: u64, patch: u64) -> Self {
         Self(semver::Version::new(major, minor, patch))
     }
+
+    /// The version that follows with the smallest step: `1.2.4` after `1.2.3`, and `1.2.3` after
+    /// its pre-releases.
+    #[must_use]
+    pub fn next_patch(&self) -> Self {
+        let Self(version) = self;
+        let step = u64::from(version.pre.is_empty());
+        Self::new(
+            version.major,
+            version.minor,
+            version.patch.saturating_add(step),
+        )
+    }
 }
 
 impl fmt::Display for ModuleVersion {
@@ -136,6 +149,14 @@ mod tests {
 
         assert!(version("1.10.0") > version("1.9.9"));
         assert!(version("1.0.0-rc.1") < version("1.0.0"));
+    }
+
+    #[test]
+    fn the_next_patch_is_higher_and_follows_a_pre_release() {
+        let next = |text: &str| text.parse::<ModuleVersion>().unwrap().next_patch();
+
+        assert_eq!(next("1.2.9"), ModuleVersion::new(1, 2, 10));
+        assert_eq!(next("2.0.0-rc.1"), ModuleVersion::new(2, 0, 0));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use thalweg_types::ErrorCode;
 
 use crate::data::RequestError;
+use crate::module_bytes::ModuleBytesError;
 
 /// Every way that an admin call can fail.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -51,6 +52,9 @@ pub enum AdminError {
         /// Kafka's name for it.
         name: String,
     },
+    /// The bytes of a registered SmartModule can't be had.
+    #[error(transparent)]
+    ModuleBytes(#[from] ModuleBytesError),
     /// An SPU could not be asked.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -67,6 +71,7 @@ impl AdminError {
             Self::Unreachable { .. } => ErrorCode::Unavailable,
             Self::Refused { code, .. } => *code,
             Self::InvalidReply { .. } => ErrorCode::Internal,
+            Self::ModuleBytes(error) => error.code(),
             Self::Request(error) => error.code(),
         }
     }

@@ -4,10 +4,14 @@ mod error;
 mod model;
 mod records;
 mod sc;
+mod smart_modules;
 mod watch;
 
 pub use error::AdminError;
-pub use model::{Cluster, NewTopic, TopicDescription, TopicUpdate, WatchEvent};
+pub use model::{
+    Cluster, NewSmartModule, NewTopic, RegisteredSmartModule, SmartModuleDescription,
+    SmartModuleUse, TopicDescription, TopicUpdate, WatchEvent,
+};
 pub(crate) use sc::ScClient;
 pub use watch::Watch;
 
@@ -15,10 +19,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use thalweg_proto::v1;
-use thalweg_types::resource::{Partition, SmartModule, Spu, Topic, TopicSpec};
+use thalweg_types::resource::{Partition, Spu, Topic, TopicSpec};
 use thalweg_types::{ControllerEpoch, Offset, TopicId, TopicName, TopicPartition};
 
-use crate::client::ClientCore;
+use crate::client::{Client, ClientCore};
 use sc::{all, parsed, required};
 
 /// The cluster's administration. Cheap to clone.
@@ -187,16 +191,6 @@ impl Admin {
         self.sc().list_spus().await
     }
 
-    /// Every registered SmartModule.
-    ///
-    /// # Errors
-    /// When the SC can't be reached.
-    pub async fn list_smart_modules(&self) -> Result<Vec<SmartModule>, AdminError> {
-        let request = v1::ListSmartModulesRequest {};
-        let reply = self.sc().client()?.list_smart_modules(request).await;
-        all("smart_modules", self.sc().answered(reply)?.smart_modules)
-    }
-
     /// Every resource as it is, then every change.
     ///
     /// # Errors
@@ -233,5 +227,9 @@ impl Admin {
 
     fn sc(&self) -> &ScClient {
         &self.core.sc
+    }
+
+    fn client(&self) -> Client {
+        Client::of(Arc::clone(&self.core))
     }
 }

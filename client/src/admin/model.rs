@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use thalweg_types::resource::{
-    Partition, ReplicaPlacement, Resource, ResourceKey, ResourceVersion, Spu, Topic,
+    Partition, ReplicaPlacement, Resource, ResourceKey, ResourceVersion, SmartModule, Spu, Topic,
 };
-use thalweg_types::{ChainSpec, ClusterId, ControllerEpoch, SpuId, TopicConfig, TopicName};
+use thalweg_types::{
+    ChainSpec, ClusterId, ControllerEpoch, ModuleRef, ModuleVersion, ResourceName, SpuId,
+    TopicConfig, TopicName,
+};
 
 /// Who the cluster is and what is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +85,66 @@ pub struct TopicDescription {
     pub topic: Topic,
     /// Its partitions, in order.
     pub partitions: Vec<Partition>,
+}
+
+/// A version of a SmartModule to register.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSmartModule {
+    /// The module's name.
+    pub name: ResourceName,
+    /// Its version; `None` for the next patch of the newest, or 0.1.0.
+    pub version: Option<ModuleVersion>,
+    /// What it is for, for people.
+    pub description: String,
+    /// Its bytes.
+    pub wasm: Bytes,
+    /// Check everything and store nothing.
+    pub validate_only: bool,
+}
+
+impl NewSmartModule {
+    /// The next version of a module, without a description.
+    pub fn new(name: ResourceName, wasm: impl Into<Bytes>) -> Self {
+        Self {
+            name,
+            version: None,
+            description: String::new(),
+            wasm: wasm.into(),
+            validate_only: false,
+        }
+    }
+}
+
+/// What became of a version that was registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RegisteredSmartModule {
+    /// The module with all of its versions, this one among them.
+    pub module: SmartModule,
+    /// The version that the bytes have.
+    pub version: ModuleVersion,
+    /// False where it was there already, and where only a check was asked for.
+    pub created: bool,
+}
+
+/// A registered SmartModule with those that use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SmartModuleDescription {
+    /// The module.
+    pub module: SmartModule,
+    /// The topics whose chains name it.
+    pub used_by: Vec<SmartModuleUse>,
+}
+
+/// A topic whose chain names a SmartModule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SmartModuleUse {
+    /// The topic.
+    pub topic: TopicName,
+    /// As its chain says: `name` or `name@1.2.0`.
+    pub uses: ModuleRef,
 }
 
 /// What a [`Watch`](crate::Watch) tells.

@@ -187,7 +187,13 @@ fn the_examples_of_the_format_page_are_rows() {
         keys.push(row.key().to_string());
     }
 
-    assert_eq!(keys, ["partition `flights-3`", "topic `flights`", "SPU 2"]);
+    let expected = [
+        "partition `flights-3`",
+        "topic `flights`",
+        "SPU 2",
+        "SmartModule `late`",
+    ];
+    assert_eq!(keys, expected);
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("sc.json"), examples[0]).unwrap();
     let identity = directory::read_identity(directory.path()).unwrap().unwrap();

@@ -11,7 +11,7 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::error::ApiError;
-use super::topic_rules::{check_new, topic_name};
+use super::topic_rules::{check_new, own_topic_name};
 use crate::state::{ChangeError, Controller};
 
 pub(super) async fn create_topic(
@@ -23,7 +23,7 @@ pub(super) async fn create_topic(
         spec,
         validate_only,
     } = request;
-    let name = topic_name(&name)?;
+    let name = own_topic_name(&name)?;
     let spec = spec.ok_or_else(|| InvalidField::missing("spec"))?;
     let spec = TopicSpec::try_from(spec).map_err(|error| error.under("spec"))?;
 

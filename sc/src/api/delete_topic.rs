@@ -6,7 +6,7 @@ use thalweg_types::resource::{Resource, ResourceKey, Topic, TopicState, TopicSta
 use tracing::info;
 
 use super::error::ApiError;
-use super::topic_rules::topic_name;
+use super::topic_rules::own_topic_name;
 use crate::state::Controller;
 
 pub(super) async fn delete_topic(
@@ -14,7 +14,7 @@ pub(super) async fn delete_topic(
     request: DeleteTopicRequest,
 ) -> Result<DeleteTopicResponse, ApiError> {
     let DeleteTopicRequest { name } = request;
-    let name = topic_name(&name)?;
+    let name = own_topic_name(&name)?;
 
     let changing = controller.change().await;
     let stored = controller

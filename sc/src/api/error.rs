@@ -2,9 +2,12 @@
 
 use thalweg_metadata::StoreError;
 use thalweg_proto::{InvalidField, ServiceError};
-use thalweg_types::resource::ResourceVersion;
+use thalweg_smartmodule_inspect::LoadError;
+use thalweg_types::resource::{ResourceVersion, UnknownModule};
 use thalweg_types::{ErrorCode, TopicName};
 
+use crate::modules::BytesError;
+use crate::modules::rules::Refusal;
 use crate::state::ChangeError;
 
 /// Every way an admin request can fail.
@@ -32,6 +35,23 @@ pub(super) enum ApiError {
         /// The version that it has.
         found: ResourceVersion,
     },
+    /// A client may not touch what the cluster keeps for itself.
+    #[error(
+        "topic `{0}` is the cluster's own: names that begin with `__` can't be created, changed or deleted"
+    )]
+    InternalTopic(TopicName),
+    /// The bytes are no SmartModule.
+    #[error("not a SmartModule that can be registered: {0}")]
+    Module(LoadError),
+    /// The registry's rules.
+    #[error(transparent)]
+    Registry(#[from] Refusal),
+    /// The bytes of a SmartModule could not be kept.
+    #[error(transparent)]
+    Bytes(#[from] BytesError),
+    /// The SC is going away.
+    #[error("the SC is stopping; try again")]
+    Stopping,
     /// The write was not made.
     #[error(transparent)]
     Change(#[from] ChangeError),
@@ -43,10 +63,29 @@ impl From<StoreError> for ApiError {
     }
 }
 
+impl From<UnknownModule> for ApiError {
+    fn from(error: UnknownModule) -> Self {
+        Self::Registry(error.into())
+    }
+}
+
+impl From<LoadError> for ApiError {
+    fn from(error: LoadError) -> Self {
+        Self::Module(error)
+    }
+}
+
 impl ServiceError for ApiError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Invalid(_) => ErrorCode::InvalidRequest,
+            Self::Invalid(_) | Self::InternalTopic(_) | Self::Module(_) => {
+                ErrorCode::InvalidRequest
+            }
+            Self::Registry(Refusal::VersionTaken { .. }) => ErrorCode::AlreadyExists,
+            Self::Registry(Refusal::Unknown(_)) => ErrorCode::NotFound,
+            Self::Registry(_) => ErrorCode::InvalidRequest,
+            Self::Bytes(error) => error.code(),
+            Self::Stopping => ErrorCode::Unavailable,
             Self::TopicExists(_) => ErrorCode::AlreadyExists,
             Self::TopicBeingDeleted(_) => ErrorCode::Unavailable,
             Self::NoSuchTopic(_) => ErrorCode::NotFound,

@@ -3,10 +3,15 @@
 //! Each verb checks its request by converting it, changes what is wanted, and has the controller
 //! reconcile, so that the answer shows what came of it.
 
+mod create_smart_module;
 mod create_topic;
+mod delete_smart_module;
 mod delete_topic;
 mod error;
+mod get_smart_module;
+mod module_fields;
 mod read;
+mod rollback_smart_module;
 mod topic_rules;
 mod update_topic;
 mod watch;
@@ -16,44 +21,53 @@ use std::sync::Arc;
 use thalweg_proto::status_of;
 use thalweg_proto::v1::admin_server::Admin;
 use thalweg_proto::v1::{
-    CreateTopicRequest, CreateTopicResponse, DeleteTopicRequest, DeleteTopicResponse,
-    DescribeClusterRequest, DescribeClusterResponse, GetTopicRequest, GetTopicResponse,
-    ListPartitionsRequest, ListPartitionsResponse, ListSmartModulesRequest,
-    ListSmartModulesResponse, ListSpusRequest, ListSpusResponse, ListTopicsRequest,
-    ListTopicsResponse, UpdateTopicRequest, UpdateTopicResponse, WatchRequest,
+    CreateSmartModuleRequest, CreateSmartModuleResponse, CreateTopicRequest, CreateTopicResponse,
+    DeleteSmartModuleRequest, DeleteSmartModuleResponse, DeleteTopicRequest, DeleteTopicResponse,
+    DescribeClusterRequest, DescribeClusterResponse, GetSmartModuleRequest, GetSmartModuleResponse,
+    GetTopicRequest, GetTopicResponse, ListPartitionsRequest, ListPartitionsResponse,
+    ListSmartModulesRequest, ListSmartModulesResponse, ListSpusRequest, ListSpusResponse,
+    ListTopicsRequest, ListTopicsResponse, RollbackSmartModuleRequest, RollbackSmartModuleResponse,
+    UpdateTopicRequest, UpdateTopicResponse, WatchRequest,
 };
 use thalweg_runtime::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use self::error::ApiError;
+use crate::modules::ModuleRegistry;
 use crate::state::Controller;
 
 /// Answers the admin conversation.
 #[derive(Debug, Clone)]
 pub(crate) struct AdminService {
     controller: Arc<Controller>,
+    registry: Arc<ModuleRegistry>,
     shutdown: CancellationToken,
 }
 
 impl AdminService {
-    /// A service on `controller` whose watches end when `shutdown` fires.
-    pub(crate) fn new(controller: Arc<Controller>, shutdown: CancellationToken) -> Self {
+    /// A service on `controller` and its registry, whose watches end when `shutdown` fires.
+    pub(crate) fn new(
+        controller: Arc<Controller>,
+        registry: Arc<ModuleRegistry>,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             controller,
+            registry,
             shutdown,
         }
     }
 }
 
 macro_rules! admin_verbs {
-    ($($verb:ident($request:ident) -> $response:ident = $implementation:path;)*) => {
+    ($($verb:ident($request:ident) -> $response:ident = $implementation:path, $of:ident;)*) => {
         #[tonic::async_trait]
         impl Admin for AdminService {
             $(async fn $verb(
                 &self,
                 request: Request<$request>,
             ) -> Result<Response<$response>, Status> {
-                answer($implementation(&self.controller, request.into_inner()).await)
+                answer($implementation(&self.$of, request.into_inner()).await)
             })*
 
             type WatchStream = watch::WatchStream;
@@ -70,15 +84,19 @@ macro_rules! admin_verbs {
 }
 
 admin_verbs! {
-    describe_cluster(DescribeClusterRequest) -> DescribeClusterResponse = read::describe_cluster;
-    create_topic(CreateTopicRequest) -> CreateTopicResponse = create_topic::create_topic;
-    delete_topic(DeleteTopicRequest) -> DeleteTopicResponse = delete_topic::delete_topic;
-    update_topic(UpdateTopicRequest) -> UpdateTopicResponse = update_topic::update_topic;
-    get_topic(GetTopicRequest) -> GetTopicResponse = read::get_topic;
-    list_topics(ListTopicsRequest) -> ListTopicsResponse = read::list_topics;
-    list_partitions(ListPartitionsRequest) -> ListPartitionsResponse = read::list_partitions;
-    list_spus(ListSpusRequest) -> ListSpusResponse = read::list_spus;
-    list_smart_modules(ListSmartModulesRequest) -> ListSmartModulesResponse = read::list_smart_modules;
+    describe_cluster(DescribeClusterRequest) -> DescribeClusterResponse = read::describe_cluster, controller;
+    create_topic(CreateTopicRequest) -> CreateTopicResponse = create_topic::create_topic, controller;
+    delete_topic(DeleteTopicRequest) -> DeleteTopicResponse = delete_topic::delete_topic, controller;
+    update_topic(UpdateTopicRequest) -> UpdateTopicResponse = update_topic::update_topic, controller;
+    get_topic(GetTopicRequest) -> GetTopicResponse = read::get_topic, controller;
+    list_topics(ListTopicsRequest) -> ListTopicsResponse = read::list_topics, controller;
+    list_partitions(ListPartitionsRequest) -> ListPartitionsResponse = read::list_partitions, controller;
+    list_spus(ListSpusRequest) -> ListSpusResponse = read::list_spus, controller;
+    create_smart_module(CreateSmartModuleRequest) -> CreateSmartModuleResponse = create_smart_module::create_smart_module, registry;
+    get_smart_module(GetSmartModuleRequest) -> GetSmartModuleResponse = get_smart_module::get_smart_module, registry;
+    list_smart_modules(ListSmartModulesRequest) -> ListSmartModulesResponse = read::list_smart_modules, controller;
+    delete_smart_module(DeleteSmartModuleRequest) -> DeleteSmartModuleResponse = delete_smart_module::delete_smart_module, registry;
+    rollback_smart_module(RollbackSmartModuleRequest) -> RollbackSmartModuleResponse = rollback_smart_module::rollback_smart_module, registry;
 }
 
 fn answer<T>(outcome: Result<T, ApiError>) -> Result<Response<T>, Status> {

@@ -45,13 +45,9 @@ pub(super) async fn list_topics(
     request: ListTopicsRequest,
 ) -> Result<ListTopicsResponse, ApiError> {
     let ListTopicsRequest {} = request;
-    let rows = controller.store().list(ResourceKind::Topic).await?;
-    let topics = rows.into_iter().filter_map(|row| match row {
-        Resource::Topic(topic) => Some(topic.into()),
-        _ => None,
-    });
+    let topics = stored_topics(controller).await?;
     Ok(ListTopicsResponse {
-        topics: topics.collect(),
+        topics: topics.into_iter().map(Into::into).collect(),
     })
 }
 
@@ -100,6 +96,16 @@ pub(super) async fn list_smart_modules(
     Ok(ListSmartModulesResponse {
         smart_modules: modules.collect(),
     })
+}
+
+/// Every topic as it is stored.
+pub(super) async fn stored_topics(controller: &Controller) -> Result<Vec<Topic>, ApiError> {
+    let rows = controller.store().list(ResourceKind::Topic).await?;
+    let topics = rows.into_iter().filter_map(|row| match row {
+        Resource::Topic(topic) => Some(topic),
+        _ => None,
+    });
+    Ok(topics.collect())
 }
 
 async fn stored_topic(controller: &Controller, name: TopicName) -> Result<Topic, ApiError> {

@@ -6,6 +6,7 @@ use thalweg_proto::InvalidField;
 use thalweg_types::resource::{ReplicaPlacement, TopicSpec};
 use thalweg_types::{ConfigKey, SpuId, TopicName};
 
+use super::error::ApiError;
 use crate::placement::place;
 use crate::state::Observed;
 
@@ -15,6 +16,15 @@ pub(super) const PARTITIONS_MAX: i32 = 10_000;
 /// Reads a topic's name.
 pub(super) fn topic_name(text: &str) -> Result<TopicName, InvalidField> {
     TopicName::new(text).map_err(|error| InvalidField::new("name", error))
+}
+
+/// Reads the name of a topic that a client wants to create, change or delete.
+pub(super) fn own_topic_name(text: &str) -> Result<TopicName, ApiError> {
+    let name = topic_name(text)?;
+    if name.is_internal() {
+        return Err(ApiError::InternalTopic(name));
+    }
+    Ok(name)
 }
 
 /// Checks a new topic's spec against the cluster as it is.

@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::error::ApiError;
 use super::topic_rules::{
-    check_min_isr, check_partition_count, check_produce_chain, check_replicas, topic_name,
+    check_min_isr, check_partition_count, check_produce_chain, check_replicas, own_topic_name,
 };
 use crate::state::{Controller, Observed};
 
@@ -29,7 +29,7 @@ pub(super) async fn update_topic(
         validate_only,
         produce_chain,
     } = request;
-    let name = topic_name(&name)?;
+    let name = own_topic_name(&name)?;
 
     let changing = controller.change().await;
     let observed = changing.observe().await?;

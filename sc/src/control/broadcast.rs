@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use thalweg_metadata::WatchEvent;
 use thalweg_proto::v1::{ClusterDelta, ClusterSnapshot, ScMessage, sc_message};
 use thalweg_types::ControllerEpoch;
-use thalweg_types::resource::{Resource, ResourceKey, ResourceKind, ResourceVersion};
+use thalweg_types::resource::{Resource, ResourceKey, ResourceVersion};
 
 /// The most resources in one delta, so that a message stays far below gRPC's limit of 4 MiB.
 const DELTA_MAX: usize = 4096;
@@ -69,10 +69,7 @@ impl Broadcast {
 
     fn on_upserted(&mut self, resource: Resource) {
         let key = resource.key();
-        // Where SmartModules run they come with the stream; SPUs need no list of them.
-        if key.kind() == ResourceKind::SmartModule {
-            return;
-        }
+        let resource = as_told(resource);
         if self.told.get(&key) == Some(&resource.version()) {
             self.untold.remove(&key);
         } else {
@@ -114,7 +111,7 @@ impl Broadcast {
                 Resource::Topic(topic) => snapshot.topics.push(topic.into()),
                 Resource::Partition(partition) => snapshot.partitions.push(partition.into()),
                 Resource::Spu(spu) => snapshot.spus.push(spu.into()),
-                Resource::SmartModule(_) => {}
+                Resource::SmartModule(module) => snapshot.smart_modules.push(module.into()),
             }
         }
         snapshot
@@ -140,6 +137,17 @@ impl Broadcast {
         }
         delta
     }
+}
+
+/// What SPUs are told of a resource: not what is for people only, and can be long.
+fn as_told(mut resource: Resource) -> Resource {
+    if let Resource::SmartModule(module) = &mut resource {
+        for revision in &mut module.spec.revisions {
+            revision.description.clear();
+            revision.params.clear();
+        }
+    }
+    resource
 }
 
 #[cfg(test)]

@@ -23,12 +23,14 @@ use crate::election::leader_restarted;
 use crate::state::{ChangeError, Changing, Controller, Observed};
 
 /// How SPUs are watched.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct MembersOptions {
     /// How often an SPU should be heard.
     pub(crate) heartbeat_interval: Duration,
     /// How long it may be silent.
     pub(crate) spu_timeout: Duration,
+    /// Who may produce to internal topics, as SPUs are told.
+    pub(crate) internal_client_id: String,
 }
 
 /// The SPUs of the cluster.
@@ -73,8 +75,8 @@ impl Members {
         &self.controller
     }
 
-    pub(super) fn options(&self) -> MembersOptions {
-        self.options
+    pub(super) fn options(&self) -> &MembersOptions {
+        &self.options
     }
 
     /// Lets an SPU in: its former session ends, partitions that it led get a new leader epoch when

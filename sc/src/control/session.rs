@@ -138,6 +138,7 @@ impl Session {
             cluster_id: controller.store().cluster_id().to_string(),
             controller_epoch: controller.epoch().0,
             heartbeat_interval_ms: u32::try_from(interval_ms).unwrap_or(u32::MAX),
+            internal_client_id: self.members.options().internal_client_id.clone(),
         };
         let message = ScMessage {
             message: Some(sc_message::Message::Registered(registered)),

@@ -7,6 +7,7 @@ mod fake_spu;
 mod process;
 mod registration;
 mod restart;
+mod smart_modules;
 mod test_sc;
 mod topics;
 mod watching;

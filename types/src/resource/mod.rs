@@ -14,7 +14,7 @@ mod topic;
 pub use any::{Resource, ResourceKey, ResourceKind, ResourceVersion};
 pub use partition::{Partition, PartitionSpec, PartitionState, PartitionStatus};
 pub use smart_module::{
-    ModuleParam, ModuleRevision, SmartModule, SmartModuleKind, SmartModuleSpec,
+    ModuleParam, ModuleRevision, SmartModule, SmartModuleKind, SmartModuleSpec, UnknownModule,
 };
 pub use spu::{Spu, SpuSpec, SpuState, SpuStatus};
 pub use topic::{ReplicaPlacement, Topic, TopicSpec, TopicState, TopicStatus};

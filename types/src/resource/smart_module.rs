@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::ResourceVersion;
-use crate::{ModuleVersion, Offset, ResourceName};
+use crate::{ModuleRef, ModuleVersion, Offset, ResourceName};
 
 /// A registered SmartModule: a name, its immutable versions, and the one that the name points to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,55 @@ pub struct SmartModuleSpec {
     pub current: ModuleVersion,
     /// Every version, in the order of registration. Never empty.
     pub revisions: Vec<ModuleRevision>,
+}
+
+/// Why a reference names nothing that is registered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownModule {
+    /// The name.
+    #[error("there is no SmartModule `{0}`; `thalweg smartmodule list` shows what there is")]
+    Name(ResourceName),
+    /// The version.
+    #[error("SmartModule `{name}` has no version {version}; it has {}", list(.versions))]
+    Version {
+        /// The name, which is registered.
+        name: ResourceName,
+        /// The version that was asked for.
+        version: ModuleVersion,
+        /// Those that there are.
+        versions: Vec<ModuleVersion>,
+    },
+}
+
+fn list(versions: &[ModuleVersion]) -> String {
+    let texts: Vec<_> = versions.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
+
+impl SmartModuleSpec {
+    /// The version of that number.
+    #[must_use]
+    pub fn revision(&self, version: &ModuleVersion) -> Option<&ModuleRevision> {
+        self.revisions.iter().find(|one| one.version == *version)
+    }
+
+    /// The version that `module`, which bears this name, stands for.
+    ///
+    /// # Errors
+    /// When it pins a version that is not registered.
+    pub fn resolve(&self, module: &ModuleRef) -> Result<&ModuleRevision, UnknownModule> {
+        let version = module.version.as_ref().unwrap_or(&self.current);
+        self.revision(version)
+            .ok_or_else(|| UnknownModule::Version {
+                name: module.name.clone(),
+                version: version.clone(),
+                versions: self
+                    .revisions
+                    .iter()
+                    .map(|one| one.version.clone())
+                    .collect(),
+            })
+    }
 }
 
 /// One immutable version of a SmartModule.

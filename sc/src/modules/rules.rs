@@ -1,0 +1,259 @@
+//! What may be registered, deleted and pointed to. Pure.
+
+use thalweg_types::resource::{
+    ModuleRevision, SmartModuleKind, SmartModuleSpec, Topic, UnknownModule,
+};
+use thalweg_types::{ModuleRef, ModuleVersion, ResourceName, TopicName};
+
+/// The most versions under one name: SPUs hold all of them.
+const VERSIONS_MAX: usize = 200;
+/// The version of what is registered first without one.
+const FIRST_VERSION: (u64, u64, u64) = (0, 1, 0);
+
+/// Why the registry refuses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(
+        "SmartModule `{name}` has a version {version} with other bytes, and versions never change: raise the version (the next is {next})"
+    )]
+    VersionTaken {
+        name: ResourceName,
+        version: ModuleVersion,
+        next: ModuleVersion,
+    },
+    #[error(
+        "SmartModule `{0}` has {VERSIONS_MAX} versions, which is the most: delete some that nobody uses"
+    )]
+    TooManyVersions(ResourceName),
+    #[error("SmartModule `{module}` is used by {}; take it out of there first", users(.uses))]
+    InUse { module: String, uses: Vec<Use> },
+    #[error(
+        "version {version} is what `{name}` stands for; point the name to another first: `thalweg smartmodule rollback {name}@VERSION`"
+    )]
+    IsCurrent {
+        name: ResourceName,
+        version: ModuleVersion,
+    },
+    #[error(
+        "SmartModule `{name}` has no version from before {current}; say which one: `thalweg smartmodule rollback {name}@VERSION`"
+    )]
+    NothingBefore {
+        name: ResourceName,
+        current: ModuleVersion,
+    },
+    #[error(
+        "version {version} of `{name}` is an aggregate, which can't stand before a topic's log, and {} uses `{name}` without a version; pin the version there first", users(.uses)
+    )]
+    NotForProduce {
+        name: ResourceName,
+        version: ModuleVersion,
+        uses: Vec<Use>,
+    },
+    #[error(transparent)]
+    Unknown(#[from] UnknownModule),
+}
+
+/// A topic whose chain names a SmartModule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Use {
+    pub(crate) topic: TopicName,
+    pub(crate) uses: ModuleRef,
+}
+
+fn users(uses: &[Use]) -> String {
+    let texts: Vec<_> = uses
+        .iter()
+        .map(|one| format!("topic `{}` (as `{}`)", one.topic, one.uses))
+        .collect();
+    texts.join(", ")
+}
+
+/// What registering bytes comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Registering {
+    /// They are there, as this version.
+    Exists(ModuleVersion),
+    /// They become this version.
+    Adds(ModuleVersion),
+}
+
+/// What becomes of bytes with this hash and kind under `name`.
+pub(crate) fn register(
+    name: &ResourceName,
+    existing: Option<&SmartModuleSpec>,
+    version: Option<ModuleVersion>,
+    sha256: &str,
+) -> Result<Registering, Refusal> {
+    let Some(spec) = existing else {
+        let (major, minor, patch) = FIRST_VERSION;
+        let first = || ModuleVersion::new(major, minor, patch);
+        return Ok(Registering::Adds(version.unwrap_or_else(first)));
+    };
+    let version = match version {
+        Some(version) => version,
+        // Registering again what the name stands for makes no new version of it.
+        None => match spec.revision(&spec.current) {
+            Some(current) if current.sha256 == sha256 => {
+                return Ok(Registering::Exists(spec.current.clone()));
+            }
+            _ => next_version(spec),
+        },
+    };
+    match spec.revision(&version) {
+        Some(taken) if taken.sha256 == sha256 => Ok(Registering::Exists(version)),
+        Some(_) => Err(Refusal::VersionTaken {
+            name: name.clone(),
+            version,
+            next: next_version(spec),
+        }),
+        None if spec.revisions.len() >= VERSIONS_MAX => Err(Refusal::TooManyVersions(name.clone())),
+        None => Ok(Registering::Adds(version)),
+    }
+}
+
+/// One patch after the newest.
+fn next_version(spec: &SmartModuleSpec) -> ModuleVersion {
+    let newest = spec.revisions.iter().map(|one| &one.version).max();
+    newest.unwrap_or(&spec.current).next_patch()
+}
+
+/// The spec with one more version. The name stands for it when it is higher than what it stood
+/// for.
+pub(crate) fn with_revision(
+    name: &ResourceName,
+    existing: Option<SmartModuleSpec>,
+    revision: ModuleRevision,
+    topics: &[Topic],
+) -> Result<SmartModuleSpec, Refusal> {
+    let Some(mut spec) = existing else {
+        return Ok(SmartModuleSpec {
+            current: revision.version.clone(),
+            revisions: vec![revision],
+        });
+    };
+    let version = revision.version.clone();
+    spec.revisions.push(revision);
+    if version > spec.current {
+        point_to(name, &mut spec, version, topics)?;
+    }
+    Ok(spec)
+}
+
+/// The topics whose chains name `name`.
+pub(crate) fn uses(name: &ResourceName, topics: &[Topic]) -> Vec<Use> {
+    let uses_of = |topic: &Topic| {
+        let steps = topic.spec.produce_chain.steps.iter();
+        let named: Vec<_> = steps
+            .filter(|step| step.uses.name == *name)
+            .map(|step| Use {
+                topic: topic.name.clone(),
+                uses: step.uses.clone(),
+            })
+            .collect();
+        named
+    };
+    topics.iter().flat_map(uses_of).collect()
+}
+
+/// The spec without one version; `None` when nothing is left.
+pub(crate) fn without(
+    name: &ResourceName,
+    spec: &SmartModuleSpec,
+    version: &ModuleVersion,
+    topics: &[Topic],
+) -> Result<Option<SmartModuleSpec>, Refusal> {
+    let pinned = ModuleRef {
+        name: name.clone(),
+        version: Some(version.clone()),
+    };
+    spec.resolve(&pinned)?;
+    let is_current = *version == spec.current;
+    let mut users = uses(name, topics);
+    users.retain(|one| match &one.uses.version {
+        Some(used) => used == version,
+        None => is_current,
+    });
+    if !users.is_empty() {
+        return Err(Refusal::InUse {
+            module: pinned.to_string(),
+            uses: users,
+        });
+    }
+    if is_current && spec.revisions.len() > 1 {
+        return Err(Refusal::IsCurrent {
+            name: name.clone(),
+            version: version.clone(),
+        });
+    }
+    let mut left = spec.clone();
+    left.revisions.retain(|one| one.version != *version);
+    Ok(Some(left).filter(|left| !left.revisions.is_empty()))
+}
+
+/// Whether all of it may go.
+pub(crate) fn check_unused(name: &ResourceName, topics: &[Topic]) -> Result<(), Refusal> {
+    let uses = uses(name, topics);
+    if uses.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::InUse {
+        module: name.to_string(),
+        uses,
+    })
+}
+
+/// The spec with the name pointed to `version`, or to the one registered before the current one.
+pub(crate) fn rolled_back(
+    name: &ResourceName,
+    mut spec: SmartModuleSpec,
+    version: Option<ModuleVersion>,
+    topics: &[Topic],
+) -> Result<SmartModuleSpec, Refusal> {
+    let version = match version {
+        Some(version) => version,
+        None => before_current(name, &spec)?,
+    };
+    point_to(name, &mut spec, version, topics)?;
+    Ok(spec)
+}
+
+fn before_current(name: &ResourceName, spec: &SmartModuleSpec) -> Result<ModuleVersion, Refusal> {
+    let before = spec
+        .revisions
+        .iter()
+        .take_while(|one| one.version != spec.current)
+        .last();
+    before
+        .map(|one| one.version.clone())
+        .ok_or_else(|| Refusal::NothingBefore {
+            name: name.clone(),
+            current: spec.current.clone(),
+        })
+}
+
+fn point_to(
+    name: &ResourceName,
+    spec: &mut SmartModuleSpec,
+    version: ModuleVersion,
+    topics: &[Topic],
+) -> Result<(), Refusal> {
+    let pinned = ModuleRef {
+        name: name.clone(),
+        version: Some(version.clone()),
+    };
+    let kind = spec.resolve(&pinned)?.kind;
+    let mut floating = uses(name, topics);
+    floating.retain(|one| one.uses.version.is_none());
+    if kind == SmartModuleKind::Aggregate && !floating.is_empty() {
+        return Err(Refusal::NotForProduce {
+            name: name.clone(),
+            version,
+            uses: floating,
+        });
+    }
+    spec.current = version;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
