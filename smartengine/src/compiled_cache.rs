@@ -153,7 +153,14 @@ impl CompiledFiles {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            files.push((entry.metadata()?.modified()?, entry.path()));
+            let path = entry.path();
+            // Others keep files here too, and see to theirs.
+            if path
+                .extension()
+                .is_some_and(|found| found == FILE_EXTENSION)
+            {
+                files.push((entry.metadata()?.modified()?, path));
+            }
         }
         files.sort();
         let excess = files.len().saturating_sub(FILES_MAX);

@@ -11,8 +11,8 @@ use std::time::Duration;
 use thalweg_proto::v1::admin_client::AdminClient;
 use thalweg_proto::v1::control_client::ControlClient;
 use thalweg_proto::{InvalidField, ServiceError, error_code, v1};
-use thalweg_types::resource::{Topic, TopicSpec};
-use thalweg_types::{ErrorCode, SpuId, TopicId, TopicName};
+use thalweg_types::resource::{SmartModule, SmartModuleSpec, Topic, TopicSpec};
+use thalweg_types::{ErrorCode, ResourceName, SpuId, TopicId, TopicName};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -173,6 +173,23 @@ impl AdminForward {
         };
         let answer = self.admin().update_topic(request).await;
         self.topic(self.answered(answer)?.topic)
+    }
+
+    /// What is registered under a SmartModule's name.
+    pub(crate) async fn smart_module(
+        &self,
+        name: &ResourceName,
+    ) -> Result<SmartModuleSpec, AdminError> {
+        let request = v1::GetSmartModuleRequest {
+            name: name.to_string(),
+        };
+        let answer = self.admin().get_smart_module(request).await;
+        self.answered(answer)?
+            .smart_module
+            .ok_or_else(|| InvalidField::missing("smart_module"))
+            .and_then(SmartModule::try_from)
+            .map(|module| module.spec)
+            .map_err(|source| self.misunderstood(source))
     }
 
     /// A block of producer ids that nobody else gets.

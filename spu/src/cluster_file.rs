@@ -5,20 +5,22 @@
 //! A file that is a little old costs nothing: leader epochs fence, and data is only ever removed
 //! on an SC's live word.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thalweg_runtime::CancellationToken;
-use thalweg_types::{ClusterId, ControllerEpoch};
+use thalweg_types::resource::SmartModuleSpec;
+use thalweg_types::{ClusterId, ControllerEpoch, ResourceName};
 use tracing::warn;
 
 use crate::atomic_file::write_atomically;
 use crate::cluster_view::{ClusterView, SpuView, TopicView, View};
 
 const FILE_NAME: &str = "cluster.json";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// Between two writes, so that a burst of changes costs few syncs.
 const WRITE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -68,6 +70,9 @@ struct Kept {
     controller_epoch: ControllerEpoch,
     spus: Vec<SpuView>,
     topics: Vec<TopicView>,
+    /// Version 1 had none.
+    #[serde(default)]
+    smart_modules: BTreeMap<ResourceName, SmartModuleSpec>,
 }
 
 /// Reads what the last run kept; `None` where it kept nothing.
@@ -141,6 +146,11 @@ impl Kept {
                 .values()
                 .map(|topic| (**topic).clone())
                 .collect(),
+            smart_modules: view
+                .smart_modules
+                .iter()
+                .map(|(name, spec)| (name.clone(), (**spec).clone()))
+                .collect(),
         })
     }
 }
@@ -150,6 +160,11 @@ impl From<Kept> for View {
         let mut view = Self {
             cluster_id: Some(kept.cluster_id),
             controller_epoch: kept.controller_epoch,
+            smart_modules: kept
+                .smart_modules
+                .into_iter()
+                .map(|(name, spec)| (name, Arc::new(spec)))
+                .collect(),
             ..Self::default()
         };
         for spu in kept.spus {
@@ -165,8 +180,9 @@ impl From<Kept> for View {
 
 #[cfg(test)]
 mod tests {
+    use thalweg_types::resource::{ModuleRevision, SmartModuleKind};
     use thalweg_types::{
-        LeaderEpoch, PartitionEpoch, PartitionIndex, SpuId, TopicConfig, TopicId, TopicName,
+        LeaderEpoch, Offset, PartitionEpoch, PartitionIndex, SpuId, TopicConfig, TopicId, TopicName,
     };
     use uuid::Uuid;
 
@@ -202,6 +218,23 @@ mod tests {
             online: true,
         };
         view.spus.insert(spu.id, spu);
+        let revision = ModuleRevision {
+            version: "1.2.0".parse().unwrap(),
+            sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned(),
+            kind: SmartModuleKind::Filter,
+            size_bytes: 21_345,
+            description: String::new(),
+            params: Vec::new(),
+            looks_back: false,
+            offset: Offset(7),
+            created_ms: 1_700_000_000_000,
+        };
+        let late = SmartModuleSpec {
+            current: revision.version.clone(),
+            revisions: vec![revision],
+        };
+        view.smart_modules
+            .insert("late".parse().unwrap(), Arc::new(late));
         view
     }
 
@@ -251,11 +284,11 @@ mod tests {
         assert!(matches!(error, ClusterFileError::Damaged { .. }));
         assert!(error.to_string().contains(FILE_NAME));
 
-        std::fs::write(dir.path().join(FILE_NAME), "{\"format_version\":2,\"x\":1}").unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), "{\"format_version\":3,\"x\":1}").unwrap();
         let error = load(dir.path()).unwrap_err();
         assert!(matches!(
             error,
-            ClusterFileError::NewerFormat { found: 2, .. }
+            ClusterFileError::NewerFormat { found: 3, .. }
         ));
     }
 }

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use thalweg_types::resource::SmartModuleSpec;
 use thalweg_types::{
-    ClusterId, ControllerEpoch, LeaderEpoch, PartitionEpoch, PartitionIndex, SpuId, TopicConfig,
-    TopicId, TopicName,
+    ClusterId, ControllerEpoch, LeaderEpoch, PartitionEpoch, PartitionIndex, ResourceName, SpuId,
+    TopicConfig, TopicId, TopicName,
 };
 use tokio::sync::watch;
 
@@ -26,6 +27,10 @@ pub struct View {
     pub topics: BTreeMap<TopicName, Arc<TopicView>>,
     /// The names of the topics by their ids.
     pub topic_names: BTreeMap<TopicId, TopicName>,
+    /// The registered SmartModules, without what is for people only.
+    pub smart_modules: BTreeMap<ResourceName, Arc<SmartModuleSpec>>,
+    /// Who may produce to internal topics; absent before the first word from an SC in this life.
+    pub internal_client_id: Option<Arc<str>>,
 }
 
 /// One SPU.

@@ -9,6 +9,7 @@ use thalweg_types::SpuId;
 use crate::admin::AdminForward;
 use crate::cluster_view::ClusterView;
 use crate::metrics::Metrics;
+use crate::modules::RegisteredModules;
 use crate::options::SpuOptions;
 use crate::producer_ids::ProducerIds;
 use crate::replica::ReplicaSet;
@@ -26,6 +27,8 @@ pub struct SpuContext {
     pub producer_ids: Arc<ProducerIds>,
     /// The way to the SC for topic administration.
     pub admin: Arc<AdminForward>,
+    /// The SmartModules that the cluster keeps.
+    pub modules: Arc<RegisteredModules>,
     /// The host of SmartModules.
     pub engine: SmartEngine,
     /// What is counted for those who watch.

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::context::SpuContext;
 use crate::control::{ControlClient, Identity};
 use crate::data::DataServer;
 use crate::metrics::{self, Metrics};
+use crate::modules::RegisteredModules;
 use crate::options::SpuOptions;
 use crate::producer_ids::{ProducerIds, ProducerIdsError};
 use crate::replica::{AssignedBy, LogStore, ReplicaSet};
@@ -145,6 +147,11 @@ impl Spu {
                 Arc::clone(&clock),
                 settling.clone(),
             ),
+            modules: Arc::new(RegisteredModules::new(
+                Arc::clone(&view),
+                Arc::clone(&admin),
+                smartmodules_path(&data_dir),
+            )),
             view,
             producer_ids: Arc::new(ProducerIds::open(data_dir.path(), Arc::clone(&admin))?),
             admin,
@@ -357,6 +364,11 @@ fn advertised(options: &SpuOptions, bound: SocketAddr) -> Result<String, StartEr
     }
 }
 
+/// Where SmartModules are kept, as they came and compiled. The engine makes the folder.
+fn smartmodules_path(data_dir: &DataDir) -> PathBuf {
+    data_dir.path().join("smartmodules")
+}
+
 fn engine_options(options: &SpuOptions, data_dir: &DataDir) -> EngineOptions {
     let guest_threads = match options.guest_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -364,7 +376,7 @@ fn engine_options(options: &SpuOptions, data_dir: &DataDir) -> EngineOptions {
     };
     let as_size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     EngineOptions {
-        cache_dir: Some(data_dir.path().join("smartmodules")),
+        cache_dir: Some(smartmodules_path(data_dir)),
         guest_threads,
         limits: CallLimits {
             deadline: options.smartmodule_deadline,

@@ -1,7 +1,11 @@
 //! What the SC's messages mean for the view of the cluster. Pure.
 
+use std::sync::Arc;
+
 use thalweg_proto::{InvalidField, v1};
-use thalweg_types::resource::{Partition, Resource, ResourceKey, Spu, Topic, TopicState};
+use thalweg_types::resource::{
+    Partition, Resource, ResourceKey, SmartModule, Spu, Topic, TopicState,
+};
 use thalweg_types::{ClusterId, ControllerEpoch};
 
 use crate::cluster_view::{PartitionView, SpuView, View};
@@ -20,9 +24,17 @@ pub(super) enum DirectiveError {
     NotUnderstood(#[from] InvalidField),
 }
 
+/// What an SC says of itself and its cluster when it takes this SPU in.
+#[derive(Debug, Clone)]
+pub(super) struct Cluster {
+    pub(super) id: ClusterId,
+    /// Who may produce to internal topics; absent where it does not say.
+    pub(super) internal_client_id: Option<Arc<str>>,
+}
+
 /// The view after a snapshot: all there is.
 pub(super) fn snapshot(
-    cluster_id: ClusterId,
+    cluster: &Cluster,
     known: ControllerEpoch,
     message: v1::ClusterSnapshot,
 ) -> Result<View, DirectiveError> {
@@ -31,10 +43,12 @@ pub(super) fn snapshot(
         topics,
         partitions,
         spus,
+        smart_modules,
     } = message;
     let mut view = View {
-        cluster_id: Some(cluster_id),
+        cluster_id: Some(cluster.id),
         controller_epoch: not_older(controller_epoch, known)?,
+        internal_client_id: cluster.internal_client_id.clone(),
         ..View::default()
     };
     for topic in topics {
@@ -45,6 +59,9 @@ pub(super) fn snapshot(
     }
     for spu in spus {
         upsert_spu(&mut view, spu.try_into()?)?;
+    }
+    for module in smart_modules {
+        upsert_smart_module(&mut view, module.try_into()?);
     }
     Ok(view)
 }
@@ -74,8 +91,7 @@ pub(super) fn delta(mut view: View, message: v1::ClusterDelta) -> Result<View, D
             Resource::Topic(topic) => upsert_topic(&mut view, topic),
             Resource::Partition(partition) => upsert_partition(&mut view, partition),
             Resource::Spu(spu) => upsert_spu(&mut view, spu)?,
-            // The registry comes with a later version; its rows are of no use here yet.
-            Resource::SmartModule(_) => {}
+            Resource::SmartModule(module) => upsert_smart_module(&mut view, module),
         }
     }
     Ok(view)
@@ -135,6 +151,11 @@ fn upsert_spu(view: &mut View, spu: Spu) -> Result<(), InvalidField> {
     Ok(())
 }
 
+fn upsert_smart_module(view: &mut View, module: SmartModule) {
+    view.smart_modules
+        .insert(module.name, Arc::new(module.spec));
+}
+
 fn remove(view: &mut View, key: ResourceKey) {
     match key {
         ResourceKey::Topic(name) => view.remove_topic(&name),
@@ -142,7 +163,9 @@ fn remove(view: &mut View, key: ResourceKey) {
         ResourceKey::Spu(id) => {
             view.spus.remove(&id);
         }
-        ResourceKey::SmartModule(_) => {}
+        ResourceKey::SmartModule(name) => {
+            view.smart_modules.remove(&name);
+        }
     }
 }
 

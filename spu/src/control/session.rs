@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use tracing::debug;
 
-use super::directive::{self, not_older};
+use super::directive::{self, Cluster, not_older};
 use super::{ControlClient, ControlError};
 use crate::admin::innermost_reason;
 use crate::cluster_view::View;
@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
             .map_err(|status| self.ended(&status))?
             .into_inner();
 
-        let (cluster_id, mut heartbeat) = match self.next(&mut incoming).await? {
+        let (cluster, mut heartbeat) = match self.next(&mut incoming).await? {
             FromSc::Registered(registered) => self.registered(&registered)?,
             _ => {
                 return Err(SessionEnd::Lost(
@@ -75,7 +75,7 @@ impl<'a> Session<'a> {
             }
         };
         match self.next(&mut incoming).await? {
-            FromSc::Snapshot(snapshot) => self.follow_snapshot(cluster_id, snapshot).await?,
+            FromSc::Snapshot(snapshot) => self.follow_snapshot(&cluster, snapshot).await?,
             _ => return Err(SessionEnd::Lost("it did not send a snapshot".into())),
         }
         *told = true;
@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
             tokio::select! {
                 message = self.next(&mut incoming) => match message? {
                     FromSc::Delta(delta) => self.follow_delta(delta).await?,
-                    FromSc::Snapshot(snapshot) => self.follow_snapshot(cluster_id, snapshot).await?,
+                    FromSc::Snapshot(snapshot) => self.follow_snapshot(&cluster, snapshot).await?,
                     FromSc::Registered(_) => {
                         return Err(SessionEnd::Lost("it said `registered` twice".into()));
                     }
@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
     }
 
     /// The SC took this SPU in: its cluster becomes the data directory's for ever.
-    fn registered(&self, message: &v1::Registered) -> Result<(ClusterId, Interval), SessionEnd> {
+    fn registered(&self, message: &v1::Registered) -> Result<(Cluster, Interval), SessionEnd> {
         let known = self.client.view.current().controller_epoch;
         not_older(message.controller_epoch, known).map_err(lost)?;
         let cluster_id: ClusterId = message
@@ -138,16 +138,21 @@ impl<'a> Session<'a> {
         let mut heartbeat = tokio::time::interval(every);
         // After a stall one heartbeat says as much as many.
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok((cluster_id, heartbeat))
+        let writer = &message.internal_client_id;
+        let cluster = Cluster {
+            id: cluster_id,
+            internal_client_id: (!writer.is_empty()).then(|| writer.as_str().into()),
+        };
+        Ok((cluster, heartbeat))
     }
 
     async fn follow_snapshot(
         &self,
-        cluster_id: ClusterId,
+        cluster: &Cluster,
         message: v1::ClusterSnapshot,
     ) -> Result<(), SessionEnd> {
         let known = self.client.view.current().controller_epoch;
-        let view = directive::snapshot(cluster_id, known, message).map_err(lost)?;
+        let view = directive::snapshot(cluster, known, message).map_err(lost)?;
         let view = self.follow(view).await;
         self.client.replicas.remove_leftovers(&view).await;
         Ok(())

@@ -11,6 +11,7 @@ use thalweg_wire::messages::{
 
 use super::connection::Shared;
 use super::describe_configs::{RESOURCE_BROKER, RESOURCE_TOPIC};
+use super::internal_topics;
 use super::refusal::Refusal;
 use crate::admin::TopicUpdate;
 
@@ -76,7 +77,11 @@ pub(super) async fn answer_whole(
 
 fn topic_of(resource_type: i8, name: &str) -> Result<TopicName, Refusal> {
     match resource_type {
-        RESOURCE_TOPIC => Ok(TopicName::new(name)?),
+        RESOURCE_TOPIC => {
+            let name = TopicName::new(name)?;
+            internal_topics::check_change(&name)?;
+            Ok(name)
+        }
         RESOURCE_BROKER => Err(Refusal::new(
             KafkaError::InvalidRequest,
             "an SPU's settings are its flags: change them and restart it",

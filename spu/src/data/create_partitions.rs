@@ -7,6 +7,7 @@ use thalweg_wire::messages::create_partitions_response::CreatePartitionsTopicRes
 use thalweg_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
 use super::connection::Shared;
+use super::internal_topics;
 use super::refusal::Refusal;
 use crate::admin::TopicUpdate;
 
@@ -34,6 +35,7 @@ async fn create(
     validate_only: bool,
 ) -> Result<(), Refusal> {
     let name = TopicName::new(&topic.name)?;
+    internal_topics::check_change(&name)?;
     // Kafka has codes of its own for these, which the SC's answer does not tell apart.
     if let Some(known) = shared.context.view.current().topic(&name) {
         let now = i32::try_from(known.partitions.len()).unwrap_or(i32::MAX);

@@ -11,6 +11,7 @@ use thalweg_wire::{KafkaError, StrBytes};
 
 use super::connection::Shared;
 use super::describe_configs::{SOURCE_DEFAULT, SOURCE_TOPIC};
+use super::internal_topics;
 use super::refusal::Refusal;
 use crate::admin::NewTopic;
 
@@ -59,6 +60,7 @@ async fn create(
     version: i16,
 ) -> Result<impl FnOnce(CreatableTopicResult) -> CreatableTopicResult, Refusal> {
     let name = TopicName::new(&topic.name)?;
+    internal_topics::check_change(&name)?;
     let mut config = TopicConfig::default();
     for setting in &topic.configs {
         if let Some(value) = &setting.value {

@@ -11,6 +11,7 @@ use thalweg_wire::messages::delete_records_response::{
 use thalweg_wire::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
 use super::connection::Shared;
+use super::internal_topics;
 use super::refusal::Refusal;
 
 /// What Kafka says for "up to the high watermark".
@@ -49,6 +50,7 @@ async fn delete(
     asked: &DeleteRecordsPartition,
 ) -> Result<Offset, Refusal> {
     let topic = TopicName::new(topic)?;
+    internal_topics::check_change(&topic)?;
     let replica =
         shared
             .context

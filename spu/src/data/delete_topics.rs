@@ -7,6 +7,7 @@ use thalweg_wire::messages::delete_topics_response::DeletableTopicResult;
 use thalweg_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 
 use super::connection::Shared;
+use super::internal_topics;
 use super::refusal::Refusal;
 
 pub(super) async fn answer(
@@ -57,6 +58,7 @@ async fn delete(
                 .ok_or_else(|| Refusal::new(KafkaError::UnknownTopicId, "no topic has this id"))?
         }
     };
+    internal_topics::check_change(&name)?;
     let id = shared.context.admin.delete_topic(&name).await?;
     let name = thalweg_wire::StrBytes::from_string(name.to_string());
     Ok((thalweg_wire::messages::TopicName(name), id))

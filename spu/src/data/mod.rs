@@ -30,6 +30,7 @@ mod describe_configs;
 mod fetch;
 mod find_coordinator;
 mod init_producer_id;
+mod internal_topics;
 mod list_offsets;
 mod memory;
 mod metadata;

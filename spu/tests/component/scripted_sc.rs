@@ -20,6 +20,8 @@ use uuid::Uuid;
 
 /// The one SPU that the scripts know.
 pub(crate) const SPU: i32 = 0;
+/// Who may produce to internal topics.
+pub(crate) const INTERNAL_CLIENT_ID: &str = "__sc-of-a-test";
 const HEARTBEAT_INTERVAL_MS: u32 = 50;
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -359,6 +361,7 @@ impl State {
             cluster_id: self.cluster_id.to_string(),
             controller_epoch: self.controller_epoch,
             heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
+            internal_client_id: INTERNAL_CLIENT_ID.to_owned(),
         })
     }
 
@@ -368,6 +371,7 @@ impl State {
             topics: self.topics.values().cloned().collect(),
             partitions: self.partitions.values().cloned().collect(),
             spus: Vec::new(),
+            smart_modules: Vec::new(),
         })
     }
 }

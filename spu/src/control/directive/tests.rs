@@ -1,5 +1,6 @@
 use thalweg_types::resource::{
-    PartitionSpec, PartitionStatus, ReplicaPlacement, ResourceVersion, TopicSpec, TopicStatus,
+    PartitionSpec, PartitionStatus, ReplicaPlacement, ResourceVersion, SmartModuleSpec, TopicSpec,
+    TopicStatus,
 };
 use thalweg_types::{
     ChainSpec, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId, TopicConfig,
@@ -10,6 +11,13 @@ use uuid::Uuid;
 use super::*;
 
 const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(9));
+
+fn cluster() -> Cluster {
+    Cluster {
+        id: CLUSTER,
+        internal_client_id: Some("__sc".into()),
+    }
+}
 
 fn topic(id: u128, state: TopicState) -> Topic {
     Topic {
@@ -26,6 +34,17 @@ fn topic(id: u128, state: TopicState) -> Topic {
         status: TopicStatus {
             state,
             reason: String::new(),
+        },
+        version: ResourceVersion(1),
+    }
+}
+
+fn late() -> SmartModule {
+    SmartModule {
+        name: "late".parse().unwrap(),
+        spec: SmartModuleSpec {
+            current: "1.0.0".parse().unwrap(),
+            revisions: Vec::new(),
         },
         version: ResourceVersion(1),
     }
@@ -118,7 +137,7 @@ fn an_older_controller_is_not_followed() {
         controller_epoch: 4,
         ..v1::ClusterSnapshot::default()
     };
-    assert!(snapshot(CLUSTER, ControllerEpoch(5), message).is_err());
+    assert!(snapshot(&cluster(), ControllerEpoch(5), message).is_err());
 }
 
 #[test]
@@ -127,13 +146,34 @@ fn a_snapshot_is_all_there_is() {
         controller_epoch: 1,
         topics: vec![topic(1, TopicState::Provisioned).into()],
         partitions: vec![partition(1).into()],
-        spus: Vec::new(),
+        smart_modules: vec![late().into()],
+        ..v1::ClusterSnapshot::default()
     };
 
-    let view = snapshot(CLUSTER, ControllerEpoch(1), message).unwrap();
+    let view = snapshot(&cluster(), ControllerEpoch(1), message).unwrap();
 
     assert_eq!(view.cluster_id, Some(CLUSTER));
     assert_eq!(view.topics, with_topic().topics);
+    assert!(view.smart_modules.contains_key(&late().name));
+    assert_eq!(view.internal_client_id.as_deref(), Some("__sc"));
+}
+
+#[test]
+fn smartmodules_come_change_and_go_with_the_deltas() {
+    let mut changed = late();
+    changed.spec.current = "2.0.0".parse().unwrap();
+    let view = View::default();
+
+    let view = delta(view, upserts(1, vec![late().into()])).unwrap();
+    let view = delta(view, upserts(1, vec![changed.clone().into()])).unwrap();
+    assert_eq!(*view.smart_modules[&changed.name], changed.spec);
+
+    let deleted = v1::ClusterDelta {
+        controller_epoch: 1,
+        deleted: vec![ResourceKey::SmartModule(changed.name).into()],
+        ..v1::ClusterDelta::default()
+    };
+    assert!(delta(view, deleted).unwrap().smart_modules.is_empty());
 }
 
 #[test]

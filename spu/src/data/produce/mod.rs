@@ -26,6 +26,7 @@ use thalweg_wire::{
 
 use super::answer::Answer;
 use super::connection::{ConnectionError, Shared};
+use super::internal_topics;
 use super::refusal::Refusal;
 use super::router::{Router, respond};
 use crate::replica::{Acks, Replica};
@@ -216,6 +217,7 @@ async fn prepare(
     data: PartitionProduceData,
 ) -> Result<Prepared, NotProduced> {
     let shared = &router.shared;
+    internal_topics::check_produce(shared, header, topic)?;
     let partition = PartitionIndex(data.index);
     let replica = shared
         .context

@@ -8,6 +8,7 @@ mod consume;
 mod failure;
 mod open;
 mod produce;
+mod registered;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};

@@ -9,7 +9,7 @@ use thalweg_wire::{
     StreamPurpose, StreamStep,
 };
 
-use super::{Stream, Streams};
+use super::{Stream, Streams, registered};
 use crate::data::connection::Shared;
 use crate::data::refusal::{Refusal, chain};
 
@@ -43,7 +43,7 @@ impl Streams {
     async fn try_open(
         &self,
         shared: &Shared,
-        request: OpenStreamRequest,
+        mut request: OpenStreamRequest,
     ) -> Result<StreamId, Refusal> {
         if request.steps.is_empty() || request.steps.len() > STEPS_MAX {
             return Err(refused(format!(
@@ -56,6 +56,7 @@ impl Streams {
                 "this version has no error policies, look-back or aggregation by key yet: leave them out",
             ));
         }
+        request.steps = registered::with_bytes(shared, request.steps).await?;
         let options = &shared.context.options;
         let module_bytes_max =
             usize::try_from(options.smartmodule_bytes_max.saturating_mul(MODULES_MAX))
@@ -144,9 +145,7 @@ fn load_step(engine: &SmartEngine, step: StreamStep) -> Result<Step, Refusal> {
     let wasm = match step.source {
         ModuleSource::Wasm(wasm) => wasm,
         ModuleSource::Registered(name) => {
-            return Err(refused(format!(
-                "there is no SmartModule `{name}` in the cluster, send the wasm file with the stream"
-            )));
+            unreachable!("the bytes of `{name}` were put in its place")
         }
     };
     let module = engine
@@ -158,6 +157,6 @@ fn load_step(engine: &SmartEngine, step: StreamStep) -> Result<Step, Refusal> {
     })
 }
 
-fn refused(message: impl Into<String>) -> Refusal {
+pub(super) fn refused(message: impl Into<String>) -> Refusal {
     Refusal::new(KafkaError::Unknown(MODULE_REFUSED), message)
 }
