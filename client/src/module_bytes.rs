@@ -24,7 +24,7 @@ pub enum ModuleBytesError {
         /// The module with its version.
         module: ModuleRef,
         /// Why.
-        source: ConsumeError,
+        source: Box<ConsumeError>,
     },
     /// No record of the topic has bytes of the hash that was registered.
     #[error(
@@ -70,9 +70,9 @@ impl Client {
             StartOffset::Offset(revision.offset),
             EndOffset::Offset(revision.offset.next()),
         );
-        let failed = |source| ModuleBytesError::Consume {
+        let failed = |error| ModuleBytesError::Consume {
             module: module.clone(),
-            source,
+            source: Box::new(error),
         };
         match self.search(exactly, &wanted).await {
             Ok(Some(bytes)) => return Ok(bytes),

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow};
 use serde_json::Value;
+use thalweg_types::{ModuleVersion, ResourceName};
 
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
@@ -33,6 +34,25 @@ pub(super) struct Built {
     pub(super) path: PathBuf,
     /// Whether `wasm-opt` went over it.
     pub(super) is_optimised: bool,
+}
+
+/// What a project's Cargo.toml says of it.
+#[derive(Debug)]
+pub(super) struct Package {
+    name: String,
+    pub(super) version: ModuleVersion,
+    /// Empty where it says none.
+    pub(super) description: String,
+}
+
+impl Package {
+    /// The package's name in the registry's spelling.
+    pub(super) fn module_name(&self) -> Result<ResourceName, CliError> {
+        let name = self.name.to_lowercase().replace('_', "-");
+        name.parse().map_err(|error| {
+            CliError::usage(anyhow!("{error}")).next_step("name it with --name NAME")
+        })
+    }
 }
 
 /// Builds the module of the project in `folder` in release, with Cargo's own messages on show.
@@ -69,6 +89,32 @@ pub(super) fn build(folder: &Path) -> Result<Built, CliError> {
         })?;
     let is_optimised = optimise(&path)?;
     Ok(Built { path, is_optimised })
+}
+
+/// What Cargo knows of the project in `folder`, also what it inherits from a workspace.
+pub(super) fn package(folder: &Path) -> Result<Package, CliError> {
+    let output = Command::new(cargo())
+        .args(["metadata", "--no-deps", "--format-version=1"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("failed to run cargo; install Rust with rustup")?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)
+        .context("cargo says nothing of the project that can be read")?;
+    let manifest = folder.join("Cargo.toml").canonicalize()?;
+    let packages = metadata["packages"].as_array();
+    let package = packages
+        .into_iter()
+        .flatten()
+        .find(|package| package["manifest_path"].as_str().map(Path::new) == Some(&manifest))
+        .ok_or_else(|| anyhow!("{} names no package", manifest.display()))?;
+    let text = |field: &str| package[field].as_str().unwrap_or_default().to_owned();
+    Ok(Package {
+        name: text("name"),
+        version: text("version").parse()?,
+        description: text("description"),
+    })
 }
 
 /// The wasm file that a message of Cargo's tells of.

@@ -11,7 +11,7 @@ use crate::output::{OutputArguments, Render, Table};
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArguments {
     /// Also those that the cluster keeps for itself.
-    #[arg(long)]
+    #[arg(long, visible_alias = "internal")]
     system: bool,
 
     #[command(flatten)]
