@@ -197,7 +197,10 @@ impl Metadata {
                     partitions,
                     answer: known.answers,
                 });
-                known.topics.insert(topic.clone(), Arc::clone(&known_topic));
+                // The SPU has heard of a new topic, and of its partitions yet to: nothing to keep.
+                if count > 0 {
+                    known.topics.insert(topic.clone(), Arc::clone(&known_topic));
+                }
                 Ok(Some(known_topic))
             }
             (None, _) | (_, Some(KafkaError::UnknownTopicOrPartition)) => {
