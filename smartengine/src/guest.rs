@@ -17,6 +17,7 @@ use wasmer::sys::NativeEngineExt;
 use wasmer::{
     FunctionEnv, Instance, InstantiationError, Memory, RuntimeError, Store, TypedFunction,
 };
+use wasmer_types::TrapCode;
 
 use crate::deadline::Deadlines;
 use crate::guest_memory::{GuestTunables, MemoryBound, MemoryRefusal, SharedMemory};
@@ -475,6 +476,18 @@ fn fault(
     match (panicked, refusal.bound()) {
         (Some(message), _) => Fault::Trapped(message),
         (None, Some(bound)) => Fault::Memory(bound),
-        (None, None) => Fault::Trapped(error.message()),
+        (None, None) => Fault::Trapped(trap_message(error)),
+    }
+}
+
+/// The stack that a guest keeps for itself comes first in its memory, so that it runs over into an
+/// access out of bounds, which on its own reads like a wild pointer.
+fn trap_message(error: &RuntimeError) -> String {
+    let message = error.message();
+    match error.clone().to_trap() {
+        Some(TrapCode::HeapAccessOutOfBounds) => format!(
+            "{message}; if it calls itself deeply, build it with a larger stack (-zstack-size)"
+        ),
+        _ => message,
     }
 }

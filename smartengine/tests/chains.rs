@@ -249,7 +249,9 @@ fn loops_hogs_and_recursion_of_a_rust_guest_are_bounded() {
     };
     assert!(matches!(run("loop"), ChainError::DeadlineExceeded { .. }));
     assert!(matches!(run("hog"), ChainError::MemoryExceeded { .. }));
-    assert!(matches!(run("recurse"), ChainError::Trapped { .. }));
+    let overflow = run("recurse");
+    assert!(matches!(overflow, ChainError::Trapped { .. }));
+    assert!(overflow.to_string().contains("larger stack"), "{overflow}");
 }
 
 #[test]
