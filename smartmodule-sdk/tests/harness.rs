@@ -1,5 +1,5 @@
 //! Whole modules of every kind, run natively over encoded batches.
-#![cfg(not(target_family = "wasm"))]
+#![cfg(all(feature = "json", not(target_family = "wasm")))]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::cell::RefCell;

@@ -48,6 +48,8 @@ async fn a_project_of_every_kind_builds_and_runs_at_once() {
             let name = format!("my-{kind}-{}", u8::from(with_params));
             let mut new = vec!["new", &name, "--kind", kind];
             new.extend(with_params.then_some("--params"));
+            // One has the SDK in itself, as where there is no checkout.
+            new.extend((name == "my-filter-1").then_some("--vendor-sdk"));
             stdout(&smartmodule(&cluster, &folder, &new));
             let project = folder.join(&name);
 
@@ -59,6 +61,11 @@ async fn a_project_of_every_kind_builds_and_runs_at_once() {
     }
     // One of them goes all the way: its own test, and a live topic.
     let project = folder.join("my-filter-1");
+    let manifest = std::fs::read_to_string(project.join("Cargo.toml")).unwrap();
+    assert!(
+        manifest.contains("path = \"vendor/thalweg-smartmodule\""),
+        "{manifest}"
+    );
     let tests = Command::new(env!("CARGO"))
         .args(["test", "--quiet"])
         .current_dir(&project)
@@ -110,7 +117,7 @@ async fn what_goes_wrong_with_a_project_says_the_next_step() {
     let folder = cluster.path("projects");
     std::fs::create_dir_all(folder.join("taken")).unwrap();
     std::fs::write(folder.join("text.wasm"), "no wasm").unwrap();
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 7] = [
         (&["new", "taken", "--kind", "map"], 4, "choose another name"),
         (&["new", "Taken", "--kind", "map"], 2, "lower-case"),
         (&["new", "a", "--kind", "join"], 2, "filter-map"),
@@ -118,6 +125,11 @@ async fn what_goes_wrong_with_a_project_says_the_next_step() {
             &["new", "a", "--kind", "map", "--sdk", "/"],
             2,
             "smartmodule-sdk",
+        ),
+        (
+            &["new", "a", "--kind", "map", "--language", "go"],
+            2,
+            "examples/languages",
         ),
         (&["build"], 3, "smartmodule new"),
         (
