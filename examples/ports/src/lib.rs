@@ -1,8 +1,9 @@
 //! SmartModules as fluvio's authors write them, with another crate in their `use` lines.
 //!
 //! Each file of `examples/` is a module of its own, with tests that run it natively, and
-//! `smartengine/tests/ports.rs` runs the WebAssembly of each. The first twelve are written with
-//! nothing but what fluvio's SDK has too; the last three show what this SDK has beside it.
+//! `smartengine/tests/ports.rs` runs the WebAssembly of each. All but `json_filter`, `enrich` and
+//! `typed` are written with nothing but what fluvio's SDK has too; those three show what this one has
+//! beside it.
 //!
 //! | Module | Kind | Shows |
 //! |---|---|---|
@@ -12,7 +13,7 @@
 //! | `json_filter` | filter | records by a field of JSON, with parameters in a struct |
 //! | `validate` | filter_map | good records normalised, bad ones left out |
 //! | `json_split` | array_map | a record of each element of a JSON array |
-//! | `sum` | aggregate | the sum so far, as text |
+//! | `running_sum` | aggregate | the sum so far, as text |
 //! | `average` | aggregate | the average so far, in an accumulator of JSON |
 //! | `field_counts` | aggregate | counts, least and greatest by field |
 //! | `dedup` | filter, look_back | each key once, also across the stream's start |
