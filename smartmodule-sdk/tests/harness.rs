@@ -324,3 +324,26 @@ mod look_back {
         assert!(failed.message.contains("no `look_back`"), "{failed}");
     }
 }
+
+mod logging {
+    use thalweg_smartmodule::testing::harness;
+    use thalweg_smartmodule::{Level, Record, Result, debug, error, info, log, smartmodule, warn};
+
+    #[smartmodule(filter)]
+    fn chatty(line: &str, record: &Record) -> Result<bool> {
+        let offset = record.offset();
+        log!("{line} at {offset}");
+        log!("{} at {at}", line, at = offset);
+        log!(Level::Warn, "{line}: {:?}", record.key);
+        error!("{line}");
+        warn!("{line:>10}");
+        info!("{}", line.len());
+        debug!("a line");
+        Ok(true)
+    }
+
+    #[test]
+    fn every_form_of_a_line_can_be_logged() {
+        assert_eq!(harness!(chatty).run(["a"]).unwrap().len(), 1);
+    }
+}
