@@ -21,7 +21,7 @@ use wasmer_types::TrapCode;
 
 use crate::deadline::Deadlines;
 use crate::guest_memory::{GuestTunables, MemoryBound, MemoryRefusal, SharedMemory};
-use crate::host_imports::{self, HostState};
+use crate::host_imports::{self, HostState, printable};
 use crate::{CallLimits, SmartModule};
 
 /// The longest error text that is taken from a guest.
@@ -255,6 +255,7 @@ impl Guest {
         output: &mut Vec<u8>,
     ) -> Result<Answered, Fault> {
         self.refusal.clear();
+        self.state.as_mut(&mut self.store).last_error.clear();
         let watch = self
             .deadlines
             .watch(self.store.interrupter(), self.limits.deadline);
@@ -386,7 +387,7 @@ impl Guest {
     fn read_message(&self, answer: &Answer) -> Result<String, Fault> {
         let bytes = answer.message_bytes.min(MESSAGE_BYTES_MAX);
         let message = self.read(answer.message_address, bytes, "error message")?;
-        Ok(String::from_utf8_lossy(message).into_owned())
+        Ok(printable(message))
     }
 
     fn read_output(&self, answer: &Answer, output: &mut Vec<u8>) -> Result<Range<usize>, Fault> {

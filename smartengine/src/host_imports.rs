@@ -12,7 +12,7 @@ use crate::deadline::now;
 use crate::wasi;
 
 /// The longest text that is taken from a guest at once.
-const TEXT_BYTES_MAX: u32 = 4096;
+pub(crate) const TEXT_BYTES_MAX: u32 = 4096;
 /// How many lines one instance may log in each [`LOG_WINDOW`].
 const LOG_LINES_MAX: u32 = 20;
 const LOG_WINDOW: Duration = Duration::from_secs(1);
@@ -26,6 +26,8 @@ pub(crate) struct HostState {
     pub(crate) memory: Option<Memory>,
     /// What the guest said before it trapped.
     pub(crate) panic_message: Option<String>,
+    /// What it last wrote to its standard error: why it is about to exit, where it exits.
+    pub(crate) last_error: String,
     lines_left: u32,
     lines_dropped: u32,
     window_ends: Instant,
@@ -37,15 +39,23 @@ impl HostState {
             step,
             memory: None,
             panic_message: None,
+            last_error: String::new(),
             lines_left: LOG_LINES_MAX,
             lines_dropped: 0,
             window_ends: now() + LOG_WINDOW,
         }
     }
 
+    /// Logs each line of a text: one with a line break in it would look like two of the host's.
+    pub(crate) fn log_lines(&mut self, level: i32, text: &str) {
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            self.log(level, line);
+        }
+    }
+
     /// Logs a line of the guest, unless it has logged too many; how many were dropped is said with
     /// the first line of a later window, or when the instance is dropped.
-    pub(crate) fn log(&mut self, level: i32, line: &str) {
+    fn log(&mut self, level: i32, line: &str) {
         let now = now();
         if now >= self.window_ends {
             self.window_ends = now + LOG_WINDOW;
@@ -93,8 +103,8 @@ pub(crate) fn offer(store: &mut impl AsStoreMut, state: &FunctionEnv<HostState>)
 }
 
 fn log(mut env: FunctionEnvMut<'_, HostState>, level: i32, text: u32, bytes: u32) {
-    if let Some(line) = read_text(&env, text, bytes) {
-        env.data_mut().log(level, &line);
+    if let Some(text) = read_text(&env, text, bytes) {
+        env.data_mut().log_lines(level, &text);
     }
 }
 
@@ -117,5 +127,18 @@ pub(crate) fn read_text(
     let view = view(env)?;
     let mut text = vec![0; bytes.min(TEXT_BYTES_MAX) as usize];
     view.read(address.into(), &mut text).ok()?;
-    Some(String::from_utf8_lossy(&text).into_owned())
+    Some(printable(&text))
+}
+
+/// A guest's text as a person may be shown it: what it draws or clears on a terminal with control
+/// characters is its own affair.
+pub(crate) fn printable(text: &[u8]) -> String {
+    String::from_utf8_lossy(text)
+        .chars()
+        .map(|character| match character {
+            '\n' | '\t' => character,
+            control if control.is_control() => char::REPLACEMENT_CHARACTER,
+            other => other,
+        })
+        .collect()
 }

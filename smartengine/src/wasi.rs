@@ -14,13 +14,16 @@ use thalweg_smartmodule_inspect::WASI_MODULE;
 use wasmer::{AsStoreMut, Function, FunctionEnv, FunctionEnvMut, Imports, RuntimeError};
 
 use crate::deadline::now;
-use crate::host_imports::{HostState, read_text, view};
+use crate::host_imports::{HostState, TEXT_BYTES_MAX, read_text, view};
 
 /// WASI's error numbers.
 const SUCCESS: i32 = 0;
 const BADF: i32 = 8;
 const FAULT: i32 = 21;
 const INVAL: i32 = 28;
+/// The descriptors that go to the host's log.
+const STDOUT: i32 = 1;
+const STDERR: i32 = 2;
 /// How many buffers one write may have; more are for the next write.
 const IOVECS_MAX: u32 = 16;
 /// How many random bytes one call gives at most; standard libraries ask for 16 or 32.
@@ -65,10 +68,15 @@ pub(crate) fn offer(
     }
 }
 
-fn proc_exit(_: Env<'_>, code: i32) -> Result<(), RuntimeError> {
-    Err(RuntimeError::new(format!(
-        "the guest exited with code {code}"
-    )))
+fn proc_exit(env: Env<'_>, code: i32) -> Result<(), RuntimeError> {
+    let mut message = format!("the guest exited with code {code}");
+    // Go's runtime writes why it gives up, then exits.
+    let said = env.data().last_error.trim();
+    if !said.is_empty() {
+        message += ": ";
+        message += said;
+    }
+    Err(RuntimeError::new(message))
 }
 
 fn no_strings(env: Env<'_>, count: u32, bytes: u32) -> i32 {
@@ -110,7 +118,7 @@ fn clock_time_get(env: Env<'_>, clock: i32, _precision: i64, out: u32) -> i32 {
 }
 
 fn fd_write(mut env: Env<'_>, descriptor: i32, iovecs: u32, count: u32, written: u32) -> i32 {
-    if !matches!(descriptor, 1 | 2) {
+    if !matches!(descriptor, STDOUT | STDERR) {
         return BADF;
     }
     let mut text = String::new();
@@ -125,15 +133,25 @@ fn fd_write(mut env: Env<'_>, descriptor: i32, iovecs: u32, count: u32, written:
         text.push_str(&part);
         written_bytes = written_bytes.saturating_add(bytes);
     }
-    let level = if descriptor == 1 {
+    let level = if descriptor == STDOUT {
         abi::LOG_INFO
     } else {
         abi::LOG_WARN
     };
-    for line in text.lines().filter(|line| !line.is_empty()) {
-        env.data_mut().log(level, line);
+    let state = env.data_mut();
+    state.log_lines(level, &text);
+    if descriptor == STDERR {
+        keep_error(&mut state.last_error, &text);
     }
     write(&env, written, &written_bytes.to_le_bytes())
+}
+
+/// Appends to what was written before, and forgets the end of what grows too long: a reason comes
+/// first, and where in the code behind it.
+fn keep_error(last_error: &mut String, text: &str) {
+    let room = (TEXT_BYTES_MAX as usize).saturating_sub(last_error.len());
+    let end = text.floor_char_boundary(room.min(text.len()));
+    last_error.push_str(&text[..end]);
 }
 
 fn read_iovec(env: &Env<'_>, iovecs: u32, index: u32) -> Option<(u32, u32)> {
