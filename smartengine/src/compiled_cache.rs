@@ -54,6 +54,11 @@ impl LoadedModules {
         slot.get_or_init(load).clone()
     }
 
+    /// What came of the module with this hash, where that is known.
+    pub(crate) fn get(&self, sha256: [u8; 32]) -> Option<Loaded> {
+        self.slot(sha256).get().cloned()
+    }
+
     fn slot(&self, sha256: [u8; 32]) -> Arc<OnceLock<Loaded>> {
         let mut by_hash = self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
         by_hash.use_count += 1;

@@ -2,7 +2,8 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wasmer::sys::{CompilerConfig, CpuFeature, Cranelift, Features, NativeEngineExt, Target};
@@ -19,6 +20,9 @@ use thalweg_smartmodule_inspect::{MODULE_BYTES_MAX, check_code, check_sections};
 
 /// A module that compiles longer than this was made to.
 const COMPILE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How many may wait for the compiler, or be at it.
+const COMPILE_WAITS_MAX: usize = 16;
 
 /// How a [`SmartEngine`] is set up.
 #[derive(Debug, Clone)]
@@ -75,8 +79,20 @@ struct Shared {
     host: Arc<GuestHost>,
     pool: GuestPool,
     loaded: LoadedModules,
+    /// Held by whoever compiles.
+    compiling: Mutex<()>,
+    compile_waits: AtomicUsize,
     files: Option<CompiledFiles>,
     options: EngineOptions,
+}
+
+/// Somebody waits for the compiler as long as this lives.
+struct CompileWait<'a>(&'a AtomicUsize);
+
+impl Drop for CompileWait<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl std::fmt::Debug for SmartEngine {
@@ -115,6 +131,8 @@ impl SmartEngine {
                 }),
                 pool,
                 loaded: LoadedModules::default(),
+                compiling: Mutex::default(),
+                compile_waits: AtomicUsize::new(0),
                 files,
                 options,
             }),
@@ -136,6 +154,17 @@ impl SmartEngine {
             });
         }
         let sha256 = hash(wasm);
+        if let Some(loaded) = self.shared.loaded.get(sha256) {
+            return loaded;
+        }
+        // One after the other: each may take as much memory as the compiler likes, and the next may
+        // be the same one.
+        let _waits = self.shared.wait_to_compile()?;
+        let _turn = self
+            .shared
+            .compiling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.shared
             .loaded
             .get_or_load(sha256, || self.shared.load_new(wasm, sha256))
@@ -169,6 +198,16 @@ impl SmartEngine {
 }
 
 impl Shared {
+    /// A place among those who wait for the compiler; few enough that streams whose modules are
+    /// compiled already find threads.
+    fn wait_to_compile(&self) -> Result<CompileWait<'_>, LoadError> {
+        let wait = CompileWait(&self.compile_waits);
+        if self.compile_waits.fetch_add(1, Ordering::AcqRel) >= COMPILE_WAITS_MAX {
+            return Err(LoadError::Busy);
+        }
+        Ok(wait)
+    }
+
     fn load_new(&self, wasm: &[u8], sha256: [u8; 32]) -> Result<Arc<SmartModule>, LoadError> {
         let shape = check_sections(wasm)?;
         let limit_bytes = self.options.limits.memory_bytes;
@@ -203,13 +242,13 @@ impl Shared {
 
     fn compile(&self, wasm: &[u8], sha256: &[u8; 32]) -> Result<wasmer::Module, LoadError> {
         check_code(wasm)?;
-        let compiled = self
-            .host
-            .compiler
-            .new_module_with_progress(wasm, compile_limit::at_most(COMPILE_LIMIT))
-            .map_err(|error| LoadError::Compile {
-                reason: error.to_string(),
-            })?;
+        let compiler = &self.host.compiler;
+        let compiled = compile_limit::at_leisure(|| {
+            compiler.new_module_with_progress(wasm, compile_limit::at_most(COMPILE_LIMIT))
+        })
+        .map_err(|error| LoadError::Compile {
+            reason: error.to_string(),
+        })?;
         if let Some(files) = &self.files {
             match compiled.serialize() {
                 Ok(bytes) => files.write(sha256, &bytes),

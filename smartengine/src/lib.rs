@@ -42,6 +42,7 @@ mod output;
 mod records;
 mod step_pass;
 mod step_run;
+mod thread_priority;
 mod wasi;
 
 pub use chain::Chain;

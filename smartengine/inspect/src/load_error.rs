@@ -118,6 +118,9 @@ pub enum LoadError {
         /// What is allowed.
         limit_bytes: u64,
     },
+    /// Too many modules are to be compiled at once.
+    #[error("too many SmartModules wait to be compiled: try again later")]
+    Busy,
     /// The compiler refused the module.
     #[error("failed to compile the module: {reason}")]
     Compile {
