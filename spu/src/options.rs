@@ -110,7 +110,7 @@ pub struct SpuOptions {
     pub smartmodule_output_bytes: u64,
 
     /// The largest SmartModule that is accepted.
-    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_BYTES_MAX", value_parser = parse_bytes, default_value = "32MiB")]
+    #[arg(long, env = "THALWEG_SPU_SMARTMODULE_BYTES_MAX", value_parser = parse_bytes, default_value = "8MiB")]
     pub smartmodule_bytes_max: u64,
 
     /// How often old segments are looked for.

@@ -13,6 +13,10 @@ use thalweg_wire::{
 use super::{Connection, RequestError, kafka_name};
 use crate::smartmodule::{SmartModuleInvocation, SmartModuleSource};
 
+/// How large the modules of a stream may be together. An SPU hangs up on a request that is larger
+/// than it takes (100 MiB unless told otherwise), and its user would read of a lost connection.
+const MODULES_BYTES_MAX: usize = 64 << 20;
+
 /// Why a stream is not open.
 #[derive(Debug)]
 pub(crate) enum OpenStreamError {
@@ -37,6 +41,7 @@ pub(crate) async fn open_stream(
     stream: NewStream<'_>,
     wait: Duration,
 ) -> Result<StreamId, OpenStreamError> {
+    check_size(stream.modules)?;
     let request = OpenStreamRequest {
         purpose: stream.purpose,
         steps: stream.modules.iter().map(step).collect(),
@@ -61,6 +66,22 @@ pub(crate) async fn open_stream(
                 .unwrap_or_else(|| kafka_name(answer.error_code)),
         )),
     }
+}
+
+fn check_size(modules: &[SmartModuleInvocation]) -> Result<(), OpenStreamError> {
+    let mut bytes = 0;
+    for module in modules {
+        if let SmartModuleSource::Wasm(wasm) = &module.source {
+            bytes += wasm.len();
+        }
+        if bytes > MODULES_BYTES_MAX {
+            return Err(OpenStreamError::Refused(format!(
+                "with SmartModule `{}` the stream has {bytes} bytes of modules, more than the {MODULES_BYTES_MAX} allowed: build with `--profile smartmodule` or strip debug sections",
+                module.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Ends a stream. That it can't be ended means that the connection has, and the stream with it.
