@@ -1,0 +1,10 @@
+//! What a SmartModule reads of its input: header, records, accumulator.
+//!
+//! What must hold is said in `tests/decoders`, which ordinary test runs use too.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    thalweg_tests_decoders::guest_input(bytes);
+});

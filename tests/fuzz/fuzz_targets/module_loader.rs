@@ -1,0 +1,10 @@
+//! Any bytes as a SmartModule: checked, compiled and run where they pass.
+//!
+//! What must hold is said in `tests/decoders`, which ordinary test runs use too.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    thalweg_tests_decoders::module_loader(bytes);
+});

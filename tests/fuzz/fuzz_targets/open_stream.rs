@@ -1,0 +1,10 @@
+//! The body of an OpenStream request.
+//!
+//! What must hold is said in `tests/decoders`, which ordinary test runs use too.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    thalweg_tests_decoders::open_stream(bytes);
+});
