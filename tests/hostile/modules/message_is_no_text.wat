@@ -1,5 +1,5 @@
 ;; Fails with a message of bytes that are no UTF-8 and would draw on a terminal.
-;; expect: failed at offset 0
+;; expect: : ���[2J�]0;owned��
 (module
   (memory (export "memory") 8)
   (func (export "thalweg_abi_v1"))

@@ -1,5 +1,5 @@
 ;; Fails with a message of 4 GiB, of which the host takes the start.
-;; expect: failed at offset 0
+;; expect: at offset 0
 (module
   (memory (export "memory") 8)
   (func (export "thalweg_abi_v1"))

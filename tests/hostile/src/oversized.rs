@@ -39,8 +39,8 @@ fn too_much() -> Vec<HostileModule> {
         built("hundred_megabytes", "more than the", &|module| {
             module.pad(100 << 20);
         }),
-        built("nine_megabytes", "bytes, more than the", &|module| {
-            module.pad(9 << 20);
+        built("forty_megabytes", "bytes, more than the", &|module| {
+            module.pad(40 << 20);
         }),
         built(
             "thousands_of_exports",
