@@ -28,7 +28,7 @@ mod records;
 mod stamp;
 mod varint;
 
-pub use assemble::assemble_batch;
+pub use assemble::{append_batch, append_under_header, assemble_batch};
 pub use batch::Batch;
 pub use batch_iter::{BatchIter, batches};
 pub use builder::{BatchBuilder, BatchOptions};

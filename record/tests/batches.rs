@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use thalweg_record::{
     BATCH_HEADER_BYTES, Batch, BatchBuilder, BatchError, BatchHeader, BatchOptions, BuildError,
-    Codec, Header, Record, assemble_batch, batch_prefix, batches, record_bytes_max,
-    renumber_records, stamp_log_append_time, stamp_position, stamp_sequence,
+    Codec, Header, Record, append_under_header, assemble_batch, batch_prefix, batches,
+    record_bytes_max, renumber_records, stamp_log_append_time, stamp_position, stamp_sequence,
 };
 use thalweg_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampType};
 
@@ -115,6 +115,36 @@ fn with_header(batch: &[u8], change: impl FnOnce(&mut BatchHeader)) -> Vec<u8> {
 }
 
 proptest! {
+    #[test]
+    fn another_header_gets_the_checksum_that_it_needs(
+        inputs in inputs(),
+        codec in codecs(),
+        producer in any::<i64>(),
+        attribute in prop::sample::select(vec![0_i16, 1 << 3]),
+        damaged in any::<bool>(),
+    ) {
+        let mut bytes = built(BatchOptions { codec, ..BatchOptions::default() }, &inputs);
+        if damaged {
+            *bytes.last_mut().unwrap() ^= 1;
+        }
+        let batch = Batch::parse(&bytes).unwrap();
+        let header = BatchHeader {
+            attributes: attribute,
+            producer_id: ProducerId(producer),
+            base_sequence: 7,
+            ..*batch.header()
+        };
+        let mut out = b"before".to_vec();
+
+        append_under_header(&batch, header, &mut out);
+
+        let changed = Batch::parse(&out[6..]).unwrap();
+        prop_assert_eq!(changed.verify_crc().is_err(), damaged);
+        prop_assert_eq!(changed.records_bytes(), batch.records_bytes());
+        prop_assert_eq!(changed.header().producer_id, ProducerId(producer));
+        prop_assert_eq!(changed.header().codec(), batch.header().codec());
+    }
+
     #[test]
     fn records_come_back_as_they_were_given(
         inputs in inputs(),

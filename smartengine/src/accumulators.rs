@@ -27,6 +27,8 @@ pub(crate) struct KeyedAccumulators {
     initial: Vec<u8>,
     by_key: HashMap<Box<[u8]>, Vec<u8>>,
     without_key: Option<Vec<u8>>,
+    /// The most bytes that one of them ever had.
+    longest_bytes: usize,
     used_bytes: u64,
     limit_bytes: u64,
     shared: Arc<SharedMemory>,
@@ -54,6 +56,7 @@ impl Accumulators {
             Accumulation::ByKey { initial, restored } => (initial, restored),
         };
         let mut keyed = KeyedAccumulators {
+            longest_bytes: initial.len(),
             initial,
             by_key: HashMap::with_capacity(restored.len()),
             without_key: None,
@@ -76,6 +79,11 @@ impl KeyedAccumulators {
             None => self.without_key.as_ref(),
         }
         .unwrap_or(&self.initial)
+    }
+
+    /// The most bytes that one of them may have.
+    pub(crate) fn longest_bytes(&self) -> usize {
+        self.longest_bytes
     }
 
     /// How many keys were seen.
@@ -110,6 +118,7 @@ impl KeyedAccumulators {
         }
         self.shared.give_back(old_bytes.saturating_sub(new_bytes));
         self.used_bytes = used_bytes;
+        self.longest_bytes = self.longest_bytes.max(accumulator.len());
         match (place, key) {
             (Some(place), _) => *place = accumulator,
             (None, Some(key)) => {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use thalweg_record::BatchHeader;
+use thalweg_record::{Batch, BatchHeader};
 use thalweg_smartmodule_abi::read_record;
 use thalweg_types::Offset;
 
@@ -10,7 +10,7 @@ use crate::accumulators::Accumulators;
 use crate::chain::Chain;
 use crate::chain_error::malformed;
 use crate::failed_record::{Failing, failed_records};
-use crate::output::assemble;
+use crate::output::append;
 use crate::records::{Place, below};
 use crate::step_run::{KeysOfRecords, Passing, run_step};
 use crate::{AccumulatorsByKey, ChainError, ChainOutput, SmartModuleKind};
@@ -114,24 +114,27 @@ impl<'a> BatchRun<'a> {
         self.failure = run.failure;
     }
 
-    /// The output, and the failure that is to follow it. `section` is the batch's.
+    /// The output, whose batch goes to `out`, and the failure that is to follow it. `section` is
+    /// the input's.
     pub(crate) fn finish(
         self,
         chain: &mut Chain,
+        input: Option<&Batch<'_>>,
         section: &[u8],
+        out: &mut Vec<u8>,
     ) -> Result<(ChainOutput, Option<ChainError>), ChainError> {
         let header = self.header;
-        let records = (self.passed.record_count > 0)
-            .then(|| assemble(&header, &self.passed.section, self.passed.record_count))
-            .transpose()?;
         let end = self.stopped_at.unwrap_or(i64::MAX);
         let policy_of = |step: usize| chain.steps[step].on_failure();
         let failed = failed_records(self.failing, end, &header, section, policy_of)?;
         for failed in &failed {
             chain.count_failed(failed.step);
         }
+        if self.passed.record_count > 0 {
+            append(&header, input, &self.passed, out)?;
+        }
         let output = ChainOutput {
-            records,
+            records: None,
             record_count: self.passed.record_count,
             next_offset: self
                 .stopped_at

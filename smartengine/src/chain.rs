@@ -152,6 +152,26 @@ impl Chain {
     ///
     /// After any error but [`ChainError::Batch`] the chain is spent.
     pub fn process(&mut self, batch: Batch<'_>, from: Offset) -> Result<ChainOutput, ChainError> {
+        let mut records = Vec::new();
+        let output = self.process_into(batch, from, &mut records)?;
+        Ok(ChainOutput {
+            records: (output.record_count > 0).then_some(records),
+            ..output
+        })
+    }
+
+    /// As [`Chain::process`], with the output's batch at the end of `out`, which saves a copy. An
+    /// error leaves `out` as it was.
+    ///
+    /// # Errors
+    ///
+    /// As [`Chain::process`].
+    pub fn process_into(
+        &mut self,
+        batch: Batch<'_>,
+        from: Offset,
+        out: &mut Vec<u8>,
+    ) -> Result<ChainOutput, ChainError> {
         match std::mem::replace(&mut self.state, ChainState::Spent) {
             ChainState::Running => {}
             ChainState::Failing(error) => {
@@ -159,7 +179,7 @@ impl Chain {
             }
             ChainState::Spent => return Err(ChainError::Spent),
         }
-        match self.process_batch(&batch, from) {
+        match self.process_batch(&batch, from, out) {
             Ok((output, failure)) => {
                 self.state = failure.map_or(ChainState::Running, ChainState::Failing);
                 Ok(output)
@@ -180,12 +200,13 @@ impl Chain {
         &mut self,
         batch: &Batch<'_>,
         from: Offset,
+        out: &mut Vec<u8>,
     ) -> Result<(ChainOutput, Option<ChainError>), ChainError> {
         let header = *batch.header();
         let mut run = BatchRun::new(header);
         // Control batches are the log's own; no guest has a say in them.
         if header.is_control() {
-            return run.finish(self, &[]);
+            return run.finish(self, None, &[], out);
         }
         let records = batch.records(decompressed_bytes_max(self.limits))?;
         let input = from_offset(records.as_bytes(), &header, from)?;
@@ -193,7 +214,7 @@ impl Chain {
             step.begin_batch();
         }
         run.pass(self, input)?;
-        run.finish(self, records.as_bytes())
+        run.finish(self, Some(batch), records.as_bytes(), out)
     }
 
     /// Takes over what a batch changed of an aggregate's accumulators by key.

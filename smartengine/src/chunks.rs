@@ -41,15 +41,14 @@ impl Chunks {
         input: Input<'a>,
         accumulators: &Accumulators,
     ) -> Result<(Input<'a>, Input<'a>), ChainError> {
-        let Some(input_bytes) = self.input_bytes else {
-            return Ok((
-                input,
-                input.behind(Place {
-                    bytes: input.section.len(),
-                    record_count: input.record_count,
-                }),
-            ));
-        };
+        let input_bytes = self.input_bytes.unwrap_or(usize::MAX);
+        if self.fits_whole(input, input_bytes, accumulators) {
+            let end = Place {
+                bytes: input.section.len(),
+                record_count: input.record_count,
+            };
+            return Ok((input, input.behind(end)));
+        }
         let mut place = Place::default();
         let mut output_bytes = 0;
         while place.record_count < input.record_count {
@@ -74,6 +73,16 @@ impl Chunks {
             record_count: place.record_count,
         };
         Ok((chunk, input.behind(place)))
+    }
+
+    /// Whether it can be told without a look at the records that all of them make one chunk.
+    fn fits_whole(&self, input: Input<'_>, bytes: usize, accumulators: &Accumulators) -> bool {
+        let accumulator_bytes = match accumulators {
+            Accumulators::ByKey(keyed) => keyed.longest_bytes(),
+            Accumulators::None | Accumulators::One(_) => 0,
+        };
+        let repeated_bytes = accumulator_bytes.saturating_mul(input.record_count);
+        input.section.len() <= bytes && repeated_bytes <= self.output_bytes_max / 2
     }
 
     /// Takes into account what came of a chunk.

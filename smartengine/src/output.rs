@@ -1,8 +1,11 @@
 //! What comes out of a chain for one batch.
 
-use thalweg_record::{BatchHeader, BuildError, Codec, assemble_batch};
+use std::borrow::Cow;
+
+use thalweg_record::{Batch, BatchHeader, BuildError, Codec, append_batch, append_under_header};
 use thalweg_types::{NO_SEQUENCE, Offset, ProducerEpoch, ProducerId};
 
+use crate::step_run::Passing;
 use crate::{AccumulatorsByKey, FailedRecord};
 
 /// The bit of a batch's attributes that says whose timestamps its records have.
@@ -13,9 +16,10 @@ const TIMESTAMP_TYPE_ATTRIBUTE: i16 = 1 << 3;
 pub struct ChainOutput {
     /// One uncompressed v2 batch, in which each record keeps the offset of the input record that
     /// it came from; base offset and last offset delta are the input's, the producer's fields are
-    /// cleared. `None` when nothing passed.
+    /// cleared. `None` when nothing passed, or when it was asked for elsewhere
+    /// ([`crate::Chain::process_into`]).
     pub records: Option<Vec<u8>>,
-    /// How many records [`records`](Self::records) holds.
+    /// How many records came out.
     pub record_count: usize,
     /// Where to go on: the offset behind the last input record that was dealt with. Lies within
     /// the input batch when a record failed or the output grew large; put the same batch in again
@@ -34,21 +38,38 @@ pub struct ChainOutput {
     pub input: BatchHeader,
 }
 
-/// The batch that a consumer gets: `section` under the input's header, without what belongs to the
-/// producer of the input.
-pub(crate) fn assemble(
-    input: &BatchHeader,
-    section: &[u8],
-    record_count: usize,
-) -> Result<Vec<u8>, BuildError> {
+/// Appends the batch that a consumer gets to `out`: what passed under the input's header, without
+/// what belongs to the producer of the input. `input` is given where it has records.
+pub(crate) fn append(
+    header: &BatchHeader,
+    input: Option<&Batch<'_>>,
+    passing: &Passing<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), BuildError> {
+    let record_count = passing.record_count;
     let header = BatchHeader {
         // The codec is set along with the section's; no transaction goes through a chain.
-        attributes: input.attributes & TIMESTAMP_TYPE_ATTRIBUTE,
+        attributes: header.attributes & TIMESTAMP_TYPE_ATTRIBUTE,
         producer_id: ProducerId::NONE,
         producer_epoch: ProducerEpoch::NONE,
         base_sequence: NO_SEQUENCE,
         record_count: i32::try_from(record_count).map_err(|_| BuildError::TooManyRecords)?,
-        ..*input
+        ..*header
     };
-    assemble_batch(header, section, Codec::None)
+    if let Some(input) = input
+        && is_whole(input, passing)
+    {
+        append_under_header(input, header, out);
+        return Ok(());
+    }
+    append_batch(header, &passing.section, Codec::None, out)
+}
+
+/// Whether what passed is all that the batch holds, as it lies there.
+fn is_whole(input: &Batch<'_>, passing: &Passing<'_>) -> bool {
+    let records = input.records_bytes();
+    match &passing.section {
+        Cow::Borrowed(section) => std::ptr::eq(*section, records),
+        Cow::Owned(_) => false,
+    }
 }

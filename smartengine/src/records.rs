@@ -3,7 +3,7 @@
 //! A *section* is what follows the header of an uncompressed batch: records back to back. Sections
 //! come from the log or from a guest; both are checked here as far as they are relied on.
 
-use thalweg_smartmodule_abi::{MalformedRecord, RawRecord, bitmap_get, read_record, skip_record};
+use thalweg_smartmodule_abi::{MalformedRecord, RawRecord, bitmap_get, read_record, read_varint};
 
 /// A place between two records of a section: how much lies before it, in bytes and records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,17 +91,14 @@ pub(crate) fn check_written(
     let mut position = 0;
     let mut previous = first;
     for index in 0..record_count {
-        let record = read_record(section, &mut position)
-            .ok()
-            .filter(|record| record.headers.are_well_formed())
+        let offset_delta = check_record(section, &mut position)
             .ok_or_else(|| format!("output record {index} of {record_count} does not parse"))?;
-        if !(previous..=last).contains(&record.offset_delta) {
+        if !(previous..=last).contains(&offset_delta) {
             return Err(format!(
-                "output record {index} has offset delta {}, which is not one of the input's from {previous} to {last}",
-                record.offset_delta
+                "output record {index} has offset delta {offset_delta}, which is not one of the input's from {previous} to {last}"
             ));
         }
-        previous = record.offset_delta;
+        previous = offset_delta;
     }
     if position != section.len() {
         return Err(format!(
@@ -110,6 +107,70 @@ pub(crate) fn check_written(
         ));
     }
     Ok(())
+}
+
+/// Checks the record at `*position`, moves behind it, and gives its offset delta.
+#[inline]
+fn check_record(section: &[u8], position: &mut usize) -> Option<i64> {
+    let start = *position;
+    skip_record(section, position).ok()?;
+    let body = section.get(..*position)?;
+    let mut at = start;
+    varint(body, &mut at)?;
+    at += 1; // The attributes.
+    varint(body, &mut at)?;
+    let offset_delta = varint(body, &mut at)?;
+    skip_nullable(body, &mut at)?;
+    skip_nullable(body, &mut at)?;
+    // Most records have no headers.
+    if body.get(at..) == Some(&[0]) {
+        return Some(offset_delta);
+    }
+    let mut again = start;
+    let record = read_record(section, &mut again).ok()?;
+    record.headers.are_well_formed().then_some(offset_delta)
+}
+
+#[inline]
+fn skip_nullable(bytes: &[u8], at: &mut usize) -> Option<()> {
+    match varint(bytes, at)? {
+        -1 => Some(()),
+        length => {
+            *at = at.checked_add(usize::try_from(length).ok()?)?;
+            Some(())
+        }
+    }
+}
+
+/// Moves `*position` behind the record there, reading nothing but its length.
+#[inline]
+fn skip_record(section: &[u8], position: &mut usize) -> Result<(), MalformedRecord> {
+    let mut at = *position;
+    let length = varint(section, &mut at).and_then(|length| usize::try_from(length).ok());
+    let end = length
+        .and_then(|length| at.checked_add(length))
+        .filter(|end| *end <= section.len())
+        .ok_or(MalformedRecord)?;
+    *position = end;
+    Ok(())
+}
+
+/// As [`read_varint`], quick for one byte, which most have, and for two, which most lengths have.
+#[inline(always)]
+fn varint(bytes: &[u8], at: &mut usize) -> Option<i64> {
+    let unzigzag = |value: u64| (value >> 1) as i64 ^ -((value & 1) as i64);
+    let first = u64::from(*bytes.get(*at)?);
+    if first < 0x80 {
+        *at += 1;
+        return Some(unzigzag(first));
+    }
+    match bytes.get(*at + 1) {
+        Some(&second) if second < 0x80 => {
+            *at += 2;
+            Some(unzigzag(first & 0x7f | u64::from(second) << 7))
+        }
+        _ => read_varint(bytes, at),
+    }
 }
 
 #[cfg(test)]

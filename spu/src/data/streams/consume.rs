@@ -165,15 +165,12 @@ fn pass_batch(
     batch: Batch<'_>,
     progress: &mut Progress,
 ) -> Result<(), ChainError> {
-    let output = chain.process(batch, progress.next_offset)?;
+    let output = chain.process_into(batch, progress.next_offset, &mut progress.output)?;
     if output.next_offset <= progress.next_offset {
         return Err(ChainError::BadOutput {
             step: String::new(),
             reason: format!("no progress at offset {}", progress.next_offset),
         });
-    }
-    if let Some(records) = &output.records {
-        progress.output.extend_from_slice(records);
     }
     progress.next_offset = output.next_offset;
     if let Some(accumulator) = output.accumulator {
