@@ -10,6 +10,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// Every [`std::error::Error`] turns into one with `?`, and [`eyre!`](crate::eyre!) makes one from
 /// a text.
+///
+/// ```
+/// use thalweg_smartmodule::{Error, Result};
+///
+/// fn number(text: &str) -> Result<i64> {
+///     Ok(text.parse::<i64>()?)
+/// }
+///
+/// let error: Error = number("x").unwrap_err().context("column 3");
+/// assert_eq!(error.to_string(), "column 3: invalid digit found in string");
+/// ```
 pub struct Error {
     message: String,
 }
@@ -142,6 +153,16 @@ macro_rules! eyre {
 }
 
 /// Returns the error that [`eyre!`](crate::eyre!) makes.
+///
+/// ```
+/// use thalweg_smartmodule::{Result, bail};
+///
+/// fn refuse(word: &str) -> Result<()> {
+///     bail!("`{word}` is refused")
+/// }
+///
+/// assert_eq!(refuse("x").unwrap_err().to_string(), "`x` is refused");
+/// ```
 #[macro_export]
 macro_rules! bail {
     ($($text:tt)*) => {
@@ -150,6 +171,18 @@ macro_rules! bail {
 }
 
 /// Returns the error that [`eyre!`](crate::eyre!) makes, unless a condition holds.
+///
+/// ```
+/// use thalweg_smartmodule::{Result, ensure};
+///
+/// fn half(number: i64) -> Result<i64> {
+///     ensure!(number % 2 == 0, "{number} is odd");
+///     Ok(number / 2)
+/// }
+///
+/// assert_eq!(half(4).unwrap(), 2);
+/// assert_eq!(half(5).unwrap_err().to_string(), "5 is odd");
+/// ```
 #[macro_export]
 macro_rules! ensure {
     ($condition:expr, $($text:tt)*) => {

@@ -123,6 +123,17 @@ impl Output {
 
 /// What a map, filter_map or array_map may give. It may borrow from the record.
 ///
+/// ```
+/// use thalweg_smartmodule::{Result, smartmodule, testing::harness};
+///
+/// #[smartmodule(array_map)]
+/// pub fn words(line: &str) -> Result<Vec<&str>> {
+///     Ok(line.split_whitespace().collect())
+/// }
+///
+/// assert_eq!(harness!(words).run(["to be or not"]).unwrap().len(), 4);
+/// ```
+///
 /// | Output | What it says |
 /// |---|---|
 /// | a pair of key and value | each [`RecordData`], `String`, `&str`, `Vec<u8>`, `&[u8]`, [`Json<T>`](crate::Json) or an `Option` of one; the input's headers stay |

@@ -7,6 +7,21 @@ use std::str::FromStr;
 use thalweg_smartmodule_abi::{MalformedParams, params_iter};
 
 /// The parameters that a stream's user gave, by name.
+///
+/// ```
+/// use thalweg_smartmodule::{Result, SmartModuleExtraParams, SmartModuleInitError};
+///
+/// fn minutes(params: &SmartModuleExtraParams) -> Result<i64> {
+///     let minutes = params
+///         .get("minutes")
+///         .ok_or_else(|| SmartModuleInitError::MissingParam("minutes".to_owned()))?;
+///     Ok(minutes.parse()?)
+/// }
+///
+/// assert_eq!(minutes(&SmartModuleExtraParams::from([("minutes", "60")])).unwrap(), 60);
+/// let error = minutes(&SmartModuleExtraParams::default()).unwrap_err();
+/// assert_eq!(error.to_string(), "parameter `minutes` is missing");
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SmartModuleExtraParams {
     by_name: BTreeMap<String, String>,

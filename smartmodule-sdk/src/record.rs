@@ -169,6 +169,18 @@ impl<T: Into<RecordData>> From<T> for Record {
 }
 
 /// The headers of a [`Record`], in the order written; names may repeat.
+///
+/// ```
+/// use thalweg_smartmodule::Record;
+///
+/// let record = Record::new("v").with_header("trace", "1").with_header("trace", "2");
+///
+/// assert_eq!(record.headers().get("trace"), Some(&b"2"[..]));
+/// assert_eq!(record.headers().iter().count(), 2);
+/// for header in record.headers().iter() {
+///     assert_eq!(header.name, b"trace");
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Headers<'a> {
     of: &'a RecordHeaders,

@@ -8,6 +8,18 @@ use std::str::Utf8Error;
 ///
 /// In a record that a function is given, the bytes are those of the batch, uncopied; a clone owns
 /// its bytes.
+///
+/// ```
+/// use thalweg_smartmodule::RecordData;
+///
+/// let data = RecordData::from("late");
+/// assert_eq!(data.as_ref(), b"late");
+/// assert_eq!(data.as_str(), Ok("late"));
+///
+/// let null = RecordData::null();
+/// assert!(null.is_null() && null.is_empty());
+/// assert_ne!(null, RecordData::from(""));
+/// ```
 #[derive(Default)]
 pub struct RecordData {
     bytes: Bytes,

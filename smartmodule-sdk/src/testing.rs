@@ -79,6 +79,22 @@ pub struct Harness {
 }
 
 /// A module that failed, as the stream's user is told of it.
+///
+/// ```
+/// use thalweg_smartmodule::testing::harness;
+/// use thalweg_smartmodule::{Result, ensure, smartmodule};
+///
+/// #[smartmodule(map)]
+/// pub fn strict(line: &str) -> Result<&str> {
+///     ensure!(line != "bad", "that is bad");
+///     Ok(line)
+/// }
+///
+/// let failed = harness!(strict).run(["good", "bad"]).unwrap_err();
+///
+/// assert_eq!(failed.to_string(), "the record at offset 1 failed: that is bad");
+/// assert_eq!(failed.passed.len(), 1);
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failed {

@@ -6,6 +6,20 @@ use crate::{RecordData, Result};
 
 /// A key or a value that a SmartModule gives: [`RecordData`], text, bytes,
 /// [`Json<T>`](crate::Json), or an `Option` of one, whose `None` is a null.
+///
+/// ```
+/// use thalweg_smartmodule::{Result, smartmodule, testing::harness};
+///
+/// #[smartmodule(map)]
+/// pub fn pair<'a>(line: &'a str) -> Result<(&'a str, Option<String>)> {
+///     let (name, rest) = line.split_once('=').unwrap_or((line, ""));
+///     Ok((name, (!rest.is_empty()).then(|| rest.to_uppercase())))
+/// }
+///
+/// let out = harness!(pair).run(["a=b", "a"]).unwrap();
+/// assert_eq!(out[0].value.as_str(), Ok("B"));
+/// assert!(out[1].value.is_null());
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a key nor a value of a record",
     note = "give `RecordData`, `String`, `Vec<u8>`, `Json<T>` or an `Option` of one"
