@@ -184,7 +184,7 @@ impl Spu {
         if opened.is_err() {
             info!("some partitions are still being opened");
         }
-        DataServer::serve(listener, spu.context.clone(), &spu.serving);
+        DataServer::serve(listener, data_address, spu.context.clone(), &spu.serving);
         info!(spu = %spu_id, address = %data_address, "serving");
         Ok(spu)
     }

@@ -45,9 +45,11 @@ use crate::compaction::CleanedTo;
 use crate::epoch_cache::EpochCache;
 use crate::files::LogFiles;
 use crate::locks::{lock, read, write};
-use crate::producer_state::Producers;
+use crate::producer_state::{Producers, Verdict};
 use crate::segment::{Segment, SegmentContext};
-use crate::{LogHealth, LogListener, LogOptions, LogProgress, StorageThreads};
+use crate::{
+    Appended, LogHealth, LogListener, LogOptions, LogProgress, ProducerSequences, StorageThreads,
+};
 
 /// One partition's log. Shared by its replica, the connections that read it and the threads that
 /// write it.
@@ -147,6 +149,20 @@ impl Log {
     /// The newest epoch; `LeaderEpoch::UNKNOWN` for a log that never had a leader.
     pub fn latest_epoch(&self) -> LeaderEpoch {
         read(&self.epochs).latest()
+    }
+
+    /// Where the log has a batch of an idempotent producer, if it does. What is queued and not yet
+    /// written is not known here.
+    pub fn stored_before(&self, sequences: &ProducerSequences) -> Option<Appended> {
+        match lock(&self.producers).check(sequences) {
+            Ok(Verdict::Duplicate(seen)) => Some(Appended {
+                base_offset: seen.base_offset,
+                next_offset: seen.next_offset,
+                log_append_time_ms: None,
+                duplicate: true,
+            }),
+            Ok(Verdict::Append) | Err(_) => None,
+        }
     }
 
     /// Puts new settings in force.

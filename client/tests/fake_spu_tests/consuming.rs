@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use futures::StreamExt;
 use thalweg_client::{
-    ConsumeError, Consumer, ConsumerOptions, EndOffset, OnOutOfRange, SmartModuleInvocation,
-    StartOffset,
+    Accumulators, Checkpoint, ConsumeError, Consumer, ConsumerOptions, EndOffset, OnError,
+    OnOutOfRange, SmartModuleInvocation, StartOffset,
 };
 use thalweg_record::{BatchBuilder, BatchOptions};
-use thalweg_types::Offset;
+use thalweg_types::{Offset, PartitionIndex};
 use thalweg_wire::StreamFailure;
 
 use crate::client;
@@ -203,6 +203,95 @@ async fn after_a_lost_connection_the_stream_is_opened_again_with_what_the_aggreg
             resumed(80, None)
         ]
     );
+}
+
+#[tokio::test]
+async fn accumulators_by_key_are_merged_and_all_of_them_handed_back() {
+    let spu = spu_with(10).await;
+    spu.state().is_by_key = true;
+    spu.state().stream_step = 40;
+    // Once by a broken connection, once because the SPU asks for them.
+    spu.state().fetch_fates = [
+        Fate::Served,
+        Fate::LostBefore,
+        Fate::Served,
+        Fate::Refused(20004),
+    ]
+    .into();
+    let mut options = with_module(from(0));
+    options.accumulate_by_key = true;
+
+    offsets(consumer(&spu, options).await).await.unwrap();
+
+    let by_key = |pairs: &[(&'static str, &'static str)]| {
+        let pairs = pairs.iter().map(|(key, value)| {
+            let key = Some(Bytes::from_static(key.as_bytes()));
+            (key, Bytes::from_static(value.as_bytes()))
+        });
+        Some(pairs.collect())
+    };
+    let expected = [
+        (0, by_key(&[])),
+        (40, by_key(&[("40", "sum to 40"), ("all", "sum to 40")])),
+        (
+            80,
+            by_key(&[
+                ("40", "sum to 40"),
+                ("80", "sum to 80"),
+                ("all", "sum to 80"),
+            ]),
+        ),
+    ];
+    assert_eq!(spu.state().resumed_by_key, expected);
+}
+
+#[tokio::test]
+async fn a_checkpoint_and_the_skipped_records_are_known_at_the_end() {
+    let spu = spu_with(10).await;
+    spu.state().stream_step = 50;
+    let mut consumer = consumer(&spu, with_module(from(0))).await;
+    let start = consumer.checkpoint(PartitionIndex(0)).unwrap();
+    assert_eq!(start, &Checkpoint::at(Offset(0)));
+
+    assert!(consumer.next_batch().await.unwrap().is_none());
+
+    let end = consumer.checkpoint(PartitionIndex(0)).unwrap();
+    assert_eq!(end.offset, Offset(100));
+    let sum = Bytes::from_static(b"sum to 100");
+    assert_eq!(end.accumulators, Accumulators::Partition(sum));
+    let failed = consumer.failures().so_far();
+    assert_eq!((failed.len(), failed[0].skipped), (1, 4));
+    assert_eq!(failed[0].last_message, "before 100");
+}
+
+#[tokio::test]
+async fn a_consumer_goes_on_from_a_checkpoint_with_its_accumulator() {
+    let spu = spu_with(10).await;
+    spu.state().stream_step = 50;
+    let mut options = with_module(from(0));
+    let mut checkpoint = Checkpoint::at(Offset(70));
+    let sum = Bytes::from_static(b"sum to 70");
+    checkpoint.accumulators = Accumulators::Partition(sum.clone());
+    options.resume.insert(PartitionIndex(0), checkpoint);
+
+    offsets(consumer(&spu, options).await).await.unwrap();
+
+    assert_eq!(spu.state().resumed_with, [(70, Some(sum))]);
+}
+
+#[tokio::test]
+async fn an_spu_that_would_ignore_a_part_of_the_stream_is_not_used() {
+    let spu = spu_with(1).await;
+    spu.state().is_old = true;
+    let mut options = with_module(from(0));
+    options.smartmodules[0].on_error = OnError::Skip;
+
+    let error = offsets(consumer(&spu, options).await).await.unwrap_err();
+
+    assert!(error.to_string().contains("too old"), "{error}");
+    assert!(spu.state().opened.is_empty());
+    let plain = offsets(consumer(&spu, with_module(from(0))).await).await;
+    assert!(plain.is_ok());
 }
 
 #[tokio::test]

@@ -23,9 +23,9 @@ use thalweg_wire::messages::metadata_response::{
 use thalweg_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use thalweg_wire::messages::*;
 use thalweg_wire::{
-    ANNOUNCED, ApiRequest, EXTENSION, FrameReader, OPEN_STREAM_KEY, OpenStreamRequest,
-    OpenStreamResponse, RequestHeader, StrBytes, StreamFailure, StreamId, decode_request,
-    decode_request_header, encode_response, tags,
+    ANNOUNCED, ApiRequest, EXTENSION, FailedRecords, FrameReader, KeyedAccumulators,
+    OPEN_STREAM_KEY, OpenStreamRequest, OpenStreamResponse, RequestHeader, StrBytes, StreamFailure,
+    StreamId, decode_request, decode_request_header, encode_response, tags,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -67,6 +67,12 @@ pub(crate) struct State {
     pub(crate) opened: Vec<Option<Bytes>>,
     /// The accumulators that fetches came with, and from where.
     pub(crate) resumed_with: Vec<(i64, Option<Bytes>)>,
+    /// The accumulators by key that fetches came with, and from where.
+    pub(crate) resumed_by_key: Vec<(i64, Option<KeyedAccumulators>)>,
+    /// Streams aggregate by key: each answer changes the key `all` and one of its own.
+    pub(crate) is_by_key: bool,
+    /// It is older than what streams can be asked for.
+    pub(crate) is_old: bool,
     /// Streams pass nothing, up to this many records for each fetch.
     pub(crate) stream_step: i64,
     pub(crate) stream_failure: Option<StreamFailure>,
@@ -233,7 +239,10 @@ async fn answer(
         return Some(write::<OpenStreamRequest>(header, &response));
     }
     Some(match ApiKey::try_from(header.api_key).unwrap() {
-        ApiKey::ApiVersions => write::<ApiVersionsRequest>(header, &api_versions()),
+        ApiKey::ApiVersions => {
+            let is_old = state.lock().unwrap().is_old;
+            write::<ApiVersionsRequest>(header, &api_versions(is_old))
+        }
         ApiKey::Metadata => {
             let request = read::<MetadataRequest>(header, message);
             write::<MetadataRequest>(header, &metadata(&request, address))
@@ -276,13 +285,16 @@ fn write<R: ApiRequest>(header: &RequestHeader, response: &R::Response) -> Bytes
     encode_response::<R>(response, header.api_version, header.correlation_id).unwrap()
 }
 
-fn api_versions() -> ApiVersionsResponse {
+fn api_versions(is_old: bool) -> ApiVersionsResponse {
     let ranges = ANNOUNCED.iter().chain(EXTENSION);
     let keys = ranges.map(|range| {
         ApiVersion::default()
             .with_api_key(range.key)
             .with_min_version(range.min)
-            .with_max_version(range.max)
+            .with_max_version(match range.key {
+                OPEN_STREAM_KEY if is_old => 0,
+                _ => range.max,
+            })
     });
     ApiVersionsResponse::default().with_api_keys(keys.collect())
 }
@@ -359,6 +371,8 @@ fn fetch(request: &FetchRequest, state: &mut State) -> Option<FetchResponse> {
         Fate::Served if tags::stream_id(&wanted.unknown_tagged_fields).is_some() => {
             let accumulator = tags::accumulator(&wanted.unknown_tagged_fields);
             state.resumed_with.push((from, accumulator));
+            let by_key = tags::keyed_accumulators(&wanted.unknown_tagged_fields).unwrap();
+            state.resumed_by_key.push((from, by_key));
             let fields = &mut answer.unknown_tagged_fields;
             if let Some(failure) = &state.stream_failure {
                 answer.error_code = thalweg_wire::STREAM_FAILED;
@@ -366,7 +380,22 @@ fn fetch(request: &FetchRequest, state: &mut State) -> Option<FetchResponse> {
             } else {
                 let next = (from + state.stream_step).min(state.log_end);
                 tags::set_resume_offset(fields, Offset(next));
-                tags::set_accumulator(fields, Bytes::from(format!("sum to {next}")));
+                let sum = Bytes::from(format!("sum to {next}"));
+                if state.is_by_key {
+                    let own = Some(Bytes::from(next.to_string()));
+                    let all = Some(Bytes::from_static(b"all"));
+                    let changed = [(own, sum.clone()), (all, sum)].into();
+                    tags::set_keyed_accumulators(fields, &changed);
+                } else {
+                    tags::set_accumulator(fields, sum);
+                }
+                let failed = FailedRecords {
+                    step: "late".to_owned(),
+                    skipped: 2,
+                    dead_lettered: 0,
+                    last_message: format!("before {next}"),
+                };
+                tags::set_failed_records(fields, &[failed]);
             }
         }
         Fate::Served => answer.records = Some(state.records_from(from)),

@@ -7,6 +7,7 @@
 //! answers are not taken the reading half stops, and with it the client.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
 use super::answer::{Answer, send};
+use super::dead_letters::DeadLetters;
 use super::memory::Memory;
 use super::router::{Route, Router};
 use crate::context::SpuContext;
@@ -55,6 +57,8 @@ pub(super) struct Shared {
     /// For records on their way through SmartModules or another codec. Whoever holds some of it
     /// waits for no other budget.
     pub(super) streamed: Memory,
+    /// The way to dead-letter topics.
+    pub(super) dead_letters: DeadLetters,
     /// Turns at lookups by timestamp, each of which may decompress a batch.
     pub(super) lookups: Semaphore,
     /// Fires when the SPU shuts down: long polls end then.
@@ -62,12 +66,18 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(context: SpuContext, shutdown: CancellationToken) -> Self {
+    /// `address` is where this SPU listens.
+    pub(super) fn new(
+        context: SpuContext,
+        address: SocketAddr,
+        shutdown: CancellationToken,
+    ) -> Self {
         let budget_bytes = context.options.request_memory_bytes;
         Self {
             requests: Memory::new(budget_bytes),
             answers: Memory::new(budget_bytes),
             streamed: Memory::new(budget_bytes),
+            dead_letters: DeadLetters::new(address),
             lookups: Semaphore::new(LOOKUPS_MAX),
             context,
             shutdown,

@@ -23,6 +23,7 @@ mod api_versions;
 mod connection;
 mod create_partitions;
 mod create_topics;
+mod dead_letters;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;

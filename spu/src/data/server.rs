@@ -1,6 +1,7 @@
 //! Accepts connections, and refuses those that are too many.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +23,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct DataServer;
 
 impl DataServer {
-    /// Starts to serve `listener` in `tasks`, until the group is stopped.
+    /// Starts to serve `listener`, which is bound to `address`, in `tasks`, until the group is
+    /// stopped.
     ///
     /// No failure of a connection stops more than that connection.
-    pub fn serve(listener: TcpListener, context: SpuContext, tasks: &TaskGroup) {
+    pub fn serve(
+        listener: TcpListener,
+        address: SocketAddr,
+        context: SpuContext,
+        tasks: &TaskGroup,
+    ) {
         let connections = tasks.clone();
         tasks.spawn("data-server", |shutdown| async move {
-            let shared = Arc::new(Shared::new(context, shutdown.clone()));
+            let shared = Arc::new(Shared::new(context, address, shutdown.clone()));
             let free = Arc::new(Semaphore::new(
                 shared
                     .context

@@ -181,16 +181,37 @@ impl Replica {
             // The receiver is at hand, so this can't fail.
             Err(refused) => drop(produced.send(Err(refused))),
         }
-        let replica = Arc::clone(self);
-        async move {
-            match tokio::time::timeout(timeout, answer).await {
-                Ok(Ok(produced)) => produced,
-                Ok(Err(_dropped)) => Err(replica.ended_error("its log was closed")),
-                Err(_elapsed) => Err(ProduceError::TimedOut {
-                    partition: replica.topic_partition.clone(),
-                    timeout,
-                }),
-            }
+        Arc::clone(self).answered(answer, timeout)
+    }
+
+    /// Waits as `acks` says for what the log has already.
+    ///
+    /// # Errors
+    /// When it is not known whether it will be kept (time-out, end of the reign).
+    pub fn await_stored(
+        self: &Arc<Self>,
+        stored: Appended,
+        acks: Acks,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Appended, ProduceError>> + Send + use<> {
+        let (produced, answer) = oneshot::channel();
+        let appended = stored;
+        self.acknowledge(acks, Acknowledge { appended, produced });
+        Arc::clone(self).answered(answer, timeout)
+    }
+
+    async fn answered(
+        self: Arc<Self>,
+        answer: oneshot::Receiver<Result<Appended, ProduceError>>,
+        timeout: Duration,
+    ) -> Result<Appended, ProduceError> {
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(produced)) => produced,
+            Ok(Err(_dropped)) => Err(self.ended_error("its log was closed")),
+            Err(_elapsed) => Err(ProduceError::TimedOut {
+                partition: self.topic_partition.clone(),
+                timeout,
+            }),
         }
     }
 

@@ -240,6 +240,27 @@ impl Script {
     }
 }
 
+#[allow(dead_code, reason = "used where dead letters travel")]
+impl Script {
+    /// Tells every SPU that this one serves at `address`.
+    pub(crate) fn announce_spu(&self, address: SocketAddr) {
+        let spu = v1::Spu {
+            id: SPU,
+            spec: Some(v1::SpuSpec::default()),
+            status: Some(v1::SpuStatus {
+                state: v1::SpuState::Online.into(),
+                data_address: address.to_string(),
+                incarnation: 1,
+                directory_id: Uuid::new_v4().to_string(),
+                software_version: "0.1.0".to_owned(),
+            }),
+            version: 1,
+        };
+        self.state()
+            .send_delta(vec![v1::resource::Resource::Spu(spu)], Vec::new());
+    }
+}
+
 impl State {
     fn send_delta(&mut self, upserted: Vec<v1::resource::Resource>, deleted: Vec<v1::ResourceKey>) {
         let delta = v1::ClusterDelta {

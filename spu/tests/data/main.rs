@@ -4,6 +4,8 @@
 mod admin;
 mod bounds;
 mod client;
+mod dead_letters;
+mod failed_records;
 mod fetch;
 #[path = "../component/harness.rs"]
 #[expect(
@@ -11,6 +13,8 @@ mod fetch;
     reason = "shared with the component tests, which use more of it"
 )]
 mod harness;
+mod keyed;
+mod look_back;
 mod offsets;
 mod produce;
 mod protocol;

@@ -20,7 +20,7 @@ use crate::setup::{
 };
 
 /// The bytes of one of the SDK's example SmartModules.
-fn module(name: &str) -> Bytes {
+pub(crate) fn module(name: &str) -> Bytes {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let directory = BUILT.get_or_init(|| {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -51,7 +51,11 @@ fn module(name: &str) -> Bytes {
         .into()
 }
 
-fn open_request(purpose: StreamPurpose, name: &str, params: &[(&str, &str)]) -> OpenStreamRequest {
+pub(crate) fn open_request(
+    purpose: StreamPurpose,
+    name: &str,
+    params: &[(&str, &str)],
+) -> OpenStreamRequest {
     let params = params
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -60,25 +64,28 @@ fn open_request(purpose: StreamPurpose, name: &str, params: &[(&str, &str)]) -> 
     OpenStreamRequest::new(purpose, vec![step])
 }
 
-async fn open(
+pub(crate) async fn open(
     client: &mut RawClient,
     purpose: StreamPurpose,
     name: &str,
     params: &[(&str, &str)],
 ) -> StreamId {
-    let response = client.call(&open_request(purpose, name, params), 0).await;
+    let response = client.call(&open_request(purpose, name, params), 1).await;
     assert_eq!(response.error_code, 0, "{:?}", response.error_message);
     response.stream_id
 }
 
-async fn refused(client: &mut RawClient, request: &OpenStreamRequest) -> OpenStreamResponse {
-    let response = client.call(request, 0).await;
+pub(crate) async fn refused(
+    client: &mut RawClient,
+    request: &OpenStreamRequest,
+) -> OpenStreamResponse {
+    let response = client.call(request, 1).await;
     assert_eq!(response.stream_id, StreamId(-1));
     assert!(response.error_message.is_some());
     response
 }
 
-fn through(mut request: FetchRequest, stream: StreamId) -> FetchRequest {
+pub(crate) fn through(mut request: FetchRequest, stream: StreamId) -> FetchRequest {
     for partition in request
         .topics
         .iter_mut()
@@ -89,11 +96,11 @@ fn through(mut request: FetchRequest, stream: StreamId) -> FetchRequest {
     request
 }
 
-fn resume(data: &PartitionData) -> i64 {
+pub(crate) fn resume(data: &PartitionData) -> i64 {
     tags::resume_offset(&data.unknown_tagged_fields).unwrap().0
 }
 
-fn accumulator(data: &PartitionData) -> Option<Bytes> {
+pub(crate) fn accumulator(data: &PartitionData) -> Option<Bytes> {
     tags::accumulator(&data.unknown_tagged_fields)
 }
 

@@ -11,12 +11,15 @@ use bytes::Bytes;
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 use thalweg_wire::messages::fetch_request::FetchPartition;
 use thalweg_wire::messages::fetch_response::PartitionData;
-use thalweg_wire::{KafkaError, STREAM_FAILED, StreamFailure, StreamId, StreamPurpose, tags};
+use thalweg_wire::{
+    FailedRecords, KafkaError, KeyedAccumulators, MODULE_REFUSED, STREAM_FAILED, StreamFailure,
+    StreamId, StreamPurpose, tags,
+};
 
 use super::{Found, Records, leader, plain, size, with_ends};
 use crate::data::refusal::Refusal;
 use crate::data::router::Router;
-use crate::data::streams::{Position, Progress, Work};
+use crate::data::streams::{Position, Progress, Restored, Work, add_counts};
 use crate::replica::Replica;
 
 /// How the chain came to an end.
@@ -38,6 +41,13 @@ pub(super) struct ChainedFetch {
     output: Vec<Bytes>,
     output_bytes: usize,
     accumulator: Option<Bytes>,
+    /// Those by key that have changed.
+    accumulators: KeyedAccumulators,
+    accumulators_bytes: usize,
+    /// Records that were left out.
+    failed: Vec<FailedRecords>,
+    /// Where the client wants no more.
+    stop: Option<Offset>,
     /// The chain stands where the log ended when it was read.
     is_at_end: bool,
     /// As much has come out as the client wants.
@@ -58,6 +68,10 @@ impl ChainedFetch {
             output_bytes: 0,
             is_full: false,
             accumulator: None,
+            accumulators: KeyedAccumulators::new(),
+            accumulators_bytes: 0,
+            failed: Vec::new(),
+            stop: tags::stop_offset(&asked.unknown_tagged_fields),
             is_at_end: false,
             end: None,
         })
@@ -66,6 +80,11 @@ impl ChainedFetch {
     /// How much has come out so far, in bytes.
     pub(super) fn output_bytes(&self) -> usize {
         self.output_bytes
+    }
+
+    /// Whether the client wants no more. It does not ask again, and there is nothing to wait for.
+    fn has_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| self.next_offset >= stop)
     }
 
     /// Puts some more of the log through the chain, until about `share` bytes have come out or
@@ -78,10 +97,11 @@ impl ChainedFetch {
         share: usize,
         deadline: Duration,
     ) {
+        let held_bytes = self.output_bytes + self.accumulators_bytes;
         let room = size(asked.partition_max_bytes)
-            .saturating_sub(self.output_bytes)
+            .saturating_sub(held_bytes)
             .min(share);
-        self.is_full = room == 0 && self.output_bytes > 0;
+        self.is_full = (room == 0 && held_bytes > 0) || self.has_stopped();
         if self.end.is_some() || self.is_full {
             return;
         }
@@ -108,10 +128,12 @@ impl ChainedFetch {
             return Ok(Progress::at_end(self.next_offset));
         }
         let stream = router.streams.get(self.stream, StreamPurpose::Consume)?;
-        let begin = if self.next_offset == self.from {
-            tags::accumulator(&asked.unknown_tagged_fields)
+        let restored = if self.next_offset == self.from {
+            restored(asked)?
         } else {
-            self.accumulator.clone()
+            // Those by key are with the chain.
+            let accumulator = self.accumulator.clone();
+            accumulator.map_or(Restored::Nothing, Restored::Partition)
         };
         stream
             .run(
@@ -121,9 +143,10 @@ impl ChainedFetch {
                     log: Arc::clone(replica.log()),
                     begin: Position {
                         offset: self.next_offset,
-                        accumulator: begin,
+                        restored,
                     },
                     until,
+                    stop: self.stop,
                     output_bytes_max: room,
                     deadline,
                 },
@@ -141,6 +164,13 @@ impl ChainedFetch {
         if progress.accumulator.is_some() {
             self.accumulator = progress.accumulator;
         }
+        let changed = progress.accumulators;
+        self.accumulators_bytes += changed
+            .iter()
+            .map(|(key, value)| key.as_ref().map_or(0, Bytes::len) + value.len())
+            .sum::<usize>();
+        self.accumulators.extend(changed);
+        add_counts(&mut self.failed, progress.failed);
         match progress.failure {
             // What came out before is answered first; the next fetch meets the failure again.
             Some(_) if self.next_offset > self.from => self.is_at_end = true,
@@ -155,7 +185,16 @@ impl ChainedFetch {
         let mut data = with_ends(data, &replica, high_watermark);
         match &self.end {
             None => {}
-            Some(End::Refused(refusal)) => data = data.with_error_code(refusal.code()),
+            Some(End::Refused(refusal)) => {
+                data = data.with_error_code(refusal.code());
+                let failure = StreamFailure {
+                    step: String::new(),
+                    offset: None,
+                    key: None,
+                    message: refusal.message.clone(),
+                };
+                tags::set_stream_failure(&mut data.unknown_tagged_fields, &failure);
+            }
             Some(End::Failed(failure)) => {
                 data = data.with_error_code(STREAM_FAILED);
                 tags::set_stream_failure(&mut data.unknown_tagged_fields, failure);
@@ -170,6 +209,12 @@ impl ChainedFetch {
         }
         if let Some(accumulator) = &self.accumulator {
             tags::set_accumulator(&mut data.unknown_tagged_fields, accumulator.clone());
+        }
+        if !self.accumulators.is_empty() {
+            tags::set_keyed_accumulators(&mut data.unknown_tagged_fields, &self.accumulators);
+        }
+        if !self.failed.is_empty() {
+            tags::set_failed_records(&mut data.unknown_tagged_fields, &self.failed);
         }
         Found {
             data,
@@ -186,4 +231,16 @@ impl ChainedFetch {
             wait: Some((replica, self.next_offset)),
         }
     }
+}
+
+/// What the client has of an aggregate.
+fn restored(asked: &FetchPartition) -> Result<Restored, Refusal> {
+    let fields = &asked.unknown_tagged_fields;
+    let by_key = tags::keyed_accumulators(fields)
+        .map_err(|reason| Refusal::new(KafkaError::Unknown(MODULE_REFUSED), reason))?;
+    let of_partition = tags::accumulator(fields).map(Restored::Partition);
+    Ok(by_key
+        .map(Restored::ByKey)
+        .or(of_partition)
+        .unwrap_or_default())
 }

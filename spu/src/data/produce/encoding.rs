@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use thalweg_record::{Batch, Codec, assemble_batch, batches};
 use thalweg_types::{CleanupPolicy, TopicConfig};
-use thalweg_wire::KafkaError;
+use thalweg_wire::{KafkaError, SMALL_FRAME_BYTES};
 
 use super::check::refused;
 use crate::data::connection::Shared;
@@ -40,7 +40,12 @@ pub(super) async fn as_kept(
     } else {
         produced.len()
     };
-    let _room = shared.streamed.reserve(needed_bytes).await;
+    // Dead letters come in small batches, and whoever waits for them may hold all of the budget.
+    let _room = if needed_bytes > SMALL_FRAME_BYTES {
+        Some(shared.streamed.reserve(needed_bytes).await)
+    } else {
+        None
+    };
     tokio::task::spawn_blocking(move || wanted.apply(&produced))
         .await
         .map_err(|_| Refusal::new(KafkaError::NotLeaderOrFollower, "the SPU is shutting down"))?

@@ -15,13 +15,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
+use thalweg_record::Batch;
 use thalweg_storage::{Appended, ProducerSequences};
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 use thalweg_wire::messages::ProduceRequest;
 use thalweg_wire::messages::produce_request::PartitionProduceData;
 use thalweg_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use thalweg_wire::{
-    DecodeError, KafkaError, RequestHeader, StreamFailure, decode_request, messages, tags,
+    DecodeError, FailedRecords, KafkaError, RequestHeader, StreamFailure, decode_request, messages,
+    tags,
 };
 
 use super::answer::Answer;
@@ -29,7 +31,8 @@ use super::connection::{ConnectionError, Shared};
 use super::internal_topics;
 use super::refusal::Refusal;
 use super::router::{Router, respond};
-use crate::replica::{Acks, Replica};
+use super::streams::{NotTransformed, sequences_of};
+use crate::replica::{Acks, ProduceError, Replica};
 
 /// The first version that holds batches of version 2, the only ones there are here.
 const OLDEST_VERSION: i16 = 3;
@@ -54,12 +57,25 @@ pub(super) struct NotProduced {
     failure: Option<StreamFailure>,
 }
 
-impl<E: Into<Refusal>> From<E> for NotProduced {
-    fn from(refusal: E) -> Self {
+impl From<Refusal> for NotProduced {
+    fn from(refusal: Refusal) -> Self {
         Self {
-            refusal: refusal.into(),
+            refusal,
             failure: None,
         }
+    }
+}
+
+impl From<ProduceError> for NotProduced {
+    fn from(error: ProduceError) -> Self {
+        Refusal::from(error).into()
+    }
+}
+
+impl From<NotTransformed> for NotProduced {
+    fn from(not: NotTransformed) -> Self {
+        let NotTransformed { refusal, failure } = not;
+        Self { refusal, failure }
     }
 }
 
@@ -68,6 +84,8 @@ struct Outcome {
     index: i32,
     produced: Result<Appended, NotProduced>,
     log_start: Offset,
+    /// Records that SmartModules left out.
+    failed: Vec<FailedRecords>,
 }
 
 /// A batch that is on its way into the log.
@@ -80,6 +98,10 @@ struct Prepared {
     batches: Bytes,
     /// The producer's count, where a SmartModule changed it.
     sequences: Option<ProducerSequences>,
+    /// Where the log has the batch, which was sent again.
+    stored: Option<Appended>,
+    /// Records that SmartModules left out.
+    failed: Vec<FailedRecords>,
 }
 
 impl ProduceCall {
@@ -182,18 +204,32 @@ async fn begin_one(
                 index,
                 produced: Err(refused),
                 log_start: Offset(-1),
+                failed: Vec::new(),
             })
             .boxed();
         }
     };
-    let replica = prepared.replica;
+    let (replica, failed) = (prepared.replica, prepared.failed);
     let log_start = replica.log().log_start();
+    if let Some(stored) = prepared.stored {
+        let known = replica.await_stored(stored, acks, timeout);
+        return async move {
+            Outcome {
+                index,
+                produced: known.await.map_err(NotProduced::from),
+                log_start,
+                failed,
+            }
+        }
+        .boxed();
+    }
     if prepared.batches.is_empty() {
         let produced = note_emptied(&router.shared, &replica, prepared.sequences).await;
         return futures::future::ready(Outcome {
             index,
             produced,
             log_start,
+            failed,
         })
         .boxed();
     }
@@ -204,6 +240,7 @@ async fn begin_one(
             index,
             produced: append.await.map_err(NotProduced::from),
             log_start,
+            failed,
         }
     }
     .boxed()
@@ -227,35 +264,39 @@ async fn prepare(
     let config = replica.config();
     let records = data.records.unwrap_or_default();
     check::shallow(&records, &config, header.api_version)?;
-    let (batches, sequences) = match tags::stream_id(&data.unknown_tagged_fields) {
-        None => (records, None),
-        Some(stream) => {
-            let stream = router
-                .streams
-                .get(stream, thalweg_wire::StreamPurpose::Produce)?;
-            let key = (topic.clone(), partition);
-            let _room = shared.streamed.reserve(records.len()).await;
-            let transformed = stream.transform(key, records).await?;
-            match transformed {
-                Ok(transformed) => (transformed.batches, transformed.sequences),
-                Err(failure) => {
-                    return Err(NotProduced {
-                        refusal: Refusal::new(
-                            KafkaError::Unknown(thalweg_wire::STREAM_FAILED),
-                            failure.to_string(),
-                        ),
-                        failure: Some(failure),
-                    });
-                }
-            }
-        }
-    };
-    let batches = encoding::as_kept(shared, batches, &config).await?;
-    Ok(Prepared {
+    let mut prepared = Prepared {
         replica,
-        batches,
-        sequences,
-    })
+        batches: records,
+        sequences: None,
+        stored: None,
+        failed: Vec::new(),
+    };
+    if let Some(stream) = tags::stream_id(&data.unknown_tagged_fields) {
+        let stream = router
+            .streams
+            .get(stream, thalweg_wire::StreamPurpose::Produce)?;
+        // A batch that the log has is not run again: its dead letters would be written twice.
+        prepared.stored = stored_before(&prepared);
+        if prepared.stored.is_some() {
+            return Ok(prepared);
+        }
+        let key = (topic.clone(), partition);
+        let room = shared.streamed.reserve(prepared.batches.len()).await;
+        let mut transformed = stream.transform(key, prepared.batches).await?;
+        drop(room);
+        prepared.failed = transformed.deliver(&shared.dead_letters).await?;
+        prepared.batches = transformed.batches;
+        prepared.sequences = transformed.sequences;
+    }
+    prepared.batches = encoding::as_kept(shared, prepared.batches, &config).await?;
+    Ok(prepared)
+}
+
+/// Where the log has the batch of an idempotent producer, if it does.
+fn stored_before(prepared: &Prepared) -> Option<Appended> {
+    let batch = Batch::parse(&prepared.batches).ok()?;
+    let sequences = sequences_of(batch)?;
+    prepared.replica.log().stored_before(&sequences)
 }
 
 /// Nothing is appended, yet what the producer sends next follows on what it sent.
@@ -330,9 +371,15 @@ impl Outcome {
             response = response.with_log_start_offset(self.log_start.0);
         }
         match self.produced {
-            Ok(appended) => response
-                .with_base_offset(appended.base_offset.0)
-                .with_log_append_time_ms(appended.log_append_time_ms.unwrap_or(-1)),
+            Ok(appended) => {
+                if !self.failed.is_empty() && version >= 9 {
+                    let fields = &mut response.unknown_tagged_fields;
+                    tags::set_failed_records(fields, &self.failed);
+                }
+                response
+                    .with_base_offset(appended.base_offset.0)
+                    .with_log_append_time_ms(appended.log_append_time_ms.unwrap_or(-1))
+            }
             Err(NotProduced { refusal, failure }) => {
                 response = response
                     .with_error_code(refusal.code())

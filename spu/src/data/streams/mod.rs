@@ -6,6 +6,9 @@
 
 mod consume;
 mod failure;
+mod failures;
+mod look_back;
+mod metered;
 mod open;
 mod produce;
 mod registered;
@@ -16,17 +19,22 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use thalweg_smartengine::{
-    Accumulation, CallLimits, Chain, ChainError, ChainOptions, Lane, SmartEngine, Step,
+    Accumulation, CallLimits, ChainError, ChainOptions, Lane, SmartEngine, Step,
 };
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 use thalweg_wire::{
-    CloseStreamRequest, CloseStreamResponse, KafkaError, STREAM_LIMIT, StreamId, StreamPurpose,
-    UNKNOWN_STREAM,
+    CloseStreamRequest, CloseStreamResponse, KafkaError, KeyedAccumulators, MODULE_REFUSED,
+    STREAM_LIMIT, StreamId, StreamPurpose, UNKNOWN_STREAM,
 };
 
 use super::refusal::Refusal;
+use crate::metrics::{Metrics, Place};
 pub(super) use consume::{Progress, Work};
 pub(super) use failure::failure_of;
+pub(super) use failures::add_counts;
+use look_back::LookingBack;
+use metered::Metered;
+pub(super) use produce::{NotTransformed, sequences_of};
 
 /// How many streams one connection may have open.
 const STREAMS_MAX: usize = 64;
@@ -44,15 +52,32 @@ pub(super) struct Streams {
 pub(super) struct Stream {
     purpose: StreamPurpose,
     engine: SmartEngine,
+    metrics: Arc<Metrics>,
     /// Its place in the queue for the guest threads.
     lane: Lane,
     steps: Vec<Step>,
+    /// What the engine has no use for, for each step.
+    extras: Vec<StepExtra>,
+    /// The only topic that it is for, where the client named one.
+    topic: Option<TopicName>,
     has_aggregate: bool,
+    /// What an aggregate begins with.
     accumulator: Option<Vec<u8>>,
+    is_by_key: bool,
+    /// When it was opened, in milliseconds since 1970: what look-backs count from.
+    opened_ms: i64,
     limits: CallLimits,
     /// Bytes of modules, for the connection's limit.
     module_bytes: usize,
     chains: Mutex<HashMap<PartitionKey, StandingChain>>,
+}
+
+/// What a step is beside what the engine runs.
+struct StepExtra {
+    /// Where records go that it fails on.
+    dead_letters: Option<TopicName>,
+    /// The module's version, or the hash of its bytes.
+    version: String,
 }
 
 /// Names a partition.
@@ -63,15 +88,49 @@ pub(super) type PartitionKey = (TopicName, PartitionIndex);
 pub(super) struct Position {
     /// The next input offset.
     pub(super) offset: Offset,
-    /// An aggregate's accumulator there; absent for what the stream was opened with.
-    pub(super) accumulator: Option<Bytes>,
+    /// What an aggregate has come to there.
+    pub(super) restored: Restored,
+}
+
+/// What an aggregate goes on with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Restored {
+    /// What the stream was opened with, or nothing is known.
+    #[default]
+    Nothing,
+    /// One accumulator for the partition.
+    Partition(Bytes),
+    /// One for each key.
+    ByKey(KeyedAccumulators),
 }
 
 /// A chain between two uses.
 struct StandingChain {
     /// Absent after a failure: it is opened anew where it stood.
-    chain: Option<Chain>,
+    chain: Option<Metered>,
+    /// What the chain is still to be shown of before the stream.
+    looking_back: Option<LookingBack>,
     at: Position,
+}
+
+impl Position {
+    fn at(offset: Offset) -> Self {
+        Self {
+            offset,
+            restored: Restored::Nothing,
+        }
+    }
+}
+
+impl StandingChain {
+    /// One that is to be opened at `at`.
+    fn nowhere(at: Position) -> Self {
+        Self {
+            chain: None,
+            looking_back: None,
+            at,
+        }
+    }
 }
 
 impl Streams {
@@ -135,20 +194,55 @@ impl Streams {
 }
 
 impl Stream {
-    /// Opens a chain that starts with `accumulator`, or with the stream's own. Runs guest code.
-    fn open_chain(&self, accumulator: Option<&[u8]>) -> Result<Chain, ChainError> {
-        let initial = if self.has_aggregate {
-            accumulator
-                .map(<[u8]>::to_vec)
-                .or_else(|| self.accumulator.clone())
+    /// Opens a chain that goes on with `restored`, or with what the stream began with. Runs guest
+    /// code.
+    fn open_chain(&self, restored: Restored) -> Result<Metered, ChainError> {
+        let accumulation = if self.is_by_key {
+            let by_key = match restored {
+                Restored::ByKey(by_key) => by_key,
+                Restored::Nothing | Restored::Partition(_) => KeyedAccumulators::new(),
+            };
+            Accumulation::ByKey {
+                initial: self.accumulator.clone().unwrap_or_default(),
+                restored: by_key
+                    .into_iter()
+                    .map(|(key, value)| (key.map(|key| key.to_vec()), value.to_vec()))
+                    .collect(),
+            }
         } else {
-            None
+            let restored = match restored {
+                Restored::Partition(accumulator) => Some(accumulator.to_vec()),
+                Restored::Nothing | Restored::ByKey(_) => None,
+            };
+            let initial = restored.or_else(|| self.accumulator.clone());
+            Accumulation::PerPartition {
+                initial: initial.filter(|_| self.has_aggregate),
+            }
         };
-        self.engine.open_chain(ChainOptions {
-            accumulation: Accumulation::PerPartition { initial },
+        let chain = self.engine.open_chain(ChainOptions {
+            steps: self.steps.clone(),
+            accumulation,
             limits: self.limits,
-            ..ChainOptions::new(self.steps.clone())
-        })
+        })?;
+        let place = match self.purpose {
+            StreamPurpose::Consume => Place::Consume,
+            StreamPurpose::Produce => Place::Produce,
+        };
+        let counters = self.metrics.smartmodules();
+        let names = self.steps.iter().map(|step| step.name.as_str());
+        let users = names.map(|name| counters.of(name, place)).collect();
+        Ok(Metered::new(chain, users))
+    }
+
+    /// Sees to it that the stream is used on its own topic only.
+    fn check_topic(&self, topic: &TopicName) -> Result<(), Refusal> {
+        match &self.topic {
+            Some(own) if own != topic => Err(Refusal::new(
+                KafkaError::Unknown(MODULE_REFUSED),
+                format!("the stream is of topic `{own}`: open another one for `{topic}`"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Takes the partition's chain out, to be put back with [`Self::put`].

@@ -1,23 +1,28 @@
 //! OpenStream: loads the modules and tries the chain once.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use thalweg_smartengine::{CallLimits, Lane, SmartEngine, SmartModuleKind, Step};
+use thalweg_smartengine::{CallLimits, Lane, OnFailure, SmartEngine, SmartModuleKind, Step};
+use thalweg_types::{ModuleRef, OnError, TopicName};
 use thalweg_wire::{
     KafkaError, MODULE_REFUSED, ModuleSource, OpenStreamRequest, OpenStreamResponse, StreamId,
     StreamPurpose, StreamStep,
 };
 
-use super::{Stream, Streams, registered};
+use super::{Restored, StepExtra, Stream, Streams, registered};
 use crate::data::connection::Shared;
 use crate::data::refusal::{Refusal, chain};
+use crate::metrics::Metrics;
 
 /// How many SmartModules one chain may have.
 const STEPS_MAX: usize = 32;
 /// How many bytes of modules the streams of one connection may have together, in modules of the
 /// largest size.
 const MODULES_MAX: u64 = 4;
+/// How long a dead-letter topic that was just created may take to be heard of here.
+const TOPIC_WAIT: Duration = Duration::from_secs(2);
 
 impl Streams {
     /// Binds a chain to the connection.
@@ -51,11 +56,7 @@ impl Streams {
                 request.steps.len()
             )));
         }
-        if request.version_needed() > 0 {
-            return Err(refused(
-                "this version has no error policies, look-back or aggregation by key yet: leave them out",
-            ));
-        }
+        check_dead_letters(shared, &request).await?;
         request.steps = registered::with_bytes(shared, request.steps).await?;
         let options = &shared.context.options;
         let module_bytes_max =
@@ -69,8 +70,15 @@ impl Streams {
         };
         let engine = shared.context.engine.clone();
         let lane = engine.lane();
-        let stream =
-            on_guest_thread(&lane.clone(), move || load(engine, lane, limits, request)).await??;
+        let opened_ms = shared.context.clock.now_ms();
+        let metrics = Arc::clone(&shared.context.metrics);
+        let host = Host {
+            engine,
+            lane: lane.clone(),
+            limits,
+            metrics,
+        };
+        let stream = on_guest_thread(&lane, move || load(host, opened_ms, request)).await??;
         self.insert(stream, module_bytes_max)
     }
 }
@@ -95,20 +103,32 @@ pub(super) async fn on_guest_thread<T: Send + 'static>(
     })
 }
 
-fn load(
+/// What a stream's chains run on.
+struct Host {
     engine: SmartEngine,
     lane: Lane,
     limits: CallLimits,
-    request: OpenStreamRequest,
-) -> Result<Stream, Refusal> {
+    metrics: Arc<Metrics>,
+}
+
+fn load(host: Host, opened_ms: i64, request: OpenStreamRequest) -> Result<Stream, Refusal> {
+    let looks_back = request.steps.iter().any(|step| step.look_back.is_some());
+    if looks_back && request.purpose == StreamPurpose::Produce {
+        return Err(refused(
+            "there is nothing to look back at before the log: look back on consume instead",
+        ));
+    }
     let mut steps = Vec::with_capacity(request.steps.len());
+    let mut extras = Vec::with_capacity(request.steps.len());
     let mut module_bytes = 0;
     for step in request.steps {
         module_bytes += match &step.source {
             ModuleSource::Wasm(wasm) => wasm.len(),
             ModuleSource::Registered(_) => 0,
         };
-        steps.push(load_step(&engine, step)?);
+        let (step, extra) = load_step(&host.engine, step)?;
+        steps.push(step);
+        extras.push(extra);
     }
     let has_aggregate = steps
         .iter()
@@ -120,28 +140,68 @@ fn load(
     }
     let stream = Stream {
         purpose: request.purpose,
-        engine,
-        lane,
+        engine: host.engine,
+        metrics: host.metrics,
+        lane: host.lane,
         steps,
+        extras,
+        topic: request.topic,
         has_aggregate,
         accumulator: request.accumulator.map(|bytes| bytes.to_vec()),
-        limits,
+        is_by_key: request.is_by_key,
+        opened_ms,
+        limits: host.limits,
         module_bytes,
         chains: Mutex::new(HashMap::new()),
     };
-    if stream.accumulator.is_some() && !has_aggregate {
+    if (stream.accumulator.is_some() || stream.is_by_key) && !has_aggregate {
         return Err(refused(
-            "an accumulator was given, but no SmartModule of the chain is an aggregate",
+            "something to accumulate was given, but no SmartModule of the chain is an aggregate",
         ));
     }
     // Wrong parameters show here, and not with the first record.
     stream
-        .open_chain(None)
+        .open_chain(Restored::Nothing)
         .map_err(|error| refused(chain(&error)))?;
     Ok(stream)
 }
 
-fn load_step(engine: &SmartEngine, step: StreamStep) -> Result<Step, Refusal> {
+/// Sees to it that dead letters have somewhere to go, and that nobody reads them into themselves.
+async fn check_dead_letters(shared: &Shared, request: &OpenStreamRequest) -> Result<(), Refusal> {
+    for step in &request.steps {
+        let OnError::DeadLetter(topic) = &step.on_error else {
+            continue;
+        };
+        let Some(source) = &request.topic else {
+            return Err(refused(format!(
+                "SmartModule `{}` has a dead-letter topic: name the stream's own topic, too",
+                step.name
+            )));
+        };
+        if topic == source || is_internal(topic) {
+            return Err(refused(format!(
+                "records of `{source}` that SmartModule `{}` fails on can't go to `{topic}`: choose another dead-letter topic",
+                step.name
+            )));
+        }
+        let view = &shared.context.view;
+        let heard_of = view.wait_for(|view| view.topic(topic).is_some());
+        if tokio::time::timeout(TOPIC_WAIT, heard_of).await.is_err() {
+            return Err(refused(format!(
+                "the dead-letter topic `{topic}` of SmartModule `{}` does not exist: create it with `thalweg topic create {topic}`",
+                step.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a topic is the cluster's own.
+fn is_internal(topic: &TopicName) -> bool {
+    topic.as_str().starts_with("__")
+}
+
+fn load_step(engine: &SmartEngine, step: StreamStep) -> Result<(Step, StepExtra), Refusal> {
     let wasm = match step.source {
         ModuleSource::Wasm(wasm) => wasm,
         ModuleSource::Registered(name) => {
@@ -151,10 +211,30 @@ fn load_step(engine: &SmartEngine, step: StreamStep) -> Result<Step, Refusal> {
     let module = engine
         .load(&wasm)
         .map_err(|error| refused(format!("SmartModule `{}`: {}", step.name, chain(&error))))?;
-    Ok(Step {
+    let (on_failure, dead_letters) = match step.on_error {
+        OnError::Stop => (OnFailure::Stop, None),
+        OnError::Skip => (OnFailure::Skip, None),
+        OnError::DeadLetter(topic) => (OnFailure::DeadLetter, Some(topic)),
+    };
+    // A registered one is called by name and version here.
+    let registered: Option<ModuleRef> = step.name.parse().ok();
+    let version = registered.and_then(|module| module.version);
+    let extra = StepExtra {
+        dead_letters,
+        version: version.map_or_else(|| hex(&module.sha256()), |version| version.to_string()),
+    };
+    let step = Step {
+        module: Arc::clone(&module),
         params: step.params,
-        ..Step::new(module, step.name)
-    })
+        name: step.name,
+        on_failure,
+        look_back: step.look_back,
+    };
+    Ok((step, extra))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) fn refused(message: impl Into<String>) -> Refusal {

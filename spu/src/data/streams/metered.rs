@@ -1,0 +1,64 @@
+//! A chain whose steps are counted for Prometheus.
+//!
+//! What the steps did is counted after each turn on a guest thread, and when the chain goes.
+
+use thalweg_smartengine::{Chain, StepMetrics};
+
+use crate::metrics::{ModuleUse, ModuleUser};
+
+/// A chain, and the counters of its steps.
+pub(super) struct Metered {
+    pub(super) chain: Chain,
+    /// One for each step.
+    users: Vec<ModuleUser>,
+    /// What was counted already.
+    counted: Vec<StepMetrics>,
+}
+
+impl Metered {
+    /// `users` are those of the chain's steps, in order.
+    pub(super) fn new(chain: Chain, users: Vec<ModuleUser>) -> Self {
+        let counted = vec![StepMetrics::default(); users.len()];
+        let mut metered = Self {
+            chain,
+            users,
+            counted,
+        };
+        metered.count();
+        metered
+    }
+
+    /// Counts what the steps did since the last time.
+    pub(super) fn count(&mut self) {
+        let steps = self.users.iter_mut().zip(&mut self.counted);
+        for (now, (user, counted)) in self.chain.metrics().into_iter().zip(steps) {
+            user.add(since(&now, counted));
+            user.holds(now.memory_bytes);
+            *counted = now;
+        }
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.count();
+    }
+}
+
+impl std::fmt::Debug for Metered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.chain.fmt(f)
+    }
+}
+
+fn since(now: &StepMetrics, before: &StepMetrics) -> ModuleUse {
+    ModuleUse {
+        calls: now.calls.saturating_sub(before.calls),
+        records_in: now.records_in.saturating_sub(before.records_in),
+        records_out: now.records_out.saturating_sub(before.records_out),
+        skipped: now.skipped.saturating_sub(before.skipped),
+        dead_lettered: now.dead_lettered.saturating_sub(before.dead_lettered),
+        errors: now.errors.saturating_sub(before.errors),
+        time: now.time.saturating_sub(before.time),
+    }
+}
