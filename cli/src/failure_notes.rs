@@ -63,7 +63,7 @@ pub(crate) fn lines(failed: &FailedRecords) -> Vec<String> {
             &format!("{count} records were")
         };
         format!(
-            "{records} {became}, as SmartModule `{}` failed on them: the last error is: {}",
+            "{records} {became}: SmartModule `{}` failed, at last with: {}",
             failed.step, failed.last_message
         )
     };
@@ -93,9 +93,7 @@ mod tests {
 
         assert_eq!(
             lines(&failed),
-            [
-                "3 records were skipped, as SmartModule `late` failed on them: the last error is: no such column"
-            ]
+            ["3 records were skipped: SmartModule `late` failed, at last with: no such column"]
         );
     }
 }

@@ -144,11 +144,11 @@ fn placed<T: Clone + Send + Sync + 'static, U>(
 }
 
 impl SmartModuleArguments {
-    /// The chain; `default` stands in where no module is named.
+    /// The chain; empty where nothing is said of one.
     ///
     /// # Errors
     /// When a file can't be read or understood, or there are settings and nobody to take them.
-    pub(crate) fn chain(self, default: Option<PathBuf>) -> Result<Vec<Transform>, CliError> {
+    pub(crate) fn chain(self) -> Result<Vec<Transform>, CliError> {
         if let Some(path) = &self.transforms {
             return transforms::from_file(path);
         }
@@ -156,10 +156,7 @@ impl SmartModuleArguments {
             let lines = self.transforms_lines.iter();
             return lines.map(|line| transforms::from_line(line)).collect();
         }
-        let mut modules = self.modules;
-        if modules.is_empty() {
-            modules.extend(default.map(|path| (usize::MAX, Uses::File(path))));
-        }
+        let modules = self.modules;
         if modules.is_empty() && !self.settings.is_empty() {
             let error = anyhow!(
                 "--param, --on-error and --lookback-* are for a SmartModule, and none is given"
@@ -184,12 +181,28 @@ impl SmartModuleArguments {
         Ok(chain)
     }
 
+    /// As [`Self::chain`], with what `default` gives where no module is named.
+    ///
+    /// # Errors
+    /// As [`Self::chain`], and when `default` fails.
+    pub(crate) fn chain_or(
+        mut self,
+        default: impl FnOnce() -> Result<PathBuf, CliError>,
+    ) -> Result<Vec<Transform>, CliError> {
+        let names_one = self.transforms.is_some() || !self.transforms_lines.is_empty();
+        if !names_one && self.modules.is_empty() {
+            // Behind all settings, so that they are those of all modules.
+            self.modules.push((usize::MAX, Uses::File(default()?)));
+        }
+        self.chain()
+    }
+
     /// The chain as a client sends it with a stream.
     ///
     /// # Errors
     /// As [`Self::chain`].
     pub(crate) fn invocations(self) -> Result<Vec<SmartModuleInvocation>, CliError> {
-        let chain = self.chain(None)?;
+        let chain = self.chain()?;
         chain.into_iter().map(Transform::into_invocation).collect()
     }
 }
@@ -264,7 +277,7 @@ mod tests {
 
     fn chain(line: &str) -> Vec<Transform> {
         let words = ["test"].into_iter().chain(line.split(' '));
-        Line::parse_from(words).smartmodules.chain(None).unwrap()
+        Line::parse_from(words).smartmodules.chain().unwrap()
     }
 
     fn params(step: &Transform) -> Vec<String> {
@@ -292,9 +305,23 @@ mod tests {
     }
 
     #[test]
+    fn settings_alone_are_those_of_a_default_module() {
+        let line = Line::parse_from(["test", "-e", "a=b", "--on-error", "skip"]);
+
+        let chain = line
+            .smartmodules
+            .chain_or(|| Ok("built.wasm".into()))
+            .unwrap();
+
+        assert_eq!((chain[0].name().as_str(), chain.len()), ("built", 1));
+        assert_eq!(params(&chain[0]), ["a=b"]);
+        assert_eq!(chain[0].on_error, OnError::Skip);
+    }
+
+    #[test]
     fn settings_without_a_module_and_chains_in_two_forms_are_refused() {
         let line = Line::parse_from(["test", "-e", "a=b"]);
-        let error = line.smartmodules.chain(None).unwrap_err().to_string();
+        let error = line.smartmodules.chain().unwrap_err().to_string();
         assert!(error.contains("none is given"), "{error}");
 
         let both = ["test", "-t", "chain.yaml", "--smartmodule-path", "a.wasm"];

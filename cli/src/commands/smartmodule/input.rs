@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
-use thalweg_client::{ConsumerOptions, EndOffset, PartitionSelection, StartOffset};
+use thalweg_client::{
+    ConsumerOptions, EndOffset, LookBack, OnOutOfRange, PartitionSelection, StartOffset,
+};
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 
 use crate::context::Context;
@@ -61,6 +63,11 @@ pub(super) struct InputArguments {
     /// Begin at this offset of the topic. Default: the first.
     #[arg(long, value_name = "OFFSET", requires = "topic", value_parser = clap::value_parser!(i64).range(0..))]
     start: Option<i64>,
+
+    /// A record that stands before the first one, to be looked back at; may be repeated. With
+    /// --topic, those before --start are.
+    #[arg(long, value_name = "TEXT", conflicts_with = "topic")]
+    before: Vec<String>,
 
     /// How many records of the topic to take. Default: 100.
     #[arg(long, value_name = "N", requires = "topic")]
@@ -153,12 +160,70 @@ impl InputArguments {
     ) -> Result<Vec<InputRecord>, CliError> {
         let wanted = self.records.unwrap_or(TOPIC_RECORDS);
         let options = ConsumerOptions {
-            partitions: PartitionSelection::Only(vec![self.partition.unwrap_or(PartitionIndex(0))]),
             start: self.start.map_or(StartOffset::Beginning, |offset| {
                 StartOffset::Offset(Offset(offset))
             }),
             end: EndOffset::LogEnd,
             ..ConsumerOptions::default()
+        };
+        self.consume(topic, options, wanted, context).await
+    }
+
+    /// The records before the first one, as far as one of `looks_back` may want to see them.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub(super) async fn before(
+        &self,
+        looks_back: &[LookBack],
+        now_ms: i64,
+        context: &Context,
+    ) -> Result<Vec<InputRecord>, CliError> {
+        let (Some(topic), Some(start)) = (&self.topic, self.start) else {
+            let before = self.before.iter();
+            let records = before.map(|text| self.record(text.as_bytes()));
+            return records.collect::<Result<_, _>>().map_err(CliError::usage);
+        };
+        let mut earliest = Vec::with_capacity(looks_back.len());
+        for look_back in looks_back {
+            earliest.push(match (look_back.last, look_back.age_ms) {
+                (Some(last), _) => {
+                    let last = i64::try_from(last).unwrap_or(i64::MAX);
+                    StartOffset::Offset(Offset(start.saturating_sub(last).max(0)))
+                }
+                (None, age_ms) => {
+                    let age_ms = i64::try_from(age_ms.unwrap_or(0)).unwrap_or(i64::MAX);
+                    StartOffset::Timestamp(now_ms.saturating_sub(age_ms))
+                }
+            });
+        }
+        let mut longest = Vec::new();
+        for from in earliest {
+            let options = ConsumerOptions {
+                start: from,
+                end: EndOffset::Offset(Offset(start)),
+                on_out_of_range: OnOutOfRange::Beginning,
+                ..ConsumerOptions::default()
+            };
+            let records = self.consume(topic, options, u64::MAX, context).await?;
+            if records.len() > longest.len() {
+                longest = records;
+            }
+        }
+        Ok(longest)
+    }
+
+    async fn consume(
+        &self,
+        topic: &TopicName,
+        options: ConsumerOptions,
+        wanted: u64,
+        context: &Context,
+    ) -> Result<Vec<InputRecord>, CliError> {
+        let partition = self.partition.unwrap_or(PartitionIndex(0));
+        let options = ConsumerOptions {
+            partitions: PartitionSelection::Only(vec![partition]),
+            ..options
         };
         let mut consumer = context.client().await?.consumer(topic, options).await?;
         let mut records = Vec::new();
