@@ -125,9 +125,9 @@ pub struct SpuOptions {
     #[arg(long, env = "THALWEG_SPU_COMPACTION_BYTES_PER_SECOND", value_parser = parse_bytes, default_value = "200MB")]
     pub compaction_bytes_per_second: u64,
 
-    /// Memory for the keys of one compaction, 24 bytes a key; with too little it takes several
-    /// passes over the log.
-    #[arg(long, env = "THALWEG_SPU_COMPACTION_MEMORY_BYTES", value_parser = parse_bytes, default_value = "128MiB")]
+    /// Memory for the keys of one compaction, 48 bytes a key at most; with too little it takes
+    /// several passes over the log.
+    #[arg(long, env = "THALWEG_SPU_COMPACTION_MEMORY_BYTES", value_parser = parse_bytes, default_value = "64MiB")]
     pub compaction_memory_bytes: u64,
 
     /// How many bytes a second are read back to find damage on the disk; 0 for none.
