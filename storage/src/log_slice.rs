@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use thalweg_record::{BATCH_HEADER_BYTES, BatchHeader};
 use thalweg_types::Offset;
 
 /// Whole batches in a segment's file, all of them verified: what a fetch sends.
@@ -34,11 +35,36 @@ impl LogSlice {
         Ok(Bytes::from(buffer))
     }
 
+    /// Whether it has batches and no record, as where compaction has removed all of a stretch.
+    /// Reads a header where the length allows it, and all of them where the first has no record.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn has_no_records(&self) -> io::Result<bool> {
+        let len_bytes = self.len_bytes as usize;
+        if len_bytes == 0 || !len_bytes.is_multiple_of(BATCH_HEADER_BYTES) {
+            return Ok(false);
+        }
+        let mut first = [0; BATCH_HEADER_BYTES];
+        self.file.read_exact_at(&mut first, self.position)?;
+        if !is_without_records(&first) {
+            return Ok(false);
+        }
+        let bytes = self.read_bytes()?;
+        Ok(bytes.chunks(BATCH_HEADER_BYTES).all(is_without_records))
+    }
+
     /// Whether there is nothing to read yet.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len_bytes == 0
     }
+}
+
+/// Whether this is a whole batch without a record that a consumer would see.
+fn is_without_records(batch: &[u8]) -> bool {
+    BatchHeader::parse(batch)
+        .is_ok_and(|header| header.size_bytes() == BATCH_HEADER_BYTES && header.record_count == 0)
 }
 
 /// How far a scrub has come.

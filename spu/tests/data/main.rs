@@ -4,6 +4,7 @@
 mod admin;
 mod bounds;
 mod client;
+mod compaction;
 mod dead_letters;
 mod failed_records;
 mod fetch;
