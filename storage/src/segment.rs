@@ -9,11 +9,12 @@
 //! - Bytes past `len_bytes` are left over from an append that failed. Readers never see them.
 //! - Bytes are given out only within `verified`.
 
+mod names;
 mod slice;
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -21,6 +22,9 @@ use thalweg_record::BatchHeader;
 use thalweg_types::Offset;
 use tracing::{info, warn};
 
+pub(crate) use self::names::{
+    parse_base_offset, parse_index_name, parse_segment_name, segment_path,
+};
 use crate::batch_walk::{BatchWalk, WalkError};
 use crate::epoch_cache::EpochCache;
 use crate::files::{LogFile, LogFiles, OpenMode};
@@ -495,30 +499,6 @@ impl fmt::Debug for Segment {
             .field("tail", &self.tail())
             .finish_non_exhaustive()
     }
-}
-
-/// The file of a segment.
-pub(crate) fn segment_path(folder: &Path, base_offset: Offset, extension: &str) -> PathBuf {
-    folder.join(format!("{:020}.{extension}", base_offset.0))
-}
-
-/// The base offset in a segment file's name; `None` when it is no segment.
-pub(crate) fn parse_segment_name(name: &str) -> Option<Offset> {
-    parse_base_offset(name.strip_suffix(".log")?)
-}
-
-/// The base offset in an index file's name; `None` when it is no index.
-pub(crate) fn parse_index_name(name: &str) -> Option<Offset> {
-    let digits = name
-        .strip_suffix(".index")
-        .or_else(|| name.strip_suffix(".timeindex"))?;
-    parse_base_offset(digits)
-}
-
-/// The offset that 20 digits stand for.
-pub(crate) fn parse_base_offset(digits: &str) -> Option<Offset> {
-    let is_ours = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_ours.then(|| digits.parse().ok().map(Offset)).flatten()
 }
 
 const _: () = assert!(

@@ -1,23 +1,26 @@
 //! What the log's tests share: batches, a log in a folder of its own, and files that fail.
 
+mod compacting;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use thalweg_record::{Batch, BatchBuilder, BatchOptions, Codec, batches};
+use thalweg_record::{Batch, BatchBuilder, BatchOptions, batches};
 use thalweg_types::{Durability, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
+pub(crate) use self::compacting::{
+    DELETE_RETENTION, PlainRecord, clean, clean_with, compacted, keyed, keyed_in, records_in,
+};
 use crate::files::{LogFile, LogFiles, OpenMode, StdFiles};
 use crate::locks::lock;
 use crate::{
-    Append, AppendError, Appended, CleanOptions, CleanPace, CleanReport, CompactionOptions, Log,
-    LogHealth, LogListener, LogOptions, LogProgress, MaintainError, OpenError, ProducerSequences,
-    StorageThreads, ThreadOptions,
+    Append, AppendError, Appended, Log, LogHealth, LogListener, LogOptions, LogProgress, OpenError,
+    ProducerSequences, StorageThreads, ThreadOptions,
 };
 
 /// A time in milliseconds, for tests that need one.
@@ -61,105 +64,6 @@ pub(crate) fn sequences(producer: i64, first: i32, last: i32) -> ProducerSequenc
         last_sequence: last,
     }
 }
-
-/// A batch of records with keys; a value that is `None` is a tombstone.
-pub(crate) fn keyed(timestamp_ms: i64, records: &[(&str, Option<&str>)]) -> Vec<u8> {
-    keyed_in(Codec::None, timestamp_ms, records)
-}
-
-/// As `keyed`, compressed.
-pub(crate) fn keyed_in(
-    codec: Codec,
-    timestamp_ms: i64,
-    records: &[(&str, Option<&str>)],
-) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(BatchOptions {
-        codec,
-        ..BatchOptions::default()
-    });
-    for (key, value) in records {
-        let value = value.map(str::as_bytes);
-        builder
-            .push(timestamp_ms, Some(key.as_bytes()), value, &[])
-            .unwrap();
-    }
-    builder.build().unwrap()
-}
-
-/// A record as tests compare it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PlainRecord {
-    pub(crate) offset: i64,
-    pub(crate) timestamp_ms: i64,
-    pub(crate) key: Option<String>,
-    pub(crate) value: Option<String>,
-}
-
-/// The records in whole batches.
-pub(crate) fn records_in(bytes: &[u8]) -> Vec<PlainRecord> {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let mut all = Vec::new();
-    for batch in batches(bytes) {
-        let records = batch.unwrap().records(1 << 26).unwrap();
-        for record in &records {
-            let record = record.unwrap();
-            all.push(PlainRecord {
-                offset: record.offset.0,
-                timestamp_ms: record.timestamp_ms,
-                key: record.key.map(text),
-                value: record.value.map(text),
-            });
-        }
-    }
-    all
-}
-
-/// Works as fast as it can.
-pub(crate) struct NoPace;
-
-impl CleanPace for NoPace {
-    fn spend(&self, _bytes: u64) -> bool {
-        true
-    }
-}
-
-/// Commits all of a log and compacts what is closed.
-pub(crate) fn clean(log: &Arc<Log>, now_ms: i64) -> Result<CleanReport, MaintainError> {
-    clean_with(log, 1 << 20, now_ms)
-}
-
-/// As `clean`, with so much memory for keys.
-pub(crate) fn clean_with(
-    log: &Arc<Log>,
-    map_bytes: usize,
-    now_ms: i64,
-) -> Result<CleanReport, MaintainError> {
-    log.set_high_watermark(log.log_end());
-    log.sync_now();
-    let options = CleanOptions {
-        map_bytes,
-        secret: (1, 2),
-        pace: &NoPace,
-    };
-    log.clean(&options, now_ms)
-}
-
-/// Settings for tests of compaction: everything is compacted that may be.
-pub(crate) fn compacted() -> LogOptions {
-    LogOptions {
-        segment_bytes: 300,
-        compaction: Some(CompactionOptions {
-            min_dirty_millionths: 0,
-            min_lag: Duration::ZERO,
-            max_lag: Duration::MAX,
-            delete_retention: DELETE_RETENTION,
-        }),
-        ..options()
-    }
-}
-
-/// How long `compacted` logs keep tombstones.
-pub(crate) const DELETE_RETENTION: Duration = Duration::from_millis(1000);
 
 /// Settings for tests: small segments and indexes, nothing is deleted.
 pub(crate) fn options() -> LogOptions {
