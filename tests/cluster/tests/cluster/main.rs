@@ -6,6 +6,7 @@
 
 mod bad_bytes;
 mod command_line;
+mod compaction;
 mod crash;
 mod disk;
 mod flipped_bits;

@@ -232,6 +232,57 @@ def check_administration():
     )
 
 
+def check_compacted():
+    """Needs an SPU that looks every moment what is to be compacted."""
+    topic = "librdkafka-compacted"
+    admin = AdminClient({"bootstrap.servers": BOOTSTRAP})
+    config = {
+        "cleanup.policy": "compact",
+        "segment.bytes": "20000",
+        "min.cleanable.dirty.ratio": "0.01",
+        "delete.retention.ms": "0",
+    }
+    admin.create_topics([NewTopic(topic, 1, 1, config=config)])[topic].result(10)
+    until(f"{topic} has leaders", lambda: leads(admin, topic))
+    newest = {}
+    stored = {}
+    for turn in range(20):
+        messages = []
+        for number in range(100):
+            # Every other turn deletes what the one before has written.
+            key = f"key-{turn // 2 * 100 + number}" if number % 10 else f"key-{number}"
+            value = None if turn % 2 and number % 10 else f"{turn} {number}".ljust(50).encode()
+            messages.append({"key": key.encode(), "value": value, "partition": 0})
+        settings = {"enable.idempotence": True, "batch.num.messages": 7}
+        for message, (_, offset) in zip(messages, produce(topic, settings, messages)):
+            stored[offset] = (message["key"], message["value"])
+            newest[message["key"]] = (offset, message["value"])
+    assert sorted(stored) == list(range(2000))
+
+    def compacted():
+        records = read(topic, 0, OFFSET_BEGINNING)
+        offsets = [record.offset() for record in records]
+        assert offsets == sorted(set(offsets)), "offsets do not rise"
+        for record in records:
+            assert stored[record.offset()] == (record.key(), record.value())
+        for offset, value in newest.values():
+            assert value is None or offset in offsets, f"{offset} is lost"
+        return len(records) < 500 and records
+
+    until("it is compacted", compacted)
+    records = compacted()
+    # Whatever is left after an offset is found from there.
+    for start in range(0, 2000, 199):
+        offsets = [record.offset() for record in read(topic, 0, start)]
+        assert offsets == [r.offset() for r in records if r.offset() >= start][-len(offsets):]
+        assert offsets[-1] == 1999
+    producer = Producer({"bootstrap.servers": BOOTSTRAP})
+    errors = []
+    producer.produce(topic, value=b"no key", on_delivery=lambda e, _: errors.append(e))
+    producer.flush(30)
+    assert errors[0].code() == KafkaError.INVALID_RECORD, errors
+
+
 def leads(admin, topic):
     partitions = admin.list_topics(topic, timeout=10).topics[topic].partitions.values()
     return all(partition.leader >= 0 for partition in partitions)
@@ -257,6 +308,8 @@ def main():
     say("from an offset, a timestamp and the end")
     check_acks_and_sizes()
     say("acks 0, 1 and all; large, empty and null values; a record beyond the limit is refused")
+    check_compacted()
+    say("a compacted topic: every key's newest record, at its offset")
     check_administration()
     say("topics, settings, partitions, records: created, changed and deleted")
 

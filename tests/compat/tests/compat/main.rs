@@ -16,7 +16,10 @@ async fn with_cluster(
     client: Result<ClientProgram, Unavailable>,
 ) -> Option<(ClientProgram, LocalCluster)> {
     match client {
-        Ok(client) => Some((client, LocalCluster::start(2).await)),
+        Ok(client) => {
+            let compacting = ["--compaction-interval=100ms"];
+            Some((client, LocalCluster::start_with(2, &compacting).await))
+        }
         Err(unavailable) => {
             unavailable.skip();
             None
