@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+mod compaction;
 mod compare;
 mod floor;
 mod peers;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use compaction::compaction;
 use compare::{Plan, compare, settle};
 use floor::Sync;
 use peers::Filter;
@@ -62,6 +64,21 @@ enum Command {
         #[arg(long, default_value_t = 320)]
         mebibytes: u64,
     },
+    /// What compaction costs those who produce meanwhile, and how fast it is.
+    Compaction {
+        /// Where data is written; the disk under it is what is measured.
+        #[arg(long, default_value = "target")]
+        dir: PathBuf,
+        /// How often each figure is measured; the median is printed.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Megabytes (2^20 bytes) of log that are compacted in each turn.
+        #[arg(long, default_value_t = 1024)]
+        mebibytes: u64,
+        /// How long each latency run takes, in seconds.
+        #[arg(long, default_value_t = 8)]
+        latency_seconds: u64,
+    },
     /// Thalweg beside Apache Kafka and NATS JetStream, turn by turn. Needs a JDK, Maven and Go.
     Compare {
         /// Where data is written; the disk under it is what is measured.
@@ -98,6 +115,18 @@ fn main() -> anyhow::Result<()> {
             mebibytes,
         } => {
             print!("{}", smartmodules(&dir, mebibytes << 20, rounds)?);
+            Ok(())
+        }
+        Command::Compaction {
+            dir,
+            rounds,
+            mebibytes,
+            latency_seconds,
+        } => {
+            print!(
+                "{}",
+                compaction(&dir, mebibytes << 20, rounds, latency_seconds)?
+            );
             Ok(())
         }
         Command::Compare {

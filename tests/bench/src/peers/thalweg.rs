@@ -26,8 +26,13 @@ pub(crate) struct Thalweg {
 impl Thalweg {
     /// Starts a cluster with one SPU and its data in `dir`. The programs are those beside this one.
     pub(crate) fn start(dir: &Path) -> anyhow::Result<Self> {
+        Self::start_with(dir, &[])
+    }
+
+    /// As `start`, with environment variables.
+    pub(crate) fn start_with(dir: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?.with_file_name("thalweg");
-        let cluster = start(&program, dir)?;
+        let cluster = start(&program, dir, variables)?;
         let spu = &cluster["spus"][0];
         Ok(Self {
             data_dir: dir.to_owned(),
@@ -41,14 +46,23 @@ impl Thalweg {
 
     /// Stops the SPU, and starts it again: how long until it serves.
     pub(crate) fn restart_spu(&mut self) -> anyhow::Result<Duration> {
+        self.restart_spu_with(&[])
+    }
+
+    /// As `restart_spu`, with environment variables.
+    pub(crate) fn restart_spu_with(
+        &mut self,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Duration> {
         output(Command::new("kill").arg(self.spu_pid.to_string()))?;
         while usage(self.spu_pid).is_ok() {
             thread::yield_now();
         }
         let stopwatch = Stopwatch::start();
-        let cluster = start(&self.program, &self.data_dir)?;
+        let cluster = start(&self.program, &self.data_dir, variables)?;
         let elapsed = stopwatch.elapsed();
         self.spu_pid = pid(&cluster["spus"][0])?;
+        self.spu_address = text(&cluster["spus"][0]["data"])?;
         Ok(elapsed)
     }
 
@@ -74,6 +88,17 @@ impl Thalweg {
         output(
             self.command()
                 .args(["topic", "create", name, "--config", setting(durability)]),
+        )
+        .map(drop)
+    }
+
+    /// Makes a topic that is compacted.
+    pub(crate) fn create_compacted(&self, name: &str) -> anyhow::Result<()> {
+        output(
+            self.command()
+                .args(["topic", "create", name, "--config", "durability=memory"])
+                .args(["--config", "cleanup.policy=compact"])
+                .args(["--config", "segment.bytes=64MiB"]),
         )
         .map(drop)
     }
@@ -198,10 +223,11 @@ impl Drop for Thalweg {
 }
 
 /// `thalweg cluster start`: starts what is down.
-fn start(program: &Path, data_dir: &Path) -> anyhow::Result<Value> {
+fn start(program: &Path, data_dir: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Value> {
     let started = output(
         Command::new(program)
             .env("HOME", data_dir)
+            .envs(variables.iter().copied())
             .args(["cluster", "start", "--spus", "1", "--output", "json"])
             .arg("--data-dir")
             .arg(data_dir),
