@@ -1,6 +1,9 @@
 //! Compacts logs by key: one thread of low priority, one log after the other, the one with the most
 //! to do first, at a bounded pace.
 //!
+//! While nobody appends it takes the whole pace; else an eighth of it, or twice what is appended
+//! where that is more, so that it costs little and still can't fall behind.
+//!
 //! Looks at all logs every few seconds. An error concerns one log, is said once, and the log is
 //! tried again next time: a disk that was full may have room. A log that a bug stopped is left
 //! alone until the SPU starts again.
@@ -25,6 +28,11 @@ use crate::upkeep::{pause, usable_logs};
 /// How much further the priority of the thread is from the others': produce and fetch come first
 /// where the processor is short.
 const NICENESS: i32 = 10;
+
+/// Which part of the pace it takes while there are appends.
+const BUSY_SHARE: f64 = 1.0 / 8.0;
+/// How often it looks whether there are.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What is cheaper than waiting for it.
 const WAIT_MIN: Duration = Duration::from_millis(2);
@@ -118,11 +126,13 @@ impl Compaction {
     }
 
     async fn compact(&mut self, id: PartitionId, log: Arc<Log>, shutdown: &CancellationToken) {
+        let replicas = Arc::clone(&self.replicas);
         let pace = Pace {
             clock: Arc::clone(&self.clock),
             shutdown: shutdown.clone(),
-            bytes_per_second: self.bytes_per_second,
-            paid_until: Mutex::default(),
+            bytes_per_second: self.bytes_per_second as f64,
+            appended_bytes: Box::new(move || replicas.appended_bytes()),
+            state: Mutex::default(),
         };
         let (map_bytes, secret, now_ms) = (self.memory_bytes, self.secret, self.clock.now_ms());
         let began = self.clock.monotonic();
@@ -207,13 +217,25 @@ async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
     }
 }
 
-/// Lets so many bytes through a second, and none when it is time to stop.
+/// Lets so many bytes through a second, fewer while there are appends, and none when it is time to
+/// stop.
 struct Pace {
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
-    bytes_per_second: u64,
+    bytes_per_second: f64,
+    /// How many bytes were appended since some moment.
+    appended_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
+    state: Mutex<PaceState>,
+}
+
+#[derive(Default)]
+struct PaceState {
     /// The moment up to which what was spent takes the pace's time.
-    paid_until: Mutex<Duration>,
+    paid_until: Duration,
+    /// What goes through a second now; unknown before the first look.
+    bytes_per_second: Option<f64>,
+    looked_at: Duration,
+    appended_bytes: u64,
 }
 
 impl CleanPace for Pace {
@@ -231,43 +253,77 @@ impl CleanPace for Pace {
 impl Pace {
     /// Notes what is spent, and says how long to wait for it.
     fn pay(&self, bytes: u64) -> Duration {
-        let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
         let now = self.clock.monotonic();
-        let mut paid_until = self
-            .paid_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes_per_second = self.look(&mut state, now);
+        let cost = Duration::from_secs_f64(bytes as f64 / bytes_per_second);
         // Time in which nothing was spent is lost, or a burst would follow it.
-        *paid_until = (*paid_until).max(now) + cost;
-        let wait = paid_until.saturating_sub(now);
+        state.paid_until = state.paid_until.max(now) + cost;
+        let wait = state.paid_until.saturating_sub(now);
         if wait < WAIT_MIN {
             Duration::ZERO
         } else {
             wait
         }
     }
+
+    /// What goes through a second now.
+    fn look(&self, state: &mut PaceState, now: Duration) -> f64 {
+        let since = now.saturating_sub(state.looked_at);
+        if let Some(known) = state.bytes_per_second
+            && since < LOOK_INTERVAL
+        {
+            return known;
+        }
+        let appended_bytes = (self.appended_bytes)();
+        let (all, busy) = (self.bytes_per_second, self.bytes_per_second * BUSY_SHARE);
+        let found = match (
+            state.bytes_per_second,
+            appended_bytes - state.appended_bytes,
+        ) {
+            // Nobody knows yet whether it would be in the way.
+            (None, _) => busy,
+            (Some(_), 0) => all,
+            (Some(_), appended) => {
+                let appended_per_second = appended as f64 / since.as_secs_f64();
+                (2.0 * appended_per_second).clamp(busy, all)
+            }
+        };
+        state.looked_at = now;
+        state.appended_bytes = appended_bytes;
+        *state.bytes_per_second.insert(found)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use thalweg_runtime::ManualClock;
 
     use super::*;
 
-    fn pace(clock: &Arc<ManualClock>, bytes_per_second: u64) -> Pace {
+    /// A pace, and the counter of what is appended.
+    fn pace(clock: &Arc<ManualClock>, bytes_per_second: f64) -> (Pace, Arc<AtomicU64>) {
         let clock: Arc<dyn Clock> = clock.clone();
-        Pace {
+        let appended = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&appended);
+        let pace = Pace {
             clock,
             shutdown: CancellationToken::new(),
             bytes_per_second,
-            paid_until: Mutex::default(),
-        }
+            appended_bytes: Box::new(move || counter.load(Ordering::Relaxed)),
+            state: Mutex::default(),
+        };
+        (pace, appended)
     }
 
     #[test]
     fn what_is_spent_takes_its_time_and_idle_time_is_not_saved_up() {
         let clock = ManualClock::at(1000);
-        let pace = pace(&clock, 1_000_000);
+        let (pace, _) = pace(&clock, 1e6);
+        pace.pay(0);
+        clock.advance(LOOK_INTERVAL);
 
         assert_eq!(pace.pay(1000), Duration::ZERO, "too little to wait for");
         assert_eq!(pace.pay(9000), Duration::from_millis(10));
@@ -278,8 +334,29 @@ mod tests {
     }
 
     #[test]
+    fn appends_slow_it_down_but_never_below_what_they_bring() {
+        let clock = ManualClock::at(1000);
+        let (pace, appended) = pace(&clock, 80e6);
+        let second_of = |bytes: u64| pace.pay(bytes) == Duration::from_secs(1);
+        let next_second = |bytes: u64| {
+            appended.fetch_add(bytes, Ordering::Relaxed);
+            clock.advance(Duration::from_secs(1));
+        };
+
+        assert!(second_of(10_000_000), "nobody knows yet");
+        next_second(0);
+        assert!(second_of(80_000_000), "nobody appends");
+        next_second(1000);
+        assert!(second_of(10_000_000), "a little is appended");
+        next_second(20_000_000);
+        assert!(second_of(40_000_000), "twice what is appended");
+        next_second(1 << 40);
+        assert!(second_of(80_000_000), "and no more than the whole");
+    }
+
+    #[test]
     fn it_stops_at_once_at_a_shutdown() {
-        let pace = pace(&ManualClock::at(0), 1);
+        let (pace, _) = pace(&ManualClock::at(0), 1.0);
         pace.shutdown.cancel();
 
         assert!(!pace.spend(1 << 30));

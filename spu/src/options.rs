@@ -121,7 +121,8 @@ pub struct SpuOptions {
     #[arg(long, env = "THALWEG_SPU_COMPACTION_INTERVAL", value_parser = parse_duration, default_value = "15s")]
     pub compaction_interval: Duration,
 
-    /// How many bytes a second compaction reads and writes; 0 compacts nothing.
+    /// How many bytes a second compaction reads and writes while nobody appends; 0 compacts nothing.
+    /// Else it is an eighth, or twice what is appended where that is more.
     #[arg(long, env = "THALWEG_SPU_COMPACTION_BYTES_PER_SECOND", value_parser = parse_bytes, default_value = "200MB")]
     pub compaction_bytes_per_second: u64,
 

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -45,6 +46,7 @@ impl Default for ThreadOptions {
 pub struct StorageThreads {
     options: ThreadOptions,
     open_files: Arc<OpenFiles>,
+    appended_bytes: AtomicU64,
     writers: Pool,
     syncers: Pool,
 }
@@ -57,6 +59,7 @@ impl StorageThreads {
     pub fn start(options: ThreadOptions) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             open_files: Arc::new(OpenFiles::new(options.open_segments_max)),
+            appended_bytes: AtomicU64::new(0),
             writers: Pool::start("log-writer", options.writer_threads, Log::write_queued)?,
             syncers: Pool::start("log-sync", options.sync_threads, Log::sync_written)?,
             options,
@@ -69,6 +72,15 @@ impl StorageThreads {
 
     pub(crate) const fn open_files(&self) -> &Arc<OpenFiles> {
         &self.open_files
+    }
+
+    /// How many bytes were appended to all logs since the start.
+    pub fn appended_bytes(&self) -> u64 {
+        self.appended_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_appended(&self, bytes: u64) {
+        self.appended_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Has a log's queue written. The log sees to it that it is scheduled once at a time.

@@ -157,6 +157,12 @@ impl ReplicaSet {
             .collect()
     }
 
+    /// How many bytes were appended to all logs since the start.
+    #[must_use]
+    pub fn appended_bytes(&self) -> u64 {
+        self.context.store.threads.appended_bytes()
+    }
+
     /// What the SC should know about the replicas.
     #[must_use]
     pub fn reports(&self) -> &Arc<ReplicaReports> {

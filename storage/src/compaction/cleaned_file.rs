@@ -20,7 +20,7 @@ const WRITE_BYTES: usize = 1 << 20;
 
 /// How much is written before it is synced: the disk gets its work in small pieces, and whoever
 /// else syncs need not wait for a whole segment.
-const SYNC_BYTES: u64 = 8 << 20;
+const SYNC_BYTES: u64 = 2 << 20;
 
 /// How a file is made when the first byte is to be written.
 type Create<'a> = dyn Fn() -> io::Result<Arc<dyn LogFile>> + 'a;

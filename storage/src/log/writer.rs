@@ -432,6 +432,8 @@ impl Log {
         let index: Vec<_> = group.planned.iter().map(|batch| batch.index).collect();
         group.segment.appended(&index, group.end);
         self.log_end.store(group.end.next_offset);
+        self.threads
+            .note_appended(group.end.len_bytes - group.start.len_bytes);
         group.finished.has_written = true;
         self.note_room();
 
