@@ -1,4 +1,4 @@
-//! Keeps compilations out of everybody's way, and stops those that take too long.
+//! Stops compilations that take too long.
 //!
 //! The compiler asks after each function whether to go on. A no ends only the bundle of functions
 //! that it was asked for: its thread then begins the next bundle, and a module of large functions
@@ -13,7 +13,6 @@ use wasmer::sys::{FunctionMiddleware, MiddlewareError, MiddlewareReaderState, Mo
 use wasmer_types::{CompilationProgressCallback, LocalFunctionIndex, UserAbort};
 
 use crate::deadline::now;
-use crate::thread_priority::{lower, this_thread};
 
 /// What its owner is told.
 const TOO_LONG: &str = "it takes too long to compile";
@@ -31,19 +30,6 @@ pub(crate) fn at_most(limit: Duration) -> CompilationProgressCallback {
             return Err(UserAbort::new(TOO_LONG));
         }
         Ok(())
-    })
-}
-
-/// Runs `compile` at a lower priority than everything else, and the threads that it starts too.
-pub(crate) fn at_leisure<T: Send>(compile: impl FnOnce() -> T + Send) -> T {
-    let worker = || {
-        // A priority can't be raised again, so that it has to be a thread of its own.
-        lower(this_thread());
-        compile()
-    };
-    std::thread::scope(|scope| match scope.spawn(worker).join() {
-        Ok(compiled) => compiled,
-        Err(panic) => std::panic::resume_unwind(panic),
     })
 }
 

@@ -2,8 +2,7 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use wasmer::sys::{CompilerConfig, CpuFeature, Cranelift, Features, NativeEngineExt, Target};
@@ -21,8 +20,9 @@ use thalweg_smartmodule_inspect::{MODULE_BYTES_MAX, check_code, check_sections};
 /// A module that compiles longer than this was made to.
 const COMPILE_LIMIT: Duration = Duration::from_secs(20);
 
-/// How many may wait for the compiler, or be at it.
-const COMPILE_WAITS_MAX: usize = 16;
+/// How long a module waits for another to be compiled. Together with the compilation it is less than
+/// clients wait for an answer, so that they read why they have none.
+const COMPILE_WAIT: Duration = Duration::from_secs(5);
 
 /// How a [`SmartEngine`] is set up.
 #[derive(Debug, Clone)]
@@ -79,19 +79,21 @@ struct Shared {
     host: Arc<GuestHost>,
     pool: GuestPool,
     loaded: LoadedModules,
-    /// Held by whoever compiles.
-    compiling: Mutex<()>,
-    compile_waits: AtomicUsize,
+    is_compiling: Mutex<bool>,
+    /// The compiler is free again.
+    compiled: Condvar,
     files: Option<CompiledFiles>,
     options: EngineOptions,
 }
 
-/// Somebody waits for the compiler as long as this lives.
-struct CompileWait<'a>(&'a AtomicUsize);
+/// The compiler is somebody's as long as this lives.
+struct CompileTurn<'a>(&'a Shared);
 
-impl Drop for CompileWait<'_> {
+impl Drop for CompileTurn<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        let is_taken = self.0.is_compiling.lock();
+        *is_taken.unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.compiled.notify_one();
     }
 }
 
@@ -131,8 +133,8 @@ impl SmartEngine {
                 }),
                 pool,
                 loaded: LoadedModules::default(),
-                compiling: Mutex::default(),
-                compile_waits: AtomicUsize::new(0),
+                is_compiling: Mutex::new(false),
+                compiled: Condvar::new(),
                 files,
                 options,
             }),
@@ -157,14 +159,7 @@ impl SmartEngine {
         if let Some(loaded) = self.shared.loaded.get(sha256) {
             return loaded;
         }
-        // One after the other: each may take as much memory as the compiler likes, and the next may
-        // be the same one.
-        let _waits = self.shared.wait_to_compile()?;
-        let _turn = self
-            .shared
-            .compiling
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.shared.turn_to_compile()?;
         self.shared
             .loaded
             .get_or_load(sha256, || self.shared.load_new(wasm, sha256))
@@ -198,14 +193,20 @@ impl SmartEngine {
 }
 
 impl Shared {
-    /// A place among those who wait for the compiler; few enough that streams whose modules are
-    /// compiled already find threads.
-    fn wait_to_compile(&self) -> Result<CompileWait<'_>, LoadError> {
-        let wait = CompileWait(&self.compile_waits);
-        if self.compile_waits.fetch_add(1, Ordering::AcqRel) >= COMPILE_WAITS_MAX {
+    /// Waits for the compiler. One compiles after the other: each may take as much memory as the
+    /// compiler likes, and the next module may be the same one.
+    fn turn_to_compile(&self) -> Result<CompileTurn<'_>, LoadError> {
+        let is_taken = self.is_compiling.lock();
+        let is_taken = is_taken.unwrap_or_else(PoisonError::into_inner);
+        let (mut is_taken, _) = self
+            .compiled
+            .wait_timeout_while(is_taken, COMPILE_WAIT, |is_taken| *is_taken)
+            .unwrap_or_else(PoisonError::into_inner);
+        if *is_taken {
             return Err(LoadError::Busy);
         }
-        Ok(wait)
+        *is_taken = true;
+        Ok(CompileTurn(self))
     }
 
     fn load_new(&self, wasm: &[u8], sha256: [u8; 32]) -> Result<Arc<SmartModule>, LoadError> {
@@ -243,12 +244,11 @@ impl Shared {
     fn compile(&self, wasm: &[u8], sha256: &[u8; 32]) -> Result<wasmer::Module, LoadError> {
         check_code(wasm)?;
         let compiler = &self.host.compiler;
-        let compiled = compile_limit::at_leisure(|| {
-            compiler.new_module_with_progress(wasm, compile_limit::at_most(COMPILE_LIMIT))
-        })
-        .map_err(|error| LoadError::Compile {
-            reason: error.to_string(),
-        })?;
+        let compiled = compiler
+            .new_module_with_progress(wasm, compile_limit::at_most(COMPILE_LIMIT))
+            .map_err(|error| LoadError::Compile {
+                reason: error.to_string(),
+            })?;
         if let Some(files) = &self.files {
             match compiled.serialize() {
                 Ok(bytes) => files.write(sha256, &bytes),

@@ -5,7 +5,7 @@
 //! the other way round. The queue is bounded: a job too many is refused with [`Busy`].
 //!
 //! A job that runs on while others wait (a guest that loops until its deadline, a module that is
-//! compiled first) is *relieved*: its thread goes on at the lowest priority and ends with the job,
+//! compiled first) is *relieved*: its thread goes on at a lower priority and ends with the job,
 //! and a new one serves the queue in its place.
 
 use std::collections::{BTreeMap, VecDeque};
