@@ -182,7 +182,8 @@ impl From<Kept> for View {
 mod tests {
     use thalweg_types::resource::{ModuleRevision, SmartModuleKind};
     use thalweg_types::{
-        LeaderEpoch, Offset, PartitionEpoch, PartitionIndex, SpuId, TopicConfig, TopicId, TopicName,
+        ChainSpec, LeaderEpoch, Offset, OnError, PartitionEpoch, PartitionIndex, SpuId, StepSpec,
+        TopicConfig, TopicId, TopicName,
     };
     use uuid::Uuid;
 
@@ -198,7 +199,14 @@ mod tests {
         };
         let mut config = TopicConfig::default();
         config.set("durability", "memory").unwrap();
-        view.upsert_topic(TopicName::new("orders").unwrap(), topic, config);
+        let step = StepSpec {
+            uses: "late@1.2.0".parse().unwrap(),
+            with: [("minutes".to_owned(), "60".to_owned())].into(),
+            look_back: None,
+            on_error: OnError::Skip,
+        };
+        let chain = ChainSpec { steps: vec![step] };
+        view.upsert_topic(TopicName::new("orders").unwrap(), topic, config, chain);
         view.upsert_partition(
             topic,
             PartitionIndex(0),

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thalweg_types::resource::SmartModuleSpec;
 use thalweg_types::{
-    ClusterId, ControllerEpoch, LeaderEpoch, PartitionEpoch, PartitionIndex, ResourceName, SpuId,
-    TopicConfig, TopicId, TopicName,
+    ChainSpec, ClusterId, ControllerEpoch, LeaderEpoch, PartitionEpoch, PartitionIndex,
+    ResourceName, SpuId, TopicConfig, TopicId, TopicName,
 };
 use tokio::sync::watch;
 
@@ -59,6 +59,9 @@ pub struct TopicView {
     pub id: TopicId,
     /// Its settings.
     pub config: TopicConfig,
+    /// What every producer's records go through; empty for nothing.
+    #[serde(default)]
+    pub produce_chain: ChainSpec,
     /// Its partitions that are placed.
     pub partitions: BTreeMap<PartitionIndex, PartitionView>,
 }
@@ -113,7 +116,13 @@ impl View {
     }
 
     /// Adds or replaces a topic; its partitions stay when it is the same topic.
-    pub(crate) fn upsert_topic(&mut self, name: TopicName, id: TopicId, config: TopicConfig) {
+    pub(crate) fn upsert_topic(
+        &mut self,
+        name: TopicName,
+        id: TopicId,
+        config: TopicConfig,
+        produce_chain: ChainSpec,
+    ) {
         let partitions = match self.topics.get(&name) {
             Some(known) if known.id == id => known.partitions.clone(),
             Some(_) => {
@@ -129,6 +138,7 @@ impl View {
                 name,
                 id,
                 config,
+                produce_chain,
                 partitions,
             }),
         );
@@ -233,10 +243,20 @@ mod tests {
         let name = TopicName::new("orders").unwrap();
         let (old, new) = (TopicId(Uuid::from_u128(1)), TopicId(Uuid::from_u128(2)));
         let mut view = View::default();
-        view.upsert_topic(name.clone(), old, TopicConfig::default());
+        view.upsert_topic(
+            name.clone(),
+            old,
+            TopicConfig::default(),
+            ChainSpec::default(),
+        );
         assert!(view.upsert_partition(old, PartitionIndex(0), partition()));
 
-        view.upsert_topic(name.clone(), new, TopicConfig::default());
+        view.upsert_topic(
+            name.clone(),
+            new,
+            TopicConfig::default(),
+            ChainSpec::default(),
+        );
 
         assert!(view.topic(&name).unwrap().partitions.is_empty());
         assert!(view.topic_by_id(old).is_none());
@@ -248,12 +268,17 @@ mod tests {
         let name = TopicName::new("orders").unwrap();
         let id = TopicId(Uuid::from_u128(1));
         let mut view = View::default();
-        view.upsert_topic(name.clone(), id, TopicConfig::default());
+        view.upsert_topic(
+            name.clone(),
+            id,
+            TopicConfig::default(),
+            ChainSpec::default(),
+        );
         view.upsert_partition(id, PartitionIndex(0), partition());
         let mut config = TopicConfig::default();
         config.set("durability", "memory").unwrap();
 
-        view.upsert_topic(name.clone(), id, config.clone());
+        view.upsert_topic(name.clone(), id, config.clone(), ChainSpec::default());
 
         assert_eq!(view.topic(&name).unwrap().config, config);
         assert!(view.partition(&name, PartitionIndex(0)).is_some());

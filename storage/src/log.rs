@@ -14,6 +14,7 @@
 
 mod clean;
 mod dirt;
+mod duplicates;
 mod group;
 mod maintenance;
 mod open;

@@ -111,7 +111,6 @@ pub(crate) fn read_wasm(path: &Path) -> Result<Vec<u8>, CliError> {
 ///
 /// # Errors
 /// When a step names a file: the cluster keeps registered modules only.
-#[allow(dead_code, reason = "for chains that belong to a topic")]
 pub(crate) fn stored(steps: Vec<Transform>) -> Result<ChainSpec, CliError> {
     let steps = steps.into_iter().map(|step| match step.uses {
         Uses::Registered(uses) => Ok(thalweg_types::StepSpec {

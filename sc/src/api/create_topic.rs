@@ -35,7 +35,7 @@ pub(super) async fn create_topic(
             _ => ApiError::TopicExists(name),
         });
     }
-    check_new(&spec, &observed)?;
+    check_new(&name, &spec, &observed)?;
     let mut topic = Topic {
         name: name.clone(),
         id: TopicId(Uuid::nil()),

@@ -10,6 +10,7 @@ mod delete_topic;
 mod error;
 mod get_smart_module;
 mod module_fields;
+mod produce_chain;
 mod read;
 mod rollback_smart_module;
 mod topic_rules;

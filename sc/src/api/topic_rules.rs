@@ -7,6 +7,7 @@ use thalweg_types::resource::{ReplicaPlacement, TopicSpec};
 use thalweg_types::{ConfigKey, SpuId, TopicName};
 
 use super::error::ApiError;
+use super::produce_chain::check_produce_chain;
 use crate::placement::place;
 use crate::state::Observed;
 
@@ -28,7 +29,11 @@ pub(super) fn own_topic_name(text: &str) -> Result<TopicName, ApiError> {
 }
 
 /// Checks a new topic's spec against the cluster as it is.
-pub(super) fn check_new(spec: &TopicSpec, observed: &Observed) -> Result<(), InvalidField> {
+pub(super) fn check_new(
+    name: &TopicName,
+    spec: &TopicSpec,
+    observed: &Observed,
+) -> Result<(), InvalidField> {
     match &spec.placement {
         ReplicaPlacement::Computed {
             partitions,
@@ -51,18 +56,8 @@ pub(super) fn check_new(spec: &TopicSpec, observed: &Observed) -> Result<(), Inv
             }
         }
     }
-    check_produce_chain(spec)?;
+    check_produce_chain(name, &spec.produce_chain, observed)?;
     check_min_isr(spec)
-}
-
-/// What is not acted on is not taken.
-pub(super) fn check_produce_chain(spec: &TopicSpec) -> Result<(), InvalidField> {
-    if spec.produce_chain.is_empty() {
-        return Ok(());
-    }
-    let reason =
-        "this version applies no SmartModules to a topic; attach them to producers instead";
-    Err(InvalidField::new("spec.produce_chain", reason))
 }
 
 pub(super) fn check_partition_count(field: &str, count: i32) -> Result<(), InvalidField> {

@@ -10,9 +10,8 @@ use thalweg_types::{ConfigKey, SpuId};
 use tracing::info;
 
 use super::error::ApiError;
-use super::topic_rules::{
-    check_min_isr, check_partition_count, check_produce_chain, check_replicas, own_topic_name,
-};
+use super::produce_chain::check_produce_chain;
+use super::topic_rules::{check_min_isr, check_partition_count, check_replicas, own_topic_name};
 use crate::state::{Controller, Observed};
 
 pub(super) async fn update_topic(
@@ -69,7 +68,7 @@ pub(super) async fn update_topic(
             .try_into()
             .map_err(|error: InvalidField| error.under("produce_chain"))?;
     }
-    check_produce_chain(&topic.spec)?;
+    check_produce_chain(&name, &topic.spec.produce_chain, &observed)?;
     check_min_isr(&topic.spec)?;
 
     if !validate_only && topic != *current {

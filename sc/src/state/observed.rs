@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use thalweg_metadata::{MetadataStore, StoreError};
-use thalweg_types::resource::{Partition, Resource, ResourceKind, Spu, Topic};
-use thalweg_types::{PartitionIndex, SpuId, TopicName, TopicPartition};
+use thalweg_types::resource::{Partition, Resource, ResourceKind, SmartModule, Spu, Topic};
+use thalweg_types::{PartitionIndex, ResourceName, SpuId, TopicName, TopicPartition};
 
 use crate::placement::Candidate;
 
-/// The stored resources that placement and election look at.
+/// The stored resources that placement, election and the checks of requests look at.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Observed {
     pub(crate) topics: BTreeMap<TopicName, Topic>,
     pub(crate) partitions: BTreeMap<TopicPartition, Partition>,
     pub(crate) spus: BTreeMap<SpuId, Spu>,
+    pub(crate) smart_modules: BTreeMap<ResourceName, SmartModule>,
 }
 
 impl Observed {
@@ -25,6 +26,7 @@ impl Observed {
             ResourceKind::Spu,
             ResourceKind::Partition,
             ResourceKind::Topic,
+            ResourceKind::SmartModule,
         ] {
             for resource in store.list(kind).await? {
                 observed.insert(resource);
@@ -45,7 +47,9 @@ impl Observed {
             Resource::Spu(spu) => {
                 self.spus.insert(spu.id, spu);
             }
-            Resource::SmartModule(_) => {}
+            Resource::SmartModule(module) => {
+                self.smart_modules.insert(module.name.clone(), module);
+            }
         }
     }
 

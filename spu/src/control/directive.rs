@@ -114,7 +114,12 @@ fn upsert_topic(view: &mut View, topic: Topic) {
     if topic.status.state == TopicState::Deleting {
         view.remove_topic(&topic.name);
     } else {
-        view.upsert_topic(topic.name, topic.id, topic.spec.config);
+        view.upsert_topic(
+            topic.name,
+            topic.id,
+            topic.spec.config,
+            topic.spec.produce_chain,
+        );
     }
 }
 

@@ -27,6 +27,7 @@ use super::answer::{Answer, send};
 use super::dead_letters::DeadLetters;
 use super::memory::Memory;
 use super::router::{Route, Router};
+use super::topic_chains::TopicChains;
 use crate::context::SpuContext;
 
 /// How many requests of one connection may wait for their answer; the client waits then.
@@ -59,6 +60,8 @@ pub(super) struct Shared {
     pub(super) streamed: Memory,
     /// The way to dead-letter topics.
     pub(super) dead_letters: DeadLetters,
+    /// The chains that topics have.
+    pub(super) topic_chains: TopicChains,
     /// Turns at lookups by timestamp, each of which may decompress a batch.
     pub(super) lookups: Semaphore,
     /// Fires when the SPU shuts down: long polls end then.
@@ -78,6 +81,7 @@ impl Shared {
             answers: Memory::new(budget_bytes),
             streamed: Memory::new(budget_bytes),
             dead_letters: DeadLetters::new(address),
+            topic_chains: TopicChains::default(),
             lookups: Semaphore::new(LOOKUPS_MAX),
             context,
             shutdown,

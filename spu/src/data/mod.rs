@@ -41,5 +41,6 @@ mod refusal;
 mod router;
 mod server;
 mod streams;
+mod topic_chains;
 
 pub use server::DataServer;

@@ -113,7 +113,7 @@ fn assigned_to(view: &View, spu: SpuId) -> BTreeMap<PartitionId, Assignment> {
 
 #[cfg(test)]
 mod tests {
-    use thalweg_types::{PartitionEpoch, PartitionIndex, TopicId, TopicName};
+    use thalweg_types::{ChainSpec, PartitionEpoch, PartitionIndex, TopicId, TopicName};
     use uuid::Uuid;
 
     use super::*;
@@ -128,7 +128,12 @@ mod tests {
 
     fn view(leader: SpuId, epoch: i32, config: TopicConfig) -> View {
         let mut view = View::default();
-        view.upsert_topic(TopicName::new("orders").unwrap(), topic_id(), config);
+        view.upsert_topic(
+            TopicName::new("orders").unwrap(),
+            topic_id(),
+            config,
+            ChainSpec::default(),
+        );
         let partition = PartitionView {
             leader: Some(leader),
             leader_epoch: LeaderEpoch(epoch),

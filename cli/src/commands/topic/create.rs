@@ -1,5 +1,6 @@
 //! `topic create`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,6 +13,7 @@ use crate::commands::{KeyValue, parse_key_value};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{OutputArguments, Render, note};
+use crate::transforms;
 
 /// How long the partitions of a new topic may take to come online.
 const ONLINE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,6 +29,7 @@ const ONLINE_POLL: Duration = Duration::from_millis(10);
   $ thalweg topic create orders
   $ thalweg topic create orders --partitions 6 --replication 3
   $ thalweg topic create clicks --config retention.ms=7d --config durability=memory
+  $ thalweg topic create orders --transforms mask.yaml
   $ thalweg topic create pinned --replica-assignment 0:1,1:2")]
 pub(crate) struct CreateArguments {
     /// Name of the topic.
@@ -48,6 +51,11 @@ pub(crate) struct CreateArguments {
     /// A setting, by Kafka's name where it has one; may be repeated. `topic describe` lists them.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_key_value)]
     config: Vec<KeyValue>,
+
+    /// Pass every producer's records through the chain in this YAML file, before they are
+    /// appended; see `thalweg produce --help` for its form.
+    #[arg(long, value_name = "FILE")]
+    transforms: Option<PathBuf>,
 
     /// Succeed when the topic exists already.
     #[arg(long)]
@@ -91,6 +99,10 @@ pub(crate) async fn run(arguments: CreateArguments, context: &Context) -> Result
     for (key, value) in &arguments.config {
         config.set(key, value)?;
     }
+    let produce_chain = match &arguments.transforms {
+        Some(path) => transforms::stored(transforms::from_file(path)?)?,
+        None => ChainSpec::default(),
+    };
     let topic = NewTopic {
         name: arguments.name.clone(),
         placement: match arguments.replica_assignment {
@@ -101,7 +113,7 @@ pub(crate) async fn run(arguments: CreateArguments, context: &Context) -> Result
             },
         },
         config,
-        produce_chain: ChainSpec::default(),
+        produce_chain,
         validate_only: arguments.dry_run,
     };
     let admin = context.client().await?.admin();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use thalweg_types::{ConfigKey, TopicName};
+use thalweg_types::{ChainSpec, ConfigKey, TopicName};
 
 use super::row::TopicRow;
 use crate::commands::partition::row::{PartitionRow, partition_rows, partition_table};
@@ -58,12 +58,31 @@ impl Render for TopicShown {
                 key.documentation().to_owned(),
             ]);
         }
-        format!(
-            "{head}\n\n{}\n\n{}",
-            settings.text(),
-            partition_table(&self.partition_list)
-        )
+        let mut parts = vec![head, settings.text()];
+        if !topic.transforms.is_empty() {
+            parts.push(transform_table(&topic.transforms));
+        }
+        parts.push(partition_table(&self.partition_list));
+        parts.join("\n\n")
     }
+}
+
+/// The chain that every producer's records go through.
+fn transform_table(chain: &ChainSpec) -> String {
+    let mut table = Table::new(["TRANSFORM", "WITH", "ON ERROR"]);
+    for step in &chain.steps {
+        let with: Vec<_> = step
+            .with
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        table.row([
+            step.uses.to_string(),
+            with.join(","),
+            step.on_error.to_string(),
+        ]);
+    }
+    table.text()
 }
 
 pub(crate) async fn run(arguments: &DescribeArguments, context: &Context) -> Result<(), CliError> {

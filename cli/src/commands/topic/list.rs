@@ -50,7 +50,7 @@ pub(crate) async fn run(arguments: &ListArguments, context: &Context) -> Result<
 #[cfg(test)]
 mod tests {
     use thalweg_client::resource::TopicState;
-    use thalweg_types::{TopicConfig, TopicId};
+    use thalweg_types::{ChainSpec, TopicConfig, TopicId};
 
     use super::*;
 
@@ -66,6 +66,7 @@ mod tests {
             state: TopicState::Provisioned,
             reason: String::new(),
             config,
+            transforms: ChainSpec::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use thalweg_client::resource::{Topic, TopicState};
-use thalweg_types::{TopicConfig, TopicId, TopicName};
+use thalweg_types::{ChainSpec, TopicConfig, TopicId, TopicName};
 
 /// A topic in short.
 #[derive(Debug, Serialize)]
@@ -17,6 +17,9 @@ pub(super) struct TopicRow {
     pub(super) reason: String,
     /// What the user set.
     pub(super) config: TopicConfig,
+    /// What every producer's records go through.
+    #[serde(skip_serializing_if = "ChainSpec::is_empty")]
+    pub(super) transforms: ChainSpec,
 }
 
 impl From<Topic> for TopicRow {
@@ -29,6 +32,7 @@ impl From<Topic> for TopicRow {
             state: topic.status.state,
             reason: topic.status.reason,
             config: topic.spec.config,
+            transforms: topic.spec.produce_chain,
         }
     }
 }

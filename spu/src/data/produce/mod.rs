@@ -20,10 +20,12 @@ use thalweg_storage::{Appended, ProducerSequences};
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 use thalweg_wire::messages::ProduceRequest;
 use thalweg_wire::messages::produce_request::PartitionProduceData;
-use thalweg_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use thalweg_wire::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use thalweg_wire::{
-    DecodeError, FailedRecords, KafkaError, RequestHeader, StreamFailure, decode_request, messages,
-    tags,
+    DecodeError, FailedRecords, KafkaError, RequestHeader, StrBytes, StreamFailure, decode_request,
+    messages, tags,
 };
 
 use super::answer::Answer;
@@ -31,7 +33,8 @@ use super::connection::{ConnectionError, Shared};
 use super::internal_topics;
 use super::refusal::Refusal;
 use super::router::{Router, respond};
-use super::streams::{NotTransformed, sequences_of};
+use super::streams::{NotTransformed, add_counts, sequences_of};
+use super::topic_chains::{Passed, Turn};
 use crate::replica::{Acks, ProduceError, Replica};
 
 /// The first version that holds batches of version 2, the only ones there are here.
@@ -42,6 +45,9 @@ const PARTITION_BYTES: usize = 400;
 const PARTITIONS_FREE: usize = 4;
 /// The first version that says in words what is wrong.
 const MESSAGES_FROM: i16 = 8;
+
+/// What Kafka says where an offset is not known.
+const NO_OFFSET: Offset = Offset(-1);
 
 /// A produce request that has been read.
 pub(super) struct ProduceCall {
@@ -94,14 +100,30 @@ type Appending = BoxFuture<'static, Outcome>;
 /// A batch that may be appended.
 struct Prepared {
     replica: Arc<Replica>,
-    /// Empty where a SmartModule let nothing pass.
-    batches: Bytes,
-    /// The producer's count, where a SmartModule changed it.
-    sequences: Option<ProducerSequences>,
-    /// Where the log has the batch, which was sent again.
-    stored: Option<Appended>,
+    content: Content,
     /// Records that SmartModules left out.
     failed: Vec<FailedRecords>,
+    /// Where the topic has a chain: kept until the log has the batch.
+    turn: Option<Turn>,
+}
+
+/// What a batch has become.
+enum Content {
+    /// To be appended.
+    Batches {
+        /// Empty where a SmartModule let nothing pass.
+        batches: Bytes,
+        /// The producer's count, where a SmartModule changed it.
+        sequences: Option<ProducerSequences>,
+        /// Whether the first record's offset says where the others are.
+        tells_offsets: bool,
+    },
+    /// Sent again: the log has it.
+    Stored {
+        stored: Appended,
+        /// As above.
+        tells_offsets: bool,
+    },
 }
 
 impl ProduceCall {
@@ -209,41 +231,49 @@ async fn begin_one(
             .boxed();
         }
     };
-    let (replica, failed) = (prepared.replica, prepared.failed);
+    let Prepared {
+        replica,
+        content,
+        failed,
+        turn,
+    } = prepared;
     let log_start = replica.log().log_start();
-    if let Some(stored) = prepared.stored {
-        let known = replica.await_stored(stored, acks, timeout);
-        return async move {
-            Outcome {
-                index,
-                produced: known.await.map_err(NotProduced::from),
-                log_start,
-                failed,
-            }
+    let outcome = move |produced: Result<Appended, NotProduced>, tells_offsets: bool| Outcome {
+        index,
+        produced: produced.map(|appended| match tells_offsets {
+            true => appended,
+            false => without_offset(appended),
+        }),
+        log_start,
+        failed,
+    };
+    match content {
+        Content::Batches {
+            batches,
+            sequences,
+            tells_offsets,
+        } if batches.is_empty() => {
+            let produced = note_emptied(&router.shared, &replica, sequences).await;
+            futures::future::ready(outcome(produced, tells_offsets)).boxed()
         }
-        .boxed();
-    }
-    if prepared.batches.is_empty() {
-        let produced = note_emptied(&router.shared, &replica, prepared.sequences).await;
-        return futures::future::ready(Outcome {
-            index,
-            produced,
-            log_start,
-            failed,
-        })
-        .boxed();
-    }
-    // Submitted here and now, not when the future is first polled.
-    let append = replica.append(prepared.batches, prepared.sequences, acks, timeout);
-    async move {
-        Outcome {
-            index,
-            produced: append.await.map_err(NotProduced::from),
-            log_start,
-            failed,
+        Content::Batches {
+            batches,
+            sequences,
+            tells_offsets,
+        } => {
+            // Submitted here and now, not when the future is first polled.
+            let append = replica.append(batches, sequences, acks, timeout);
+            drop(turn);
+            async move { outcome(append.await.map_err(NotProduced::from), tells_offsets) }.boxed()
+        }
+        Content::Stored {
+            stored,
+            tells_offsets,
+        } => {
+            let kept = replica.await_stored(stored, acks, timeout);
+            async move { outcome(kept.await.map_err(NotProduced::from), tells_offsets) }.boxed()
         }
     }
-    .boxed()
 }
 
 /// Finds the leader, checks the batch, and brings it into the form in which it is kept.
@@ -264,39 +294,75 @@ async fn prepare(
     let config = replica.config();
     let records = data.records.unwrap_or_default();
     check::shallow(&records, &config, header.api_version)?;
-    let mut prepared = Prepared {
-        replica,
-        batches: records,
-        sequences: None,
-        stored: None,
-        failed: Vec::new(),
-    };
+    let (mut batches, mut sequences) = (records, None);
+    let mut failed = Vec::new();
     if let Some(stream) = tags::stream_id(&data.unknown_tagged_fields) {
         let stream = router
             .streams
             .get(stream, thalweg_wire::StreamPurpose::Produce)?;
         // A batch that the log has is not run again: its dead letters would be written twice.
-        prepared.stored = stored_before(&prepared);
-        if prepared.stored.is_some() {
-            return Ok(prepared);
+        if let Some(stored) = stored_before(&replica, &batches) {
+            return Ok(Prepared::stored(replica, stored, true));
         }
         let key = (topic.clone(), partition);
-        let room = shared.streamed.reserve(prepared.batches.len()).await;
-        let mut transformed = stream.transform(key, prepared.batches).await?;
+        let room = shared.streamed.reserve(batches.len()).await;
+        let mut transformed = stream.transform(key, batches).await?;
         drop(room);
-        prepared.failed = transformed.deliver(&shared.dead_letters).await?;
-        prepared.batches = transformed.batches;
-        prepared.sequences = transformed.sequences;
+        failed = transformed.deliver(&shared.dead_letters).await?;
+        (batches, sequences) = (transformed.batches, transformed.sequences);
     }
-    prepared.batches = encoding::as_kept(shared, prepared.batches, &config).await?;
-    Ok(prepared)
+    let mut tells_offsets = true;
+    let mut turn = shared.topic_chains.turn(shared, &replica).await;
+    if let Some(turn) = &mut turn {
+        match turn.pass(shared, &replica, batches, sequences).await? {
+            Passed::Stored(stored) => return Ok(Prepared::stored(replica, stored, false)),
+            Passed::Transformed(passed) => {
+                (batches, sequences) = (passed.batches, passed.sequences);
+                add_counts(&mut failed, passed.failed);
+                tells_offsets = passed.is_one_to_one;
+            }
+        }
+    }
+    let batches = encoding::as_kept(shared, batches, &config).await?;
+    Ok(Prepared {
+        replica,
+        content: Content::Batches {
+            batches,
+            sequences,
+            tells_offsets,
+        },
+        failed,
+        turn,
+    })
+}
+
+impl Prepared {
+    fn stored(replica: Arc<Replica>, stored: Appended, tells_offsets: bool) -> Self {
+        Self {
+            replica,
+            content: Content::Stored {
+                stored,
+                tells_offsets,
+            },
+            failed: Vec::new(),
+            turn: None,
+        }
+    }
 }
 
 /// Where the log has the batch of an idempotent producer, if it does.
-fn stored_before(prepared: &Prepared) -> Option<Appended> {
-    let batch = Batch::parse(&prepared.batches).ok()?;
-    let sequences = sequences_of(batch)?;
-    prepared.replica.log().stored_before(&sequences)
+fn stored_before(replica: &Replica, produced: &[u8]) -> Option<Appended> {
+    let sequences = sequences_of(Batch::parse(produced).ok()?)?;
+    replica.log().stored_before(&sequences)
+}
+
+/// Kafka's clients count on from the first record's offset, which a topic's chain may have made
+/// wrong.
+fn without_offset(appended: Appended) -> Appended {
+    Appended {
+        base_offset: NO_OFFSET,
+        ..appended
+    }
 }
 
 /// Nothing is appended, yet what the producer sends next follows on what it sent.
@@ -306,7 +372,6 @@ async fn note_emptied(
     sequences: Option<ProducerSequences>,
 ) -> Result<Appended, NotProduced> {
     let Some(sequences) = sequences else {
-        const NO_OFFSET: Offset = Offset(-1);
         return Ok(Appended {
             base_offset: NO_OFFSET,
             next_offset: NO_OFFSET,
@@ -387,6 +452,11 @@ impl Outcome {
                     .with_log_append_time_ms(-1);
                 if version >= MESSAGES_FROM {
                     response = response.with_error_message(Some(refusal.text()));
+                    let of_record = failure
+                        .as_ref()
+                        .filter(|_| refusal.error == KafkaError::InvalidRecord)
+                        .and_then(record_error);
+                    response = response.with_record_errors(of_record.into_iter().collect());
                 }
                 if let Some(failure) = failure.filter(|_| version >= 9) {
                     tags::set_stream_failure(&mut response.unknown_tagged_fields, &failure);
@@ -395,4 +465,12 @@ impl Outcome {
             }
         }
     }
+}
+
+/// Which record of the batch was to blame, in Kafka's words.
+fn record_error(failure: &StreamFailure) -> Option<BatchIndexAndErrorMessage> {
+    let index = i32::try_from(failure.offset?.0).ok()?;
+    let message = StrBytes::from_string(failure.message.clone());
+    let error = BatchIndexAndErrorMessage::default().with_batch_index(index);
+    Some(error.with_batch_index_error_message(Some(message)))
 }

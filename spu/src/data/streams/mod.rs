@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use thalweg_smartengine::{
-    Accumulation, CallLimits, ChainError, ChainOptions, Lane, SmartEngine, Step,
+    Accumulation, CallLimits, ChainError, ChainOptions, Lane, SmartEngine, SmartModuleKind, Step,
 };
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 use thalweg_wire::{
@@ -34,6 +34,7 @@ pub(super) use failure::failure_of;
 pub(super) use failures::add_counts;
 use look_back::LookingBack;
 use metered::Metered;
+pub(super) use open::make_stream;
 pub(super) use produce::{NotTransformed, sequences_of};
 
 /// How many streams one connection may have open.
@@ -194,6 +195,13 @@ impl Streams {
 }
 
 impl Stream {
+    /// Whether more records may come out than went in.
+    pub(super) fn may_add_records(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| step.module.kind() == SmartModuleKind::ArrayMap)
+    }
+
     /// Opens a chain that goes on with `restored`, or with what the stream began with. Runs guest
     /// code.
     fn open_chain(&self, restored: Restored) -> Result<Metered, ChainError> {

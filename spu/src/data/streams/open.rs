@@ -62,25 +62,33 @@ impl Streams {
         let module_bytes_max =
             usize::try_from(options.smartmodule_bytes_max.saturating_mul(MODULES_MAX))
                 .unwrap_or(usize::MAX);
-        let limits = CallLimits {
-            deadline: options.smartmodule_deadline,
-            memory_bytes: options.smartmodule_memory_bytes,
-            output_bytes: usize::try_from(options.smartmodule_output_bytes).unwrap_or(usize::MAX),
-            ..CallLimits::default()
-        };
-        let engine = shared.context.engine.clone();
-        let lane = engine.lane();
-        let opened_ms = shared.context.clock.now_ms();
-        let metrics = Arc::clone(&shared.context.metrics);
-        let host = Host {
-            engine,
-            lane: lane.clone(),
-            limits,
-            metrics,
-        };
-        let stream = on_guest_thread(&lane, move || load(host, opened_ms, request)).await??;
+        let stream = make_stream(shared, request).await?;
         self.insert(stream, module_bytes_max)
     }
+}
+
+/// A stream with bytes for all of its modules, which is tried once.
+pub(in crate::data) async fn make_stream(
+    shared: &Shared,
+    request: OpenStreamRequest,
+) -> Result<Stream, Refusal> {
+    let options = &shared.context.options;
+    let limits = CallLimits {
+        deadline: options.smartmodule_deadline,
+        memory_bytes: options.smartmodule_memory_bytes,
+        output_bytes: usize::try_from(options.smartmodule_output_bytes).unwrap_or(usize::MAX),
+        ..CallLimits::default()
+    };
+    let engine = shared.context.engine.clone();
+    let lane = engine.lane();
+    let opened_ms = shared.context.clock.now_ms();
+    let host = Host {
+        engine,
+        lane: lane.clone(),
+        limits,
+        metrics: Arc::clone(&shared.context.metrics),
+    };
+    on_guest_thread(&lane, move || load(host, opened_ms, request)).await?
 }
 
 /// Runs `job` on the engine's threads and waits for what it gives.

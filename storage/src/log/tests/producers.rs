@@ -41,6 +41,28 @@ fn a_gap_is_refused() {
 }
 
 #[test]
+fn what_the_log_holds_and_what_it_would_refuse_is_told_beforehand() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, batch_of(1, 0, 0, 10)).unwrap();
+
+    let held = log.find_duplicate(&sequences(1, 0, 9)).unwrap().unwrap();
+    assert!(held.duplicate);
+    assert_eq!(
+        (held.base_offset, held.next_offset),
+        (Offset(0), Offset(10))
+    );
+    assert!(log.find_duplicate(&sequences(1, 10, 19)).unwrap().is_none());
+    assert!(log.find_duplicate(&sequences(2, 0, 9)).unwrap().is_none());
+    let gap = log.find_duplicate(&sequences(1, 11, 19)).unwrap_err();
+    assert!(
+        matches!(gap, AppendError::OutOfOrderSequence { .. }),
+        "{gap}"
+    );
+    assert_eq!(log.log_end(), Offset(10));
+}
+
+#[test]
 fn producers_are_known_after_a_crash_and_after_a_clean_restart() {
     let bed = TestBed::new(LogOptions {
         segment_bytes: 600,

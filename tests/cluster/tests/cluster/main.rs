@@ -18,4 +18,5 @@ mod refusals;
 mod registry;
 mod restart;
 mod smartmodules;
+mod topic_chains;
 mod workload;

@@ -5,6 +5,29 @@ pub(crate) fn nothing() -> Vec<u8> {
     filter(0, "(i32.const 0)")
 }
 
+/// A filter that lets everything pass.
+pub(crate) fn everything() -> Vec<u8> {
+    filter(0xff, "(local.get $records)")
+}
+
+/// A filter that fails on its first record and says `message`.
+pub(crate) fn failing(message: &str) -> Vec<u8> {
+    let length = message.len();
+    let text = format!(
+        r#"(module
+          (memory (export "memory") 8)
+          (data (i32.const 2048) "{message}")
+          (func (export "thalweg_abi_v1"))
+          (func (export "thalweg_alloc") (param i32) (result i32) (i32.const 65536))
+          (func (export "thalweg_filter") (param i32 i32) (result i32)
+            (i32.store (i32.const 1024) (i32.const 1))
+            (i32.store (i32.const 1044) (i32.const 2048))
+            (i32.store (i32.const 1048) (i32.const {length}))
+            (i32.const 1024)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
 /// A filter that lets every other record of a batch pass, the first included.
 pub(crate) fn even_offsets() -> Vec<u8> {
     let half = "(i32.div_u (i32.add (local.get $records) (i32.const 1)) (i32.const 2))";

@@ -1,0 +1,279 @@
+//! What a topic's chain may be: registered SmartModules that can stand before the log. Pure.
+
+use thalweg_proto::InvalidField;
+use thalweg_types::resource::{ModuleRevision, SmartModuleKind, UnknownModule};
+use thalweg_types::{ChainSpec, OnError, StepSpec, TopicName};
+
+use crate::state::Observed;
+
+/// Checks the chain of topic `name` against what is registered.
+pub(super) fn check_produce_chain(
+    name: &TopicName,
+    chain: &ChainSpec,
+    observed: &Observed,
+) -> Result<(), InvalidField> {
+    let field = "spec.produce_chain";
+    if chain.steps.len() > ChainSpec::STEPS_MAX {
+        let reason = format!(
+            "has {} steps, {} are allowed",
+            chain.steps.len(),
+            ChainSpec::STEPS_MAX
+        );
+        return Err(InvalidField::new(field, reason));
+    }
+    for (index, step) in chain.steps.iter().enumerate() {
+        check_step(name, step, observed)
+            .map_err(|reason| InvalidField::new(format!("{field}.steps[{index}]"), reason))?;
+    }
+    Ok(())
+}
+
+fn check_step(topic: &TopicName, step: &StepSpec, observed: &Observed) -> Result<(), String> {
+    let revision = observed
+        .smart_modules
+        .get(&step.uses.name)
+        .ok_or_else(|| UnknownModule::Name(step.uses.name.clone()))
+        .and_then(|module| module.spec.resolve(&step.uses))
+        .map_err(|unknown| unknown.to_string())?;
+    if revision.kind == SmartModuleKind::Aggregate {
+        return Err(format!(
+            "`{}` is an aggregate, which can't stand before the log: a retried batch would count twice",
+            step.uses
+        ));
+    }
+    check_params(step, revision)?;
+    if step.look_back.is_some() {
+        return Err("there is nothing to look back at before the log".to_owned());
+    }
+    match &step.on_error {
+        OnError::DeadLetter(letters) => check_dead_letters(topic, letters, observed),
+        OnError::Stop | OnError::Skip => Ok(()),
+    }
+}
+
+/// A topic that takes dead letters has none of its own: two that write to each other would wait for
+/// each other.
+fn check_dead_letters(
+    topic: &TopicName,
+    letters: &TopicName,
+    observed: &Observed,
+) -> Result<(), String> {
+    if letters == topic {
+        return Err(format!(
+            "the dead-letter topic is `{topic}` itself: records that fail would fail there again"
+        ));
+    }
+    if letters.is_internal() {
+        return Err(format!("`{letters}` is one of the cluster's own topics"));
+    }
+    let Some(taker) = observed.topics.get(letters) else {
+        return Err(format!(
+            "the dead-letter topic `{letters}` does not exist: create it with `thalweg topic create {letters}`"
+        ));
+    };
+    if dead_letter_topics(&taker.spec.produce_chain)
+        .next()
+        .is_some()
+    {
+        return Err(format!(
+            "the chain of the dead-letter topic `{letters}` has dead letters of its own"
+        ));
+    }
+    let giver = observed
+        .topics
+        .values()
+        .find(|other| dead_letter_topics(&other.spec.produce_chain).any(|taker| taker == topic));
+    match giver {
+        Some(giver) => Err(format!(
+            "`{topic}` takes the dead letters of `{}`, so its own chain can't have any",
+            giver.name
+        )),
+        None => Ok(()),
+    }
+}
+
+fn dead_letter_topics(chain: &ChainSpec) -> impl Iterator<Item = &TopicName> {
+    chain.steps.iter().filter_map(|step| match &step.on_error {
+        OnError::DeadLetter(letters) => Some(letters),
+        OnError::Stop | OnError::Skip => None,
+    })
+}
+
+/// Of a module that says which parameters it takes. What their values may be is its own matter.
+fn check_params(step: &StepSpec, revision: &ModuleRevision) -> Result<(), String> {
+    let missing = revision
+        .params
+        .iter()
+        .find(|param| param.required && !step.with.contains_key(&param.name));
+    match missing {
+        Some(param) => Err(format!(
+            "`{}` needs the parameter `{}`",
+            step.uses, param.name
+        )),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_types::resource::{
+        ModuleParam, ReplicaPlacement, ResourceVersion, SmartModule, SmartModuleSpec, Topic,
+        TopicSpec, TopicState, TopicStatus,
+    };
+    use thalweg_types::{LookBack, Offset, TopicConfig, TopicId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A filter `late` that needs `minutes`, and an aggregate `sum`.
+    fn observed() -> Observed {
+        let mut observed = Observed::default();
+        for (name, kind) in [
+            ("late", SmartModuleKind::Filter),
+            ("sum", SmartModuleKind::Aggregate),
+        ] {
+            let minutes = ModuleParam {
+                name: "minutes".to_owned(),
+                value_type: "u32".to_owned(),
+                required: true,
+                default: None,
+                description: String::new(),
+            };
+            let revision = ModuleRevision {
+                version: "1.0.0".parse().unwrap(),
+                sha256: String::new(),
+                kind,
+                size_bytes: 1,
+                description: String::new(),
+                params: vec![minutes],
+                looks_back: true,
+                offset: Offset::ZERO,
+                created_ms: 0,
+            };
+            let module = SmartModule {
+                name: name.parse().unwrap(),
+                spec: SmartModuleSpec {
+                    current: revision.version.clone(),
+                    revisions: vec![revision],
+                },
+                version: ResourceVersion(1),
+            };
+            observed.smart_modules.insert(module.name.clone(), module);
+        }
+        let mut with_letters = late();
+        with_letters.on_error = OnError::DeadLetter("failed".parse().unwrap());
+        for (name, steps) in [
+            ("failed", vec![late()]),
+            ("giver", vec![with_letters.clone()]),
+            ("flights", Vec::new()),
+        ] {
+            let topic = Topic {
+                name: name.parse().unwrap(),
+                id: TopicId(Uuid::nil()),
+                spec: TopicSpec {
+                    placement: ReplicaPlacement::Assigned(Vec::new()),
+                    config: TopicConfig::default(),
+                    produce_chain: ChainSpec { steps },
+                },
+                status: TopicStatus {
+                    state: TopicState::Provisioned,
+                    reason: String::new(),
+                },
+                version: ResourceVersion(1),
+            };
+            observed.topics.insert(topic.name.clone(), topic);
+        }
+        observed
+    }
+
+    fn late() -> StepSpec {
+        StepSpec {
+            uses: "late".parse().unwrap(),
+            with: [("minutes".to_owned(), "60".to_owned())].into(),
+            look_back: None,
+            on_error: OnError::Skip,
+        }
+    }
+
+    fn check(steps: Vec<StepSpec>) -> Result<(), String> {
+        let topic = "flights".parse().unwrap();
+        check_produce_chain(&topic, &ChainSpec { steps }, &observed())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn registered_modules_with_what_they_need_are_a_chain() {
+        let mut pinned = late();
+        pinned.uses = "late@1.0.0".parse().unwrap();
+        pinned.on_error = OnError::DeadLetter("failed".parse().unwrap());
+
+        assert_eq!(check(Vec::new()), Ok(()));
+        assert_eq!(check(vec![late(), pinned]), Ok(()));
+        assert_eq!(check(vec![late(); ChainSpec::STEPS_MAX]), Ok(()));
+    }
+
+    #[test]
+    fn what_can_not_stand_before_the_log_is_refused_by_its_place() {
+        let with = |change: fn(&mut StepSpec)| {
+            let mut step = late();
+            change(&mut step);
+            check(vec![late(), step]).unwrap_err()
+        };
+        let cases = [
+            (
+                with(|step| step.uses = "lost".parse().unwrap()),
+                "no SmartModule `lost`",
+            ),
+            (
+                with(|step| step.uses = "late@2.0.0".parse().unwrap()),
+                "it has 1.0.0",
+            ),
+            (
+                with(|step| step.uses = "sum".parse().unwrap()),
+                "is an aggregate",
+            ),
+            (
+                with(|step| step.with.clear()),
+                "needs the parameter `minutes`",
+            ),
+            (
+                with(|step| step.look_back = Some(LookBack::default())),
+                "nothing to look back at",
+            ),
+            (
+                with(|step| step.on_error = OnError::DeadLetter("flights".parse().unwrap())),
+                "itself",
+            ),
+            (
+                with(|step| step.on_error = OnError::DeadLetter("__own".parse().unwrap())),
+                "the cluster's own",
+            ),
+            (
+                with(|step| step.on_error = OnError::DeadLetter("lost".parse().unwrap())),
+                "topic create lost",
+            ),
+            (
+                with(|step| step.on_error = OnError::DeadLetter("giver".parse().unwrap())),
+                "dead letters of its own",
+            ),
+        ];
+
+        for (error, words) in cases {
+            assert!(
+                error.starts_with("spec.produce_chain.steps[1]: "),
+                "{error}"
+            );
+            assert!(error.contains(words), "{error}");
+        }
+        let mut letters = late();
+        letters.on_error = OnError::DeadLetter("flights".parse().unwrap());
+        let chain = ChainSpec {
+            steps: vec![letters],
+        };
+        let taker = "failed".parse().unwrap();
+        let taker = check_produce_chain(&taker, &chain, &observed()).unwrap_err();
+        assert!(taker.to_string().contains("of `giver`"), "{taker}");
+        let many = check(vec![late(); ChainSpec::STEPS_MAX + 1]).unwrap_err();
+        assert!(many.contains("33 steps"), "{many}");
+    }
+}
