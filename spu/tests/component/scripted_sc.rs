@@ -122,6 +122,35 @@ impl Script {
         state.send_delta(vec![changed], Vec::new());
     }
 
+    /// Gives a topic a chain, and tells the SPU.
+    pub(crate) fn set_chain(&self, name: &str, steps: Vec<v1::ChainStep>) {
+        let mut state = self.state();
+        let topic = state.topics.get_mut(name).unwrap();
+        topic.spec.as_mut().unwrap().produce_chain = Some(v1::ChainSpec { steps });
+        let changed = v1::resource::Resource::Topic(topic.clone());
+        state.send_delta(vec![changed], Vec::new());
+    }
+
+    /// Registers a SmartModule as `name@1.0.0` with bytes of that hash, and tells the SPU.
+    pub(crate) fn register_module(&self, name: &str, sha256: &str) {
+        let revision = v1::ModuleRevision {
+            version: "1.0.0".to_owned(),
+            sha256: sha256.to_owned(),
+            kind: v1::SmartModuleKind::Filter.into(),
+            ..v1::ModuleRevision::default()
+        };
+        let module = v1::SmartModule {
+            name: name.to_owned(),
+            spec: Some(v1::SmartModuleSpec {
+                current: revision.version.clone(),
+                revisions: vec![revision],
+            }),
+            version: 1,
+        };
+        let registered = v1::resource::Resource::SmartModule(module);
+        self.state().send_delta(vec![registered], Vec::new());
+    }
+
     /// Begins a new leader epoch, led by `leader`, and tells the SPU.
     pub(crate) fn elect(&self, name: &str, number: i32, leader: Option<i32>) {
         let mut state = self.state();

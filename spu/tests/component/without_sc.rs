@@ -1,9 +1,11 @@
 //! The SPU serves without an SC, and finds it again.
 
+use thalweg_proto::v1;
+use thalweg_spu::View;
 use thalweg_types::ErrorCode;
 
-use crate::harness::{append, leader, offset, options, start, try_start, values};
-use crate::scripted_sc::{Script, ScriptedSc};
+use crate::harness::{append, leader, name, offset, options, start, try_start, values, view_where};
+use crate::scripted_sc::{INTERNAL_CLIENT_ID, Script, ScriptedSc};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_sc_is_down_everything_goes_on_and_it_is_found_again() {
@@ -123,5 +125,38 @@ async fn a_refusal_while_serving_is_survived() {
     append(&replica, &["a"]).await.unwrap();
     script.refuse(None);
     script.wait_for_heartbeats(1).await;
+    spu.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registered_smartmodules_and_chains_of_topics_are_known_without_an_sc() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = Script::new();
+    let sc = ScriptedSc::start(&script).await;
+    let spu = start(&sc.address.to_string(), dir.path()).await;
+    script.create_topic("orders", 1, &[]);
+    script.register_module("late", &"00".repeat(32));
+    let step = v1::ChainStep {
+        uses: "late@1.0.0".to_owned(),
+        ..v1::ChainStep::default()
+    };
+    script.set_chain("orders", vec![step]);
+    let has_chain = |view: &View| {
+        let topic = view.topic(&name("orders"));
+        topic.is_some_and(|topic| topic.produce_chain.steps.len() == 1)
+    };
+    let told = view_where(&spu, has_chain).await;
+    assert_eq!(told.internal_client_id.as_deref(), Some(INTERNAL_CLIENT_ID));
+    spu.stop().await;
+    let address = sc.stop().await;
+
+    let spu = start(&address.to_string(), dir.path()).await;
+
+    let known = spu.context().view.current();
+    assert!(has_chain(&known));
+    assert_eq!(known.smart_modules, told.smart_modules);
+    assert_eq!(known.smart_modules.len(), 1);
+    // Nobody writes to internal topics before an SC says who may.
+    assert_eq!(known.internal_client_id, None);
     spu.stop().await;
 }

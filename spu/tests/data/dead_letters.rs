@@ -15,7 +15,7 @@ use crate::streams::{refused, resume, through};
 
 const TO_FAILED: &str = "dead_letter:failed";
 
-async fn spu_with_failed(config: &[(&str, &str)]) -> TestSpu {
+pub(crate) async fn spu_with_failed(config: &[(&str, &str)]) -> TestSpu {
     let spu = TestSpu::start().await;
     let mut all = vec![("durability", "memory")];
     all.extend(config);
@@ -29,7 +29,7 @@ async fn spu_with_failed(config: &[(&str, &str)]) -> TestSpu {
     spu
 }
 
-async fn dead_letters(client: &mut RawClient) -> PartitionData {
+pub(crate) async fn dead_letters(client: &mut RawClient) -> PartitionData {
     fetch(client, &fetch_request_of("failed", &[(0, 0)])).await
 }
 

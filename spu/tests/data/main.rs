@@ -27,3 +27,4 @@ mod protocol;
 mod scripted_sc;
 mod setup;
 mod streams;
+mod topic_chains;

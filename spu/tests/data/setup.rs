@@ -23,7 +23,7 @@ pub(crate) struct TestSpu {
     pub(crate) spu: Spu,
     pub(crate) script: Arc<Script>,
     _sc: ScriptedSc,
-    _dir: TempDir,
+    pub(crate) dir: TempDir,
 }
 
 impl TestSpu {
@@ -53,7 +53,7 @@ impl TestSpu {
             spu,
             script,
             _sc: sc,
-            _dir: dir,
+            dir,
         }
     }
 
