@@ -53,15 +53,36 @@ impl Accumulators {
         }
     }
 
+    /// By how much applying `change` makes the accumulators larger, in bytes.
+    pub(crate) fn growth_bytes(&self, change: &Self) -> i64 {
+        let size = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+        match (self, change) {
+            (_, Self::None) => 0,
+            (Self::ByKey(known), Self::ByKey(changed)) => changed
+                .iter()
+                .map(|(key, value)| match known.get(key) {
+                    Some(old) => size(value.len()) - size(old.len()),
+                    None => size(pair_bytes((key, value))),
+                })
+                .sum(),
+            (known, change) => size(change.size_bytes()) - size(known.size_bytes()),
+        }
+    }
+
+    /// For how many keys there are accumulators.
+    pub(crate) fn key_count(&self) -> usize {
+        match self {
+            Self::ByKey(by_key) => by_key.len(),
+            Self::None | Self::Partition(_) => 0,
+        }
+    }
+
     /// The size of keys and accumulators together, in bytes.
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
             Self::None => 0,
             Self::Partition(accumulator) => accumulator.len(),
-            Self::ByKey(by_key) => by_key
-                .iter()
-                .map(|(key, value)| key.as_ref().map_or(0, Bytes::len) + value.len())
-                .sum(),
+            Self::ByKey(by_key) => by_key.iter().map(pair_bytes).sum(),
         }
     }
 }
@@ -147,6 +168,10 @@ impl Checkpoint {
     }
 }
 
+fn pair_bytes((key, value): (&Option<Bytes>, &Bytes)) -> usize {
+    key.as_ref().map_or(0, Bytes::len) + value.len()
+}
+
 fn put(out: &mut BytesMut, bytes: &[u8]) {
     out.put_u32(u32::try_from(bytes.len()).expect("an accumulator is far below 4 GiB"));
     out.put_slice(bytes);
@@ -205,9 +230,15 @@ mod tests {
         };
         let mut known = by_key(&[("a", "1"), ("b", "2")]);
 
-        known.apply(by_key(&[("b", "3"), ("c", "4")]));
+        let size_before = known.size_bytes();
+        let change = by_key(&[("b", "33"), ("c", "4")]);
+
+        let growth = known.growth_bytes(&change);
+        known.apply(change);
         known.apply(Accumulators::None);
 
-        assert_eq!(known, by_key(&[("a", "1"), ("b", "3"), ("c", "4")]));
+        assert_eq!(known, by_key(&[("a", "1"), ("b", "33"), ("c", "4")]));
+        assert_eq!(growth, 3);
+        assert_eq!(known.size_bytes(), size_before + 3);
     }
 }

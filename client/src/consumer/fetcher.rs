@@ -20,7 +20,8 @@ use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken};
 use thalweg_types::{PartitionIndex, TopicName, TopicPartition};
 use thalweg_wire::messages::fetch_response::PartitionData;
 use thalweg_wire::{
-    ACCUMULATORS_NEEDED, KafkaError, STREAM_FAILED, UNKNOWN_STREAM, kafka_error, tags,
+    ACCUMULATORS_BYTES_MAX, ACCUMULATORS_MAX, ACCUMULATORS_NEEDED, KafkaError, MODULE_REFUSED,
+    STREAM_FAILED, STREAM_LIMIT, UNKNOWN_STREAM, kafka_error, tags,
 };
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
@@ -304,6 +305,14 @@ impl Fetcher {
             Ok(arrived) => arrived,
             Err(error) => return Err(corrupt(error.to_string())),
         };
+        if let Err((keys, bytes)) = progress.check_accumulators() {
+            return Err(ConsumeError::SmartModule {
+                partition: self.name(partition),
+                message: format!(
+                    "its accumulators for {keys} keys have {bytes} bytes, more than can be handed to another SPU ({ACCUMULATORS_MAX} keys, {ACCUMULATORS_BYTES_MAX} bytes): aggregate by fewer keys, or into less"
+                ),
+            });
+        }
         if let Some(arrived) = arrived {
             self.ahead
                 .bytes
@@ -328,7 +337,7 @@ impl Fetcher {
         let refused = || match &failure {
             Some(failure) => ConsumeError::NotNow {
                 partition: self.name(partition),
-                message: failure.to_string(),
+                message: failure.message.clone(),
             },
             None => ConsumeError::Refused {
                 partition: self.name(partition),
@@ -345,6 +354,10 @@ impl Fetcher {
                     |failure| failure.to_string(),
                 ),
             }),
+            KafkaError::Unknown(MODULE_REFUSED | STREAM_LIMIT) => {
+                let message = failure.map_or_else(|| kafka_name(answer.error_code), |f| f.message);
+                Err(ConsumeError::SmartModulesRefused { message })
+            }
             // Sent with the next fetch, as no stream stands at the position.
             KafkaError::Unknown(ACCUMULATORS_NEEDED) => {
                 self.try_again_later(0);

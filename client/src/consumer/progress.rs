@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thalweg_record::batches;
 use thalweg_types::{Offset, PartitionIndex};
-use thalweg_wire::StreamId;
+use thalweg_wire::{ACCUMULATORS_BYTES_MAX, ACCUMULATORS_MAX, StreamId};
 
 use super::{Accumulators, Checkpoint};
 use crate::data::Connection;
@@ -24,6 +24,7 @@ pub(crate) struct PartitionProgress {
     pub(crate) stream: Option<BoundStream>,
     /// What an aggregate has come to at `position`.
     pub(crate) accumulators: Arc<Accumulators>,
+    accumulators_bytes: i64,
     /// Whether a fetch of it is under way.
     pub(crate) is_fetching: bool,
     /// Counts the answers that carried records, so that partitions take turns in being first.
@@ -74,6 +75,7 @@ impl PartitionProgress {
             position: start.offset,
             end,
             stream: None,
+            accumulators_bytes: i64::try_from(start.accumulators.size_bytes()).unwrap_or(i64::MAX),
             accumulators: Arc::new(start.accumulators),
             is_fetching: false,
             turns: 0,
@@ -88,6 +90,19 @@ impl PartitionProgress {
     /// Where to stop; `None` is never.
     pub(crate) fn end(&self) -> Option<Offset> {
         self.end
+    }
+
+    /// Whether its accumulators by key can still be handed back to an SPU; else how many keys and
+    /// bytes there are.
+    pub(crate) fn check_accumulators(&self) -> Result<(), (usize, i64)> {
+        let keys = self.accumulators.key_count();
+        let fits = keys <= ACCUMULATORS_MAX
+            && usize::try_from(self.accumulators_bytes)
+                .is_ok_and(|bytes| bytes <= ACCUMULATORS_BYTES_MAX);
+        if keys == 0 || fits {
+            return Ok(());
+        }
+        Err((keys, self.accumulators_bytes))
     }
 
     /// Where it stands.
@@ -129,6 +144,7 @@ impl PartitionProgress {
         let wanted = before..self.end.unwrap_or(Offset(i64::MAX));
         self.position = resume.unwrap_or(next).max(before);
         if change != Accumulators::None {
+            self.accumulators_bytes += self.accumulators.growth_bytes(&change);
             Arc::make_mut(&mut self.accumulators).apply(change.clone());
         }
         if whole_bytes == 0 && self.position == before {
@@ -243,6 +259,24 @@ mod tests {
         let mut progress = progress(7, None);
         assert_eq!(progress.advance(answered(Bytes::new(), None)), Ok(None));
         assert_eq!(progress.position, Offset(7));
+    }
+
+    #[test]
+    fn accumulators_that_could_not_be_handed_back_are_noticed() {
+        let large = Bytes::from(vec![0; ACCUMULATORS_BYTES_MAX / 2]);
+        let one = |key: &'static [u8]| Answered {
+            change: Accumulators::ByKey([(Some(Bytes::from_static(key)), large.clone())].into()),
+            ..answered(Bytes::new(), Some(10))
+        };
+        let mut progress = progress(0, None);
+
+        progress.advance(one(b"a")).unwrap();
+        progress.advance(one(b"a")).unwrap();
+        assert_eq!(progress.check_accumulators(), Ok(()));
+        progress.advance(one(b"b")).unwrap();
+
+        let (keys, bytes) = progress.check_accumulators().unwrap_err();
+        assert_eq!((keys, bytes), (2, 2 * (large.len() as i64 + 1)));
     }
 
     #[test]

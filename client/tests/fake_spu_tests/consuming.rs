@@ -283,6 +283,7 @@ async fn a_consumer_goes_on_from_a_checkpoint_with_its_accumulator() {
 async fn an_spu_that_would_ignore_a_part_of_the_stream_is_not_used() {
     let spu = spu_with(1).await;
     spu.state().is_old = true;
+    spu.state().stream_step = 10;
     let mut options = with_module(from(0));
     options.smartmodules[0].on_error = OnError::Skip;
 

@@ -18,5 +18,6 @@ mod refusals;
 mod registry;
 mod restart;
 mod smartmodules;
+mod streams;
 mod topic_chains;
 mod workload;
