@@ -3,7 +3,9 @@
 //! A *section* is what follows the header of an uncompressed batch: records back to back. Sections
 //! come from the log or from a guest; both are checked here as far as they are relied on.
 
-use thalweg_smartmodule_abi::{MalformedRecord, RawRecord, bitmap_get, read_record, read_varint};
+use thalweg_smartmodule_abi::{
+    MalformedRecord, RawRecord, bitmap_get, read_record, read_varint, read_varint_32,
+};
 
 /// A place between two records of a section: how much lies before it, in bytes and records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -118,7 +120,8 @@ fn check_record(section: &[u8], position: &mut usize) -> Option<i64> {
     let mut at = start;
     varint(body, &mut at)?;
     at += 1; // The attributes.
-    varint(body, &mut at)?;
+    // A timestamp delta is the one number that may have 64 bits.
+    read_varint(body, &mut at)?;
     let offset_delta = varint(body, &mut at)?;
     skip_nullable(body, &mut at)?;
     skip_nullable(body, &mut at)?;
@@ -155,7 +158,7 @@ fn skip_record(section: &[u8], position: &mut usize) -> Result<(), MalformedReco
     Ok(())
 }
 
-/// As [`read_varint`], quick for one byte, which most have, and for two, which most lengths have.
+/// As [`read_varint_32`], quick for one byte, which most have, and for two, which most lengths have.
 #[inline(always)]
 fn varint(bytes: &[u8], at: &mut usize) -> Option<i64> {
     let unzigzag = |value: u64| (value >> 1) as i64 ^ -((value & 1) as i64);
@@ -169,7 +172,7 @@ fn varint(bytes: &[u8], at: &mut usize) -> Option<i64> {
             *at += 2;
             Some(unzigzag(first & 0x7f | u64::from(second) << 7))
         }
-        _ => read_varint(bytes, at),
+        _ => read_varint_32(bytes, at),
     }
 }
 
