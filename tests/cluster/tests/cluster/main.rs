@@ -7,8 +7,10 @@
 mod bad_bytes;
 mod command_line;
 mod compaction;
+mod conformance;
 mod crash;
 mod disk;
+mod examples;
 mod flipped_bits;
 mod hostile_modules;
 mod memory;

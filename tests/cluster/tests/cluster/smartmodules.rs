@@ -1,41 +1,11 @@
 //! SmartModules on real streams.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
-
 use thalweg_client::{
     ConsumerOptions, EndOffset, ProducerOptions, ProducerRecord, SmartModuleInvocation, StartOffset,
 };
 use thalweg_tests_cluster::LocalCluster;
 
-/// One of the example modules, built on first use.
-fn example_module(name: &str) -> Vec<u8> {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let built = Command::new(env!("CARGO"))
-            .current_dir(&root)
-            .args([
-                "build",
-                "--quiet",
-                "-p",
-                "thalweg-example-flights",
-                "--examples",
-            ])
-            .args([
-                "--target",
-                "wasm32-unknown-unknown",
-                "--profile",
-                "smartmodule",
-            ])
-            .status()
-            .unwrap();
-        assert!(built.success(), "the example modules don't build");
-        root.join("target/wasm32-unknown-unknown/smartmodule/examples")
-    });
-    std::fs::read(folder.join(format!("{name}.wasm"))).unwrap()
-}
+use crate::examples::example;
 
 /// A flight that left `minutes` late, as a line of flights.csv.
 fn flight(minutes: u32) -> String {
@@ -74,7 +44,10 @@ async fn a_filter_skips_and_repeats_nothing_over_segments_and_reconnects() {
                 end: EndOffset::LogEnd,
                 partition_bytes_max: 50_000,
                 prefetch_bytes: 50_000,
-                smartmodules: vec![SmartModuleInvocation::wasm("late", example_module("late"))],
+                smartmodules: vec![SmartModuleInvocation::wasm(
+                    "late",
+                    example("thalweg-example-flights", "late"),
+                )],
                 ..ConsumerOptions::default()
             },
         )
