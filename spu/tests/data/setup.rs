@@ -47,6 +47,13 @@ impl TestSpu {
             format!("--data-dir={}", dir.path().display()),
             "--guest-threads=2".to_owned(),
         ];
+        if !flags
+            .iter()
+            .any(|flag| flag.starts_with("--retention-interval"))
+        {
+            // The records are of 1970: they stay, however long a test takes.
+            arguments.push("--retention-interval=1h".to_owned());
+        }
         arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let spu = try_start(SpuOptions::parse_from(arguments)).await.unwrap();
         Self {
