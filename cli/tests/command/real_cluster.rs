@@ -185,7 +185,7 @@ fn topics_are_created_changed_described_and_deleted() {
     assert!(described.contains("durability: memory"), "{described}");
     assert!(described.contains("partitions: 3"), "{described}");
     assert!(
-        !described.contains("retention.ms: '86400000'"),
+        !described.contains("\n  retention.ms: '86400000'"),
         "{described}"
     );
     let table = cluster.ok(&["topic", "describe", "t"]);
