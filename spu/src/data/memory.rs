@@ -60,6 +60,20 @@ impl Memory {
         })
     }
 
+    /// Takes `bytes` at once if half of the budget is left then, for what would do with less.
+    pub(super) fn reserve_of_plenty(&self, bytes: usize) -> Option<Reservation> {
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        let spare = self.units.available_permits().checked_sub(units as usize)?;
+        if spare < self.units_max as usize / 2 {
+            return None;
+        }
+        let permit = Arc::clone(&self.units).try_acquire_many_owned(units).ok()?;
+        Some(Reservation {
+            _permit: Some(permit),
+            spares: Arc::clone(&self.spares),
+        })
+    }
+
     /// Waits until `bytes` are free and takes them, in turn with everybody else. What is larger
     /// than the whole budget gets the whole budget, so that it is served alone.
     pub(super) async fn reserve(&self, bytes: usize) -> Reservation {

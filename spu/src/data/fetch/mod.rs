@@ -34,6 +34,10 @@ use chained::ChainedFetch;
 /// The longest that an answer is waited for, whatever the client asks.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
+/// How much of the memory for SmartModules a fetch takes once half of it is in use: a hundred
+/// modules that loop until their deadlines must leave some for everybody else.
+const SCARCE_BYTES: usize = 256 << 10;
+
 /// Transactions are out of sight until they are committed.
 const READ_COMMITTED: i8 = 1;
 
@@ -119,6 +123,8 @@ struct Fetch<'a> {
     /// For what the chains put out. Not held while waiting with nothing: quiet streams would take
     /// the memory that others need.
     reservation: Option<Reservation>,
+    /// How much was reserved.
+    reserved_bytes: usize,
 }
 
 impl<'a> Fetch<'a> {
@@ -146,6 +152,7 @@ impl<'a> Fetch<'a> {
             bytes_max,
             deadline: shared.context.clock.monotonic() + wait.min(WAIT_MAX),
             reservation: None,
+            reserved_bytes: 0,
         }
     }
 
@@ -182,9 +189,16 @@ impl<'a> Fetch<'a> {
             .filter(|asked| asked.chained.is_some())
             .map(|asked| size(asked.partition.partition_max_bytes))
             .sum();
-        if bytes > 0 {
-            let streamed = &self.router.shared.streamed;
-            self.reservation = Some(streamed.reserve(bytes.min(self.bytes_max)).await);
+        if bytes == 0 {
+            return;
+        }
+        let streamed = &self.router.shared.streamed;
+        let wanted = bytes.min(self.bytes_max);
+        self.reserved_bytes = wanted;
+        self.reservation = streamed.reserve_of_plenty(wanted);
+        if self.reservation.is_none() {
+            self.reserved_bytes = wanted.min(SCARCE_BYTES);
+            self.reservation = Some(streamed.reserve(self.reserved_bytes).await);
         }
     }
 
@@ -247,7 +261,7 @@ impl<'a> Fetch<'a> {
             .filter_map(|asked| asked.chained.as_ref())
             .map(ChainedFetch::output_bytes)
             .sum();
-        let share = self.bytes_max.saturating_sub(taken) / chains;
+        let share = self.reserved_bytes.saturating_sub(taken) / chains;
         let router = self.router;
         let deadline = self.deadline;
         let advances = self.asked.iter_mut().filter_map(|asked| {
