@@ -1,7 +1,7 @@
 //! The hostile corpus: SmartModules that loop, grab, lie and crash, and what their own user is told.
 //!
 //! Each `modules/*.wat` says in its first lines what it does and, behind `;; expect: `, a part of the
-//! error. What is too large to keep as text is made by [`oversized`] and [`bombs`]. The tests put
+//! error. What is too large to keep as text is made by `oversized` and `bombs`. The tests put
 //! every module into the engine, and send it to a live SPU while others go on there.
 #![forbid(unsafe_code)]
 
