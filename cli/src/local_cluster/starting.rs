@@ -56,12 +56,25 @@ pub(crate) async fn start(options: &StartOptions) -> Result<LocalCluster, CliErr
     adopt_options(&mut cluster, options)?;
     cluster.save()?;
 
-    if !cluster.state.sc.is_running() {
-        start_sc(&mut cluster, options).await?;
+    start_what_is_down(&mut cluster, options).await?;
+    if wait_until_online(&cluster).await? == Waited::ServerEnded {
+        // It was ending when it was found running, and is down now.
+        start_what_is_down(&mut cluster, options).await?;
+        if wait_until_online(&cluster).await? == Waited::ServerEnded {
+            return Err(not_online(&cluster, "a server has ended"));
+        }
     }
-    start_spus(&mut cluster, options).await?;
-    wait_until_online(&cluster).await?;
     Ok(cluster)
+}
+
+async fn start_what_is_down(
+    cluster: &mut LocalCluster,
+    options: &StartOptions,
+) -> Result<(), CliError> {
+    if !cluster.state.sc.is_running() {
+        start_sc(cluster, options).await?;
+    }
+    start_spus(cluster, options).await
 }
 
 /// Takes over the wished number of SPUs and ports, as far as what already runs allows.
@@ -180,8 +193,17 @@ fn port_of(address: &str) -> Result<u16, CliError> {
     Ok(port.with_context(|| format!("a server says that it serves on `{address}`"))?)
 }
 
-/// Waits until the controller sees every SPU, where it is now.
-async fn wait_until_online(cluster: &LocalCluster) -> Result<(), CliError> {
+/// What there was to see of a cluster that has been started.
+#[derive(Debug, PartialEq, Eq)]
+enum Waited {
+    /// The controller sees every SPU.
+    Online,
+    /// A server is gone, and has to be started again.
+    ServerEnded,
+}
+
+/// Waits until the controller sees every SPU, where it is now, or a server ends.
+async fn wait_until_online(cluster: &LocalCluster) -> Result<Waited, CliError> {
     let client = Client::connect(ClientOptions {
         cluster: cluster.state.sc.address(),
         ..ClientOptions::default()
@@ -190,6 +212,9 @@ async fn wait_until_online(cluster: &LocalCluster) -> Result<(), CliError> {
     let mut last_seen = "it has not answered".to_owned();
     let online = async {
         loop {
+            if cluster.servers().any(|(_, server)| !server.is_running()) {
+                return Waited::ServerEnded;
+            }
             match client.admin().describe_cluster().await {
                 Ok(seen) => {
                     let online: BTreeMap<_, _> = seen
@@ -203,7 +228,7 @@ async fn wait_until_online(cluster: &LocalCluster) -> Result<(), CliError> {
                         .clone()
                         .all(|(id, address)| online.get(&id) == Some(&address))
                     {
-                        return;
+                        return Waited::Online;
                     }
                     last_seen = format!(
                         "it sees {} of {} SPUs",
@@ -217,12 +242,14 @@ async fn wait_until_online(cluster: &LocalCluster) -> Result<(), CliError> {
         }
     };
     let waited = tokio::time::timeout(ONLINE_TIMEOUT, online).await;
-    waited.map_err(|_| {
-        let error = anyhow!(
-            "the controller does not see every SPU after {} s: {last_seen}",
-            ONLINE_TIMEOUT.as_secs()
-        );
-        CliError::unavailable(error)
-            .next_step(format!("see the logs in {}", cluster.data_dir.display()))
-    })
+    waited.map_err(|_| not_online(cluster, &last_seen))
+}
+
+fn not_online(cluster: &LocalCluster, seen: &str) -> CliError {
+    let error = anyhow!(
+        "the controller does not see every SPU after {} s: {seen}",
+        ONLINE_TIMEOUT.as_secs()
+    );
+    CliError::unavailable(error)
+        .next_step(format!("see the logs in {}", cluster.data_dir.display()))
 }

@@ -1,6 +1,7 @@
 //! The commands against real servers, which `cargo build --release --bins` (or `cargo ci`) made
 //! before.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
@@ -96,6 +97,50 @@ fn signal(pid: &Value, signal: Signal) {
         .and_then(|pid| i32::try_from(pid).ok())
         .and_then(Pid::from_raw);
     kill_process(pid.expect("it is a pid"), signal).expect("it runs");
+}
+
+#[test]
+fn an_spu_that_ends_while_the_cluster_starts_is_started_again() {
+    let cluster = Cluster::start("1");
+    let spu = &cluster.started["spus"][0];
+    // It runs, but the controller no longer sees it: a start finds it and waits.
+    signal(&spu["pid"], Signal::STOP);
+    while !cluster.ok(&["spu", "list"]).contains("offline") {}
+
+    let starting = cluster
+        .thalweg
+        .command(&["cluster", "start", "--output", "json", "--data-dir"])
+        .arg(&cluster.data_dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program was built");
+    // It has looked at the processes before it asks the controller.
+    while !has_tcp_connection(starting.id()) {}
+    signal(&spu["pid"], Signal::KILL);
+    let outcome: Outcome = starting.wait_with_output().expect("it ends").into();
+
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    let started: Value = serde_json::from_str(&outcome.stdout).expect("it is JSON");
+    assert_ne!(started["spus"][0]["pid"], spu["pid"]);
+    assert_eq!(started["spus"][0]["data"], spu["data"]);
+}
+
+/// Whether a process holds a TCP connection, by proc(5).
+fn has_tcp_connection(pid: u32) -> bool {
+    let of_all = fs::read_to_string("/proc/net/tcp").expect("Linux has it");
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    descriptors.flatten().any(|descriptor| {
+        let target = fs::read_link(descriptor.path()).unwrap_or_default();
+        let target = target.to_string_lossy();
+        let inode = target.strip_prefix("socket:[");
+        let inode = inode.and_then(|rest| rest.strip_suffix(']'));
+        inode.is_some_and(|inode| {
+            of_all
+                .lines()
+                .any(|line| line.split_whitespace().nth(9) == Some(inode))
+        })
+    })
 }
 
 #[test]
