@@ -175,7 +175,7 @@ fn aggregates_give_what_has_accumulated_so_far() {
 
 #[test]
 fn a_key_passes_once_until_it_is_forgotten() {
-    let mut chain = chain("dedup", SmartModuleKind::Filter, &[("count", "2")]).unwrap();
+    let mut chain = chain("keys_once", SmartModuleKind::Filter, &[("count", "2")]).unwrap();
 
     let first = process(&mut chain, &batch(&["v", "v"])).unwrap();
     let again = process(&mut chain, &batch(&["v", "v", "v"])).unwrap();
@@ -187,7 +187,7 @@ fn a_key_passes_once_until_it_is_forgotten() {
 
 #[test]
 fn what_passed_before_the_stream_began_does_not_pass_again() {
-    let module = engine().load(&wasm("dedup")).unwrap();
+    let module = engine().load(&wasm("keys_once")).unwrap();
     let mut chain = open(vec![Step {
         look_back: Some(LookBack {
             last: Some(2),
@@ -330,14 +330,14 @@ fn modules_begin_small_and_nesting_finds_its_bound() {
         "running_sum",
         "typed",
         "json_split",
-        "dedup",
+        "keys_once",
         "enrich",
     ];
     for name in small {
         let module = engine().load(&wasm(name)).unwrap();
         let params = match name {
             "typed" => &[("prices", "{}")][..],
-            "dedup" => &[("count", "2")],
+            "keys_once" => &[("count", "2")],
             _ => &[],
         };
         let chain = open(vec![step_with(&module, params)]).unwrap();

@@ -16,7 +16,7 @@
 //! | `running_sum` | aggregate | the sum so far, as text |
 //! | `average` | aggregate | the average so far, in an accumulator of JSON |
 //! | `field_counts` | aggregate | counts, least and greatest by field |
-//! | `dedup` | filter, look_back | each key once, also across the stream's start |
+//! | `keys_once` | filter, look_back | each key once, also across the stream's start |
 //! | `prefix` | map | optional parameters with defaults, read without a struct |
 //! | `age` | map | the records' timestamps |
 //! | `mask_email` | map | text masked in place, in bytes of any encoding |
