@@ -204,6 +204,7 @@ mod tests {
             with: [("minutes".to_owned(), "60".to_owned())].into(),
             look_back: None,
             on_error: OnError::Skip,
+            aggregate: None,
         };
         let chain = ChainSpec { steps: vec![step] };
         view.upsert_topic(TopicName::new("orders").unwrap(), topic, config, chain);

@@ -42,6 +42,21 @@ pub struct StepSpec {
     /// What becomes of a record that it fails on.
     #[serde(default)]
     pub on_error: OnError,
+    /// How it accumulates, where it is an aggregate; one accumulator from nothing where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregate: Option<AggregateSpec>,
+}
+
+/// What an aggregate accumulates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AggregateSpec {
+    /// What it starts from.
+    #[serde(default)]
+    pub initial: String,
+    /// Whether it keeps an accumulator for each key, and not one for the partition.
+    #[serde(default)]
+    pub by_key: bool,
 }
 
 /// Which records of before a stream's start a SmartModule is shown. With both bounds, the one

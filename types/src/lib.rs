@@ -18,7 +18,7 @@ mod text_units;
 mod topic_config;
 mod topic_name;
 
-pub use chain::{ChainSpec, InvalidOnError, LookBack, OnError, StepSpec};
+pub use chain::{AggregateSpec, ChainSpec, InvalidOnError, LookBack, OnError, StepSpec};
 pub use epoch::{ControllerEpoch, Incarnation, LeaderEpoch, PartitionEpoch};
 pub use error_code::ErrorCode;
 pub use ids::{

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use thalweg_client::SmartModuleInvocation;
-use thalweg_types::{ChainSpec, LookBack, ModuleRef, OnError};
+use thalweg_types::{AggregateSpec, ChainSpec, LookBack, ModuleRef, OnError};
 
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
@@ -24,6 +24,8 @@ pub(crate) struct Transform {
     pub(crate) with: BTreeMap<String, String>,
     pub(crate) look_back: Option<LookBack>,
     pub(crate) on_error: OnError,
+    /// How it accumulates, where it is an aggregate.
+    pub(crate) aggregate: Option<AggregateSpec>,
 }
 
 /// Which module it is.
@@ -65,6 +67,7 @@ impl Transform {
             with: BTreeMap::new(),
             look_back: None,
             on_error: OnError::Stop,
+            aggregate: None,
         }
     }
 
@@ -118,6 +121,7 @@ pub(crate) fn stored(steps: Vec<Transform>) -> Result<ChainSpec, CliError> {
             with: step.with,
             look_back: step.look_back,
             on_error: step.on_error,
+            aggregate: step.aggregate,
         }),
         Uses::File(path) => Err(CliError::usage(anyhow!(
             "{} is a file, and a chain that is stored can only use registered SmartModules",

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
-use thalweg_types::{LookBack, ModuleRef, OnError, parse_duration};
+use thalweg_types::{AggregateSpec, LookBack, ModuleRef, OnError, parse_duration};
 
 use super::{Transform, Uses};
 
@@ -32,6 +32,17 @@ struct StepForm {
     lookback: Option<LookBackForm>,
     #[serde(default, deserialize_with = "on_error")]
     on_error: OnError,
+    #[serde(default, deserialize_with = "aggregate")]
+    aggregate: Option<AggregateSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AggregateForm {
+    #[serde(default)]
+    initial: Value,
+    #[serde(default)]
+    by_key: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,6 +85,7 @@ impl From<StepForm> for Transform {
             with: form.with,
             look_back: look_back.filter(|look_back| *look_back != LookBack::default()),
             on_error: form.on_error,
+            aggregate: form.aggregate,
         }
     }
 }
@@ -119,11 +131,7 @@ fn params<'de, D: Deserializer<'de>>(
 ) -> Result<BTreeMap<String, String>, D::Error> {
     let params = Option::<BTreeMap<String, Value>>::deserialize(deserializer)?;
     let as_text = |(key, value): (String, Value)| {
-        let text = match value {
-            Value::String(text) => text,
-            other => json(&other)
-                .map_err(|error| de::Error::custom(format!("`{key}` is no JSON: {error}")))?,
-        };
+        let text = text_of(&key, value).map_err(de::Error::custom)?;
         Ok((key, text))
     };
     params
@@ -133,8 +141,31 @@ fn params<'de, D: Deserializer<'de>>(
         .collect()
 }
 
-fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    serde_json::to_string(value)
+/// A text as it is, anything else as JSON.
+fn text_of(field: &str, value: Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => {
+            serde_json::to_string(&other).map_err(|error| format!("`{field}` is no JSON: {error}"))
+        }
+    }
+}
+
+/// What an aggregate starts from is read as a parameter is.
+fn aggregate<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<AggregateSpec>, D::Error> {
+    let Some(form) = Option::<AggregateForm>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let initial = match form.initial {
+        Value::Null => String::new(),
+        value => text_of("initial", value).map_err(de::Error::custom)?,
+    };
+    Ok(Some(AggregateSpec {
+        initial,
+        by_key: form.by_key,
+    }))
 }
 
 fn age_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
@@ -212,6 +243,9 @@ transforms:
   - uses: modules/mask.wasm
     on_error:
       dead_letter: flights-failed
+    aggregate:
+      initial: {count: 0}
+      by_key: true
   - uses: upper
     lookback: {}
     on_error: dead_letter:flights-failed
@@ -252,6 +286,11 @@ transforms:
             (&to_topic, &to_topic)
         );
         assert_eq!(steps[2].look_back, None);
+        let aggregate = AggregateSpec {
+            initial: r#"{"count":0}"#.to_owned(),
+            by_key: true,
+        };
+        assert_eq!(steps[1].aggregate, Some(aggregate));
     }
 
     #[test]
@@ -288,6 +327,10 @@ transforms:
             (
                 "transforms:\n  - uses: a\n    lookback: {age: soon}\n",
                 "`soon` is not a duration",
+            ),
+            (
+                "transforms:\n  - uses: a\n    aggregate: {by-key: true}\n",
+                "expected `initial` or `by_key`",
             ),
             (
                 "transforms:\n  - uses: a\n    lookback: {last: -1}\n",

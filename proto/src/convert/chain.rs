@@ -1,6 +1,6 @@
 //! Chains of SmartModules.
 
-use thalweg_types::{ChainSpec, LookBack, OnError, StepSpec};
+use thalweg_types::{AggregateSpec, ChainSpec, LookBack, OnError, StepSpec};
 
 use super::field::{InvalidField, parse};
 use crate::v1;
@@ -39,6 +39,7 @@ impl TryFrom<v1::ChainStep> for StepSpec {
             params,
             look_back,
             on_error,
+            aggregate,
         } = message;
         Ok(Self {
             uses: parse("uses", &uses)?,
@@ -49,6 +50,7 @@ impl TryFrom<v1::ChainStep> for StepSpec {
             } else {
                 parse("on_error", &on_error)?
             },
+            aggregate: aggregate.map(Into::into),
         })
     }
 }
@@ -60,12 +62,14 @@ impl From<StepSpec> for v1::ChainStep {
             with,
             look_back,
             on_error,
+            aggregate,
         } = step;
         Self {
             uses: uses.to_string(),
             params: with,
             look_back: look_back.map(Into::into),
             on_error: on_error.to_string(),
+            aggregate: aggregate.map(Into::into),
         }
     }
 }
@@ -81,5 +85,19 @@ impl From<LookBack> for v1::LookBack {
     fn from(look_back: LookBack) -> Self {
         let LookBack { last, age_ms } = look_back;
         Self { last, age_ms }
+    }
+}
+
+impl From<v1::Aggregate> for AggregateSpec {
+    fn from(message: v1::Aggregate) -> Self {
+        let v1::Aggregate { initial, by_key } = message;
+        Self { initial, by_key }
+    }
+}
+
+impl From<AggregateSpec> for v1::Aggregate {
+    fn from(aggregate: AggregateSpec) -> Self {
+        let AggregateSpec { initial, by_key } = aggregate;
+        Self { initial, by_key }
     }
 }

@@ -178,7 +178,7 @@ impl From<TopicStatus> for v1::TopicStatus {
 
 #[cfg(test)]
 mod tests {
-    use thalweg_types::{ChainSpec, LookBack, StepSpec};
+    use thalweg_types::{AggregateSpec, ChainSpec, LookBack, StepSpec};
 
     use super::*;
 
@@ -217,6 +217,10 @@ mod tests {
                             age_ms: None,
                         }),
                         on_error: "dead_letter:failed".parse().unwrap(),
+                        aggregate: Some(AggregateSpec {
+                            initial: "100".to_owned(),
+                            by_key: true,
+                        }),
                     }],
                 },
             },

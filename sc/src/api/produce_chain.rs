@@ -1,9 +1,10 @@
 //! What a topic's chain may be: registered SmartModules that can stand before the log. Pure.
 
 use thalweg_proto::InvalidField;
-use thalweg_types::resource::{ModuleRevision, SmartModuleKind, UnknownModule};
+use thalweg_types::resource::{ModuleRevision, UnknownModule};
 use thalweg_types::{ChainSpec, OnError, StepSpec, TopicName};
 
+use crate::modules::rules::check_place;
 use crate::state::Observed;
 
 /// Checks the chain of topic `name` against what is registered.
@@ -22,29 +23,28 @@ pub(super) fn check_produce_chain(
         return Err(InvalidField::new(field, reason));
     }
     for (index, step) in chain.steps.iter().enumerate() {
-        check_step(name, step, observed)
+        let is_last = index + 1 == chain.steps.len();
+        check_step(name, step, is_last, observed)
             .map_err(|reason| InvalidField::new(format!("{field}.steps[{index}]"), reason))?;
     }
     Ok(())
 }
 
-fn check_step(topic: &TopicName, step: &StepSpec, observed: &Observed) -> Result<(), String> {
+fn check_step(
+    topic: &TopicName,
+    step: &StepSpec,
+    is_last: bool,
+    observed: &Observed,
+) -> Result<(), String> {
     let revision = observed
         .smart_modules
         .get(&step.uses.name)
         .ok_or_else(|| UnknownModule::Name(step.uses.name.clone()))
         .and_then(|module| module.spec.resolve(&step.uses))
         .map_err(|unknown| unknown.to_string())?;
-    if revision.kind == SmartModuleKind::Aggregate {
-        return Err(format!(
-            "`{}` is an aggregate, which can't stand before the log: a retried batch would count twice",
-            step.uses
-        ));
-    }
+    check_place(step, revision, is_last)
+        .map_err(|misplaced| format!("`{}` {misplaced}", step.uses))?;
     check_params(step, revision)?;
-    if step.look_back.is_some() {
-        return Err("there is nothing to look back at before the log".to_owned());
-    }
     match &step.on_error {
         OnError::DeadLetter(letters) => check_dead_letters(topic, letters, observed),
         OnError::Stop | OnError::Skip => Ok(()),
@@ -117,19 +117,20 @@ fn check_params(step: &StepSpec, revision: &ModuleRevision) -> Result<(), String
 #[cfg(test)]
 mod tests {
     use thalweg_types::resource::{
-        ModuleParam, ReplicaPlacement, ResourceVersion, SmartModule, SmartModuleSpec, Topic,
-        TopicSpec, TopicState, TopicStatus,
+        ModuleParam, ReplicaPlacement, ResourceVersion, SmartModule, SmartModuleKind,
+        SmartModuleSpec, Topic, TopicSpec, TopicState, TopicStatus,
     };
-    use thalweg_types::{LookBack, Offset, TopicConfig, TopicId};
+    use thalweg_types::{AggregateSpec, LookBack, Offset, TopicConfig, TopicId};
     use uuid::Uuid;
 
     use super::*;
 
-    /// A filter `late` that needs `minutes`, and an aggregate `sum`.
+    /// A filter `late` that looks back, a filter `blind`, and an aggregate `sum`; all need `minutes`.
     fn observed() -> Observed {
         let mut observed = Observed::default();
         for (name, kind) in [
             ("late", SmartModuleKind::Filter),
+            ("blind", SmartModuleKind::Filter),
             ("sum", SmartModuleKind::Aggregate),
         ] {
             let minutes = ModuleParam {
@@ -146,7 +147,7 @@ mod tests {
                 size_bytes: 1,
                 description: String::new(),
                 params: vec![minutes],
-                looks_back: true,
+                looks_back: name == "late",
                 offset: Offset::ZERO,
                 created_ms: 0,
             };
@@ -192,6 +193,7 @@ mod tests {
             with: [("minutes".to_owned(), "60".to_owned())].into(),
             look_back: None,
             on_error: OnError::Skip,
+            aggregate: None,
         }
     }
 
@@ -209,6 +211,13 @@ mod tests {
 
         assert_eq!(check(Vec::new()), Ok(()));
         assert_eq!(check(vec![late(), pinned]), Ok(()));
+        let mut looking_back = late();
+        looking_back.look_back = Some(LookBack::default());
+        let mut sum = late();
+        sum.uses = "sum".parse().unwrap();
+        assert_eq!(check(vec![looking_back, sum.clone()]), Ok(()));
+        sum.aggregate = Some(AggregateSpec::default());
+        assert_eq!(check(vec![sum]), Ok(()));
         assert_eq!(check(vec![late(); ChainSpec::STEPS_MAX]), Ok(()));
     }
 
@@ -229,16 +238,19 @@ mod tests {
                 "it has 1.0.0",
             ),
             (
-                with(|step| step.uses = "sum".parse().unwrap()),
-                "is an aggregate",
+                with(|step| step.aggregate = Some(AggregateSpec::default())),
+                "`late` is no aggregate",
             ),
             (
                 with(|step| step.with.clear()),
                 "needs the parameter `minutes`",
             ),
             (
-                with(|step| step.look_back = Some(LookBack::default())),
-                "nothing to look back at",
+                with(|step| {
+                    step.uses = "blind".parse().unwrap();
+                    step.look_back = Some(LookBack::default());
+                }),
+                "does not look back",
             ),
             (
                 with(|step| step.on_error = OnError::DeadLetter("flights".parse().unwrap())),
@@ -273,6 +285,10 @@ mod tests {
         let taker = "failed".parse().unwrap();
         let taker = check_produce_chain(&taker, &chain, &observed()).unwrap_err();
         assert!(taker.to_string().contains("of `giver`"), "{taker}");
+        let mut sum = late();
+        sum.uses = "sum".parse().unwrap();
+        let early = check(vec![sum, late()]).unwrap_err();
+        assert!(early.contains("steps[0]: `sum` is an aggregate"), "{early}");
         let many = check(vec![late(); ChainSpec::STEPS_MAX + 1]).unwrap_err();
         assert!(many.contains("33 steps"), "{many}");
     }

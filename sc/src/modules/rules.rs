@@ -3,7 +3,7 @@
 use thalweg_types::resource::{
     ModuleRevision, SmartModuleKind, SmartModuleSpec, Topic, UnknownModule,
 };
-use thalweg_types::{ModuleRef, ModuleVersion, ResourceName, TopicName};
+use thalweg_types::{ModuleRef, ModuleVersion, ResourceName, StepSpec, TopicName};
 
 /// The most versions under one name: SPUs hold all of them.
 const VERSIONS_MAX: usize = 200;
@@ -42,15 +42,48 @@ pub(crate) enum Refusal {
         current: ModuleVersion,
     },
     #[error(
-        "version {version} of `{name}` is an aggregate, which can't stand before a topic's log, and {} uses `{name}` without a version; pin the version there first", users(.uses)
+        "version {version} of `{name}` {misplaced}, and topic `{topic}` uses `{name}` without a version; pin the version there first"
     )]
-    NotForProduce {
+    NotForTopic {
         name: ResourceName,
         version: ModuleVersion,
-        uses: Vec<Use>,
+        topic: TopicName,
+        misplaced: Misplaced,
     },
     #[error(transparent)]
     Unknown(#[from] UnknownModule),
+}
+
+/// Why a SmartModule can't be a step of a topic's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Misplaced {
+    #[error(
+        "is an aggregate, which must be the last step of a topic's chain: the log keeps what it comes to"
+    )]
+    AggregateNotLast,
+    #[error("is no aggregate, and the step says what one accumulates")]
+    NoAggregate,
+    #[error("does not look back: it has no function with #[smartmodule(look_back)]")]
+    LooksNotBack,
+}
+
+/// Whether `revision` may be this step of a topic's chain.
+pub(crate) fn check_place(
+    step: &StepSpec,
+    revision: &ModuleRevision,
+    is_last: bool,
+) -> Result<(), Misplaced> {
+    let is_aggregate = revision.kind == SmartModuleKind::Aggregate;
+    if is_aggregate && !is_last {
+        return Err(Misplaced::AggregateNotLast);
+    }
+    if step.aggregate.is_some() && !is_aggregate {
+        return Err(Misplaced::NoAggregate);
+    }
+    if step.look_back.is_some() && !revision.looks_back {
+        return Err(Misplaced::LooksNotBack);
+    }
+    Ok(())
 }
 
 /// A topic whose chain names a SmartModule.
@@ -241,15 +274,21 @@ fn point_to(
         name: name.clone(),
         version: Some(version.clone()),
     };
-    let kind = spec.resolve(&pinned)?.kind;
-    let mut floating = uses(name, topics);
-    floating.retain(|one| one.uses.version.is_none());
-    if kind == SmartModuleKind::Aggregate && !floating.is_empty() {
-        return Err(Refusal::NotForProduce {
-            name: name.clone(),
-            version,
-            uses: floating,
-        });
+    let revision = spec.resolve(&pinned)?;
+    for topic in topics {
+        let steps = &topic.spec.produce_chain.steps;
+        for (index, step) in steps.iter().enumerate() {
+            let floats = step.uses.name == *name && step.uses.version.is_none();
+            let is_last = index + 1 == steps.len();
+            if floats && let Err(misplaced) = check_place(step, revision, is_last) {
+                return Err(Refusal::NotForTopic {
+                    name: name.clone(),
+                    version,
+                    topic: topic.name.clone(),
+                    misplaced,
+                });
+            }
+        }
     }
     spec.current = version;
     Ok(())

@@ -17,7 +17,7 @@ const INVALID_RECORD: i16 = 87;
 const KAFKA_STORAGE_ERROR: i16 = 56;
 
 /// Registers the SDK's example of that name, whose bytes the SPU has already.
-fn register(spu: &TestSpu, name: &str) {
+pub(crate) fn register(spu: &TestSpu, name: &str) {
     let wasm = module(name);
     let sha256 = sha256_hex(&wasm);
     let path = spu.dir.path().join("smartmodules");
@@ -35,12 +35,13 @@ async fn attach(spu: &TestSpu, uses: &str, params: &[(&str, &str)], on_error: &s
         params: params.collect(),
         look_back: None,
         on_error: on_error.to_owned(),
+        aggregate: None,
     };
     spu.script.set_chain("t", vec![step]);
     heard(spu, 1).await;
 }
 
-async fn heard(spu: &TestSpu, steps: usize) {
+pub(crate) async fn heard(spu: &TestSpu, steps: usize) {
     let topic = "t".parse().unwrap();
     let view = &spu.spu.context().view;
     let told = view.wait_for(|view| {

@@ -1,7 +1,7 @@
 use thalweg_types::resource::{
     ReplicaPlacement, ResourceVersion, TopicSpec, TopicState, TopicStatus,
 };
-use thalweg_types::{ChainSpec, Offset, OnError, StepSpec, TopicConfig, TopicId};
+use thalweg_types::{ChainSpec, LookBack, Offset, OnError, StepSpec, TopicConfig, TopicId};
 use uuid::Uuid;
 
 use super::*;
@@ -45,6 +45,7 @@ fn topic(uses: &str) -> Topic {
         with: [].into(),
         look_back: None,
         on_error: OnError::Stop,
+        aggregate: None,
     };
     Topic {
         name: "flights".parse().unwrap(),
@@ -119,18 +120,30 @@ fn a_name_stands_for_a_new_version_only_when_that_is_higher() {
 }
 
 #[test]
-fn an_aggregate_does_not_become_what_a_topic_uses() {
+fn a_version_does_not_become_what_a_topic_uses_where_it_can_not_stand() {
     let added = revision("2.0.0", SmartModuleKind::Aggregate);
     let add = |topics: &[Topic]| {
         let spec = spec("1.0.0", &["1.0.0"]);
         with_revision(&name(), Some(spec), added.clone(), topics)
     };
+    let then_another = |uses: &str| {
+        let mut topic = topic(uses);
+        let steps = &mut topic.spec.produce_chain.steps;
+        steps.push(StepSpec {
+            uses: "other".parse().unwrap(),
+            ..steps[0].clone()
+        });
+        topic
+    };
+    let mut looking_back = topic("late");
+    looking_back.spec.produce_chain.steps[0].look_back = Some(LookBack::default());
 
-    assert!(matches!(
-        add(&[topic("late")]),
-        Err(Refusal::NotForProduce { .. })
-    ));
-    assert!(add(&[topic("late@1.0.0"), topic("other")]).is_ok());
+    let early = add(&[then_another("late")]).unwrap_err().to_string();
+    assert!(early.contains("last step"), "{early}");
+    assert!(early.contains("topic `flights`"), "{early}");
+    let blind = add(&[looking_back]).unwrap_err().to_string();
+    assert!(blind.contains("does not look back"), "{blind}");
+    assert!(add(&[topic("late"), then_another("late@1.0.0"), topic("other")]).is_ok());
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn chain(modules: &[&str]) -> ChainSpec {
         with: [].into(),
         look_back: None,
         on_error: OnError::Stop,
+        aggregate: None,
     });
     ChainSpec {
         steps: steps.collect(),
