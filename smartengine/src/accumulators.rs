@@ -91,6 +91,12 @@ impl KeyedAccumulators {
         self.by_key.len() + usize::from(self.without_key.is_some())
     }
 
+    /// How large keys and accumulators are together, in bytes.
+    pub(crate) fn content_bytes(&self) -> usize {
+        let entries_bytes = ENTRY_BYTES * self.len() as u64;
+        usize::try_from(self.used_bytes - entries_bytes).unwrap_or(usize::MAX)
+    }
+
     /// Sets the accumulators of the keys that a batch changed.
     pub(crate) fn update(&mut self, changed: &AccumulatorsByKey) -> Result<(), AccumulatorsFull> {
         for (key, accumulator) in changed {

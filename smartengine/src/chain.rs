@@ -99,6 +99,17 @@ impl Chain {
             .collect()
     }
 
+    /// For how many keys its aggregate has accumulators, and how large they are with their keys, in
+    /// bytes; of one accumulator for all records its size.
+    #[must_use]
+    pub fn accumulators_size(&self) -> (usize, usize) {
+        match &self.accumulators {
+            Accumulators::None => (0, 0),
+            Accumulators::One(accumulator) => (1, accumulator.len()),
+            Accumulators::ByKey(keyed) => (keyed.len(), keyed.content_bytes()),
+        }
+    }
+
     /// The steps that are to be shown records of before the stream's start, and which: each with
     /// its index in the chain. Find the records with [`crate::LookBackSearch`], and show them by
     /// [`Chain::look_back`] before the first [`Chain::process`].

@@ -223,9 +223,7 @@ impl Shared {
             None => self.compile(wasm, &sha256)?,
         };
         let name = compiled.name().map(ToOwned::to_owned);
-        Ok(Arc::new(SmartModule::new(
-            compiled, shape.kind, sha256, name,
-        )))
+        Ok(Arc::new(SmartModule::new(compiled, &shape, sha256, name)))
     }
 
     fn read_compiled(&self, sha256: &[u8; 32]) -> Option<wasmer::Module> {

@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use thalweg_smartmodule_inspect::ModuleShape;
+
 use crate::SmartModuleKind;
 
 /// A SmartModule that can be put into a chain. Made by [`crate::SmartEngine::load`].
 pub struct SmartModule {
     pub(crate) compiled: wasmer::Module,
     kind: SmartModuleKind,
+    looks_back: bool,
     sha256: [u8; 32],
     name: Option<String>,
 }
@@ -15,13 +18,14 @@ pub struct SmartModule {
 impl SmartModule {
     pub(crate) fn new(
         compiled: wasmer::Module,
-        kind: SmartModuleKind,
+        shape: &ModuleShape,
         sha256: [u8; 32],
         name: Option<String>,
     ) -> Self {
         Self {
             compiled,
-            kind,
+            kind: shape.kind,
+            looks_back: shape.looks_back,
             sha256,
             name,
         }
@@ -31,6 +35,12 @@ impl SmartModule {
     #[must_use]
     pub fn kind(&self) -> SmartModuleKind {
         self.kind
+    }
+
+    /// Whether it can be shown records of before its stream: such a module goes by what it has seen.
+    #[must_use]
+    pub fn looks_back(&self) -> bool {
+        self.looks_back
     }
 
     /// The hash of the module's bytes.

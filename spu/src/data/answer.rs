@@ -31,23 +31,23 @@ pub(super) enum Piece {
 pub(super) enum Answer {
     /// Nothing: a produce that asked for no acknowledgement.
     None,
-    /// A whole frame, and the memory that it takes, where that was reserved.
-    Frame(Vec<Piece>, Option<Reservation>),
+    /// A whole frame, and the memory that it takes, as far as that was reserved.
+    Frame(Vec<Piece>, Vec<Reservation>),
     /// The connection ends: there is no answer to such a request.
     HangUp(String),
 }
 
 impl Answer {
     pub(super) fn frame(frame: Bytes) -> Self {
-        Self::Frame(vec![Piece::Bytes(frame)], None)
+        Self::Frame(vec![Piece::Bytes(frame)], Vec::new())
     }
 
-    /// The frame holds `reservation` until it is sent.
-    pub(super) fn holding(self, reservation: Reservation) -> Self {
-        match self {
-            Self::Frame(pieces, _) => Self::Frame(pieces, Some(reservation)),
-            other => other,
+    /// The frame holds what was reserved until it is sent.
+    pub(super) fn holding(mut self, reservation: impl IntoIterator<Item = Reservation>) -> Self {
+        if let Self::Frame(_, held) = &mut self {
+            held.extend(reservation);
         }
+        self
     }
 }
 

@@ -112,7 +112,7 @@ impl Router {
             .await;
         let answer = self.answer_kafka(&header, message).await?;
         Ok(match header.api_key {
-            METADATA_KEY => answer.holding(reservation),
+            METADATA_KEY => answer.holding([reservation]),
             _ => answer,
         })
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thalweg_runtime::Clock;
 use thalweg_storage::{
-    Append, Appended, Log, LogHealth, LogListener, LogProgress, ProducerSequences,
+    Append, AppendError, Appended, Log, LogHealth, LogListener, LogProgress, ProducerSequences,
 };
 use thalweg_types::{LeaderEpoch, Offset, PartitionId, SpuId, TopicConfig, TopicPartition};
 use tokio::sync::{oneshot, watch};
@@ -175,9 +175,39 @@ impl Replica {
         acks: Acks,
         timeout: Duration,
     ) -> impl Future<Output = Result<Appended, ProduceError>> + Send + use<> {
+        // Nobody listens, which is fine.
+        let (written, _) = oneshot::channel();
+        self.append_telling(batches, sequences, acks, timeout, written)
+    }
+
+    /// As [`Replica::append`]. `written` is told of the append as soon as the log has it, which is
+    /// before it is acknowledged, and dropped when the log does not take it.
+    ///
+    /// # Errors
+    /// As [`Replica::append`].
+    pub fn append_telling(
+        self: &Arc<Self>,
+        batches: Bytes,
+        sequences: Option<ProducerSequences>,
+        acks: Acks,
+        timeout: Duration,
+        written: oneshot::Sender<Appended>,
+    ) -> impl Future<Output = Result<Appended, ProduceError>> + Send + use<> {
         let (produced, answer) = oneshot::channel();
         match self.check_before_append(acks) {
-            Ok(()) => self.submit(batches, sequences, acks, produced),
+            Ok(()) => self.submit(batches, sequences, move |replica, outcome| match outcome {
+                Ok(appended) => {
+                    // Whoever gave up waiting need not know.
+                    let _ = written.send(appended);
+                    replica.acknowledge(acks, Acknowledge { appended, produced });
+                }
+                Err(source) => {
+                    drop(written);
+                    let partition = replica.topic_partition.clone();
+                    // Whoever gave up waiting needs no answer.
+                    let _ = produced.send(Err(ProduceError::Append { partition, source }));
+                }
+            }),
             // The receiver is at hand, so this can't fail.
             Err(refused) => drop(produced.send(Err(refused))),
         }
@@ -283,8 +313,7 @@ impl Replica {
         self: &Arc<Self>,
         batches: Bytes,
         sequences: Option<ProducerSequences>,
-        acks: Acks,
-        produced: oneshot::Sender<Result<Appended, ProduceError>>,
+        done: impl FnOnce(Arc<Self>, Result<Appended, AppendError>) + Send + 'static,
     ) {
         let replica = Arc::clone(self);
         self.log.submit(Append {
@@ -292,14 +321,7 @@ impl Replica {
             leader_epoch: self.leader_epoch,
             now_ms: self.clock.now_ms(),
             sequences,
-            done: Box::new(move |outcome| match outcome {
-                Ok(appended) => replica.acknowledge(acks, Acknowledge { appended, produced }),
-                Err(source) => {
-                    let partition = replica.topic_partition.clone();
-                    // Whoever gave up waiting needs no answer.
-                    let _ = produced.send(Err(ProduceError::Append { partition, source }));
-                }
-            }),
+            done: Box::new(move |outcome| done(replica, outcome)),
         });
     }
 

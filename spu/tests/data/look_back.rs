@@ -118,9 +118,6 @@ async fn a_look_back_that_fails_is_told_and_one_that_can_not_be_is_refused() {
     let failure = tags::stream_failure(&data.unknown_tagged_fields).unwrap();
     assert!(failure.message.contains("look back"), "{failure}");
 
-    let mut produce = looking_back(Some(5), None);
-    produce.purpose = StreamPurpose::Produce;
-    refused(&mut client, &produce).await;
     let mut blind = open_request(StreamPurpose::Consume, "shout", &[]);
     blind.steps[0].look_back = Some(LookBack {
         last: Some(5),

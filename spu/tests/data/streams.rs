@@ -363,8 +363,6 @@ async fn what_is_no_module_is_refused_when_the_stream_opens() {
     let without_params = open_request(StreamPurpose::Consume, "contains", &[]);
     let without_params = refused(&mut client, &without_params).await;
     assert!(without_params.error_message.unwrap().contains("text"));
-    let aggregate = open_request(StreamPurpose::Produce, "sum", &[]);
-    assert_eq!(refused(&mut client, &aggregate).await.error_code, 20002);
     let no_steps = OpenStreamRequest::new(StreamPurpose::Consume, Vec::new());
     assert_eq!(refused(&mut client, &no_steps).await.error_code, 20002);
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use thalweg_types::Durability;
+use thalweg_types::{Durability, Offset};
 
 use super::Log;
 use crate::locks::{lock, try_lock};
@@ -108,6 +108,19 @@ impl Log {
         if has_more {
             self.threads.schedule_write(self);
         }
+    }
+
+    /// Writes all that is queued before it returns, and gives where the log ends then.
+    pub fn write_out(self: &Arc<Self>) -> Offset {
+        let (log_end, finished) = {
+            let mut writer = lock(&self.writer);
+            let finished = self.write_all_queued(&mut writer);
+            (self.log_end(), finished)
+        };
+        for group in finished {
+            self.finish(group);
+        }
+        log_end
     }
 
     /// Writes the next group of the queue, unless somebody else is changing the log. Returns

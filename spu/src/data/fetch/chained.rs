@@ -12,8 +12,8 @@ use thalweg_types::{Offset, PartitionIndex, TopicName};
 use thalweg_wire::messages::fetch_request::FetchPartition;
 use thalweg_wire::messages::fetch_response::PartitionData;
 use thalweg_wire::{
-    FailedRecords, KafkaError, KeyedAccumulators, MODULE_REFUSED, STREAM_FAILED, StreamFailure,
-    StreamId, StreamPurpose, tags,
+    FailedRecords, KafkaError, KeyedAccumulators, STREAM_FAILED, StreamFailure, StreamId,
+    StreamPurpose, tags,
 };
 
 use super::{Found, Records, leader, plain, size, with_ends};
@@ -129,7 +129,7 @@ impl ChainedFetch {
         }
         let stream = router.streams.get(self.stream, StreamPurpose::Consume)?;
         let restored = if self.next_offset == self.from {
-            restored(asked)?
+            Restored::of_fields(&asked.unknown_tagged_fields)?
         } else {
             // Those by key are with the chain.
             let accumulator = self.accumulator.clone();
@@ -231,16 +231,4 @@ impl ChainedFetch {
             wait: Some((replica, self.next_offset)),
         }
     }
-}
-
-/// What the client has of an aggregate.
-fn restored(asked: &FetchPartition) -> Result<Restored, Refusal> {
-    let fields = &asked.unknown_tagged_fields;
-    let by_key = tags::keyed_accumulators(fields)
-        .map_err(|reason| Refusal::new(KafkaError::Unknown(MODULE_REFUSED), reason))?;
-    let of_partition = tags::accumulator(fields).map(Restored::Partition);
-    Ok(by_key
-        .map(Restored::ByKey)
-        .or(of_partition)
-        .unwrap_or_default())
 }

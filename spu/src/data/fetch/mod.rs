@@ -375,5 +375,5 @@ fn encode(
             },
         })
         .collect();
-    Ok(Answer::Frame(pieces, reservation))
+    Ok(Answer::Frame(pieces, Vec::new()).holding(reservation))
 }

@@ -8,6 +8,8 @@
 mod check;
 mod encoding;
 mod old_versions;
+mod prepare;
+mod prepared;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +17,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use thalweg_record::Batch;
-use thalweg_storage::{Appended, ProducerSequences};
-use thalweg_types::{Offset, PartitionIndex, TopicName};
+use thalweg_storage::Appended;
+use thalweg_types::{Offset, TopicName};
 use thalweg_wire::messages::ProduceRequest;
 use thalweg_wire::messages::produce_request::PartitionProduceData;
 use thalweg_wire::messages::produce_response::{
@@ -25,17 +26,18 @@ use thalweg_wire::messages::produce_response::{
 };
 use thalweg_wire::{
     DecodeError, FailedRecords, KafkaError, RequestHeader, StrBytes, StreamFailure, decode_request,
-    messages, tags,
+    messages,
+    tags::{self, TaggedFields},
 };
 
 use super::answer::Answer;
-use super::connection::{ConnectionError, Shared};
-use super::internal_topics;
+use super::connection::ConnectionError;
+use super::memory::Reservation;
 use super::refusal::Refusal;
 use super::router::{Router, respond};
-use super::streams::{NotTransformed, add_counts, sequences_of};
-use super::topic_chains::{Passed, Turn};
-use crate::replica::{Acks, ProduceError, Replica};
+use super::streams::{NotTransformed, Restored};
+use crate::replica::{Acks, ProduceError};
+use prepare::prepare;
 
 /// The first version that holds batches of version 2, the only ones there are here.
 const OLDEST_VERSION: i16 = 3;
@@ -45,9 +47,8 @@ const PARTITION_BYTES: usize = 400;
 const PARTITIONS_FREE: usize = 4;
 /// The first version that says in words what is wrong.
 const MESSAGES_FROM: i16 = 8;
-
-/// What Kafka says where an offset is not known.
-const NO_OFFSET: Offset = Offset(-1);
+/// The first version that has tagged fields.
+const TAGS_FROM: i16 = 9;
 
 /// A produce request that has been read.
 pub(super) struct ProduceCall {
@@ -90,41 +91,22 @@ struct Outcome {
     index: i32,
     produced: Result<Appended, NotProduced>,
     log_start: Offset,
-    /// Records that SmartModules left out.
+    told: Told,
+}
+
+/// What the producer is told of its SmartModules.
+#[derive(Default)]
+struct Told {
+    /// Records that they left out.
     failed: Vec<FailedRecords>,
+    /// What the aggregate of its own stream has come to; by key, what the batch changed.
+    accumulated: Restored,
+    /// The memory that takes.
+    room: Option<Reservation>,
 }
 
 /// A batch that is on its way into the log.
 type Appending = BoxFuture<'static, Outcome>;
-
-/// A batch that may be appended.
-struct Prepared {
-    replica: Arc<Replica>,
-    content: Content,
-    /// Records that SmartModules left out.
-    failed: Vec<FailedRecords>,
-    /// Where the topic has a chain: kept until the log has the batch.
-    turn: Option<Turn>,
-}
-
-/// What a batch has become.
-enum Content {
-    /// To be appended.
-    Batches {
-        /// Empty where a SmartModule let nothing pass.
-        batches: Bytes,
-        /// The producer's count, where a SmartModule changed it.
-        sequences: Option<ProducerSequences>,
-        /// Whether the first record's offset says where the others are.
-        tells_offsets: bool,
-    },
-    /// Sent again: the log has it.
-    Stored {
-        stored: Appended,
-        /// As above.
-        tells_offsets: bool,
-    },
-}
 
 impl ProduceCall {
     pub(super) fn decode(header: RequestHeader, message: Bytes) -> Result<Self, DecodeError> {
@@ -170,10 +152,7 @@ impl ProduceCall {
         let wants_answer = request.acks != 0;
         Ok(async move {
             let answer = finish(header, topics, wants_answer).await;
-            match reservation {
-                Some(reservation) => answer.holding(reservation),
-                None => answer,
-            }
+            answer.holding(reservation)
         }
         .boxed())
     }
@@ -214,7 +193,7 @@ async fn begin_one(
 ) -> Appending {
     let index = data.index;
     let prepared = match target {
-        Ok((topic, acks)) => prepare(router, header, &topic, data)
+        Ok((topic, acks)) => prepare(router, header, &topic, &acks, data)
             .await
             .map(|prepared| (prepared, acks)),
         Err(refusal) => Err(refusal.into()),
@@ -226,165 +205,12 @@ async fn begin_one(
                 index,
                 produced: Err(refused),
                 log_start: Offset(-1),
-                failed: Vec::new(),
+                told: Told::default(),
             })
             .boxed();
         }
     };
-    let Prepared {
-        replica,
-        content,
-        failed,
-        turn,
-    } = prepared;
-    let log_start = replica.log().log_start();
-    let outcome = move |produced: Result<Appended, NotProduced>, tells_offsets: bool| Outcome {
-        index,
-        produced: produced.map(|appended| match tells_offsets {
-            true => appended,
-            false => without_offset(appended),
-        }),
-        log_start,
-        failed,
-    };
-    match content {
-        Content::Batches {
-            batches,
-            sequences,
-            tells_offsets,
-        } if batches.is_empty() => {
-            let produced = note_emptied(&router.shared, &replica, sequences).await;
-            futures::future::ready(outcome(produced, tells_offsets)).boxed()
-        }
-        Content::Batches {
-            batches,
-            sequences,
-            tells_offsets,
-        } => {
-            // Submitted here and now, not when the future is first polled.
-            let append = replica.append(batches, sequences, acks, timeout);
-            drop(turn);
-            async move { outcome(append.await.map_err(NotProduced::from), tells_offsets) }.boxed()
-        }
-        Content::Stored {
-            stored,
-            tells_offsets,
-        } => {
-            let kept = replica.await_stored(stored, acks, timeout);
-            async move { outcome(kept.await.map_err(NotProduced::from), tells_offsets) }.boxed()
-        }
-    }
-}
-
-/// Finds the leader, checks the batch, and brings it into the form in which it is kept.
-async fn prepare(
-    router: &Router,
-    header: &RequestHeader,
-    topic: &TopicName,
-    data: PartitionProduceData,
-) -> Result<Prepared, NotProduced> {
-    let shared = &router.shared;
-    internal_topics::check_produce(shared, header, topic)?;
-    let partition = PartitionIndex(data.index);
-    let replica = shared
-        .context
-        .replicas
-        .leader(topic, partition, None)
-        .map_err(Refusal::from)?;
-    let config = replica.config();
-    let records = data.records.unwrap_or_default();
-    check::shallow(&records, &config, header.api_version)?;
-    let (mut batches, mut sequences) = (records, None);
-    let mut failed = Vec::new();
-    if let Some(stream) = tags::stream_id(&data.unknown_tagged_fields) {
-        let stream = router
-            .streams
-            .get(stream, thalweg_wire::StreamPurpose::Produce)?;
-        // A batch that the log has is not run again: its dead letters would be written twice.
-        if let Some(stored) = stored_before(&replica, &batches) {
-            return Ok(Prepared::stored(replica, stored, true));
-        }
-        let key = (topic.clone(), partition);
-        let room = shared.streamed.reserve(batches.len()).await;
-        let mut transformed = stream.transform(key, batches).await?;
-        drop(room);
-        failed = transformed.deliver(&shared.dead_letters).await?;
-        (batches, sequences) = (transformed.batches, transformed.sequences);
-    }
-    let mut tells_offsets = true;
-    let mut turn = shared.topic_chains.turn(shared, &replica).await;
-    if let Some(turn) = &mut turn {
-        match turn.pass(shared, &replica, batches, sequences).await? {
-            Passed::Stored(stored) => return Ok(Prepared::stored(replica, stored, false)),
-            Passed::Transformed(passed) => {
-                (batches, sequences) = (passed.batches, passed.sequences);
-                add_counts(&mut failed, passed.failed);
-                tells_offsets = passed.is_one_to_one;
-            }
-        }
-    }
-    let batches = encoding::as_kept(shared, batches, &config).await?;
-    Ok(Prepared {
-        replica,
-        content: Content::Batches {
-            batches,
-            sequences,
-            tells_offsets,
-        },
-        failed,
-        turn,
-    })
-}
-
-impl Prepared {
-    fn stored(replica: Arc<Replica>, stored: Appended, tells_offsets: bool) -> Self {
-        Self {
-            replica,
-            content: Content::Stored {
-                stored,
-                tells_offsets,
-            },
-            failed: Vec::new(),
-            turn: None,
-        }
-    }
-}
-
-/// Where the log has the batch of an idempotent producer, if it does.
-fn stored_before(replica: &Replica, produced: &[u8]) -> Option<Appended> {
-    let sequences = sequences_of(Batch::parse(produced).ok()?)?;
-    replica.log().stored_before(&sequences)
-}
-
-/// Kafka's clients count on from the first record's offset, which a topic's chain may have made
-/// wrong.
-fn without_offset(appended: Appended) -> Appended {
-    Appended {
-        base_offset: NO_OFFSET,
-        ..appended
-    }
-}
-
-/// Nothing is appended, yet what the producer sends next follows on what it sent.
-async fn note_emptied(
-    shared: &Shared,
-    replica: &Replica,
-    sequences: Option<ProducerSequences>,
-) -> Result<Appended, NotProduced> {
-    let Some(sequences) = sequences else {
-        return Ok(Appended {
-            base_offset: NO_OFFSET,
-            next_offset: NO_OFFSET,
-            log_append_time_ms: None,
-            duplicate: false,
-        });
-    };
-    let log = Arc::clone(replica.log());
-    let now_ms = shared.context.clock.now_ms();
-    let noted = tokio::task::spawn_blocking(move || log.advance_producer(sequences, now_ms))
-        .await
-        .map_err(|_| Refusal::new(KafkaError::NotLeaderOrFollower, "the SPU is shutting down"))?;
-    Ok(noted.map_err(Refusal::from)?)
+    prepared.append(&router.shared, index, acks, timeout).await
 }
 
 /// Waits for all of the request's batches and puts the answer together.
@@ -395,8 +221,14 @@ async fn finish(
 ) -> Answer {
     let mut responses = Vec::with_capacity(topics.len());
     let mut failed = None;
+    let mut rooms = Vec::new();
     for (name, appending) in topics {
-        let outcomes = join_all(appending).await;
+        let mut outcomes = join_all(appending).await;
+        rooms.extend(
+            outcomes
+                .iter_mut()
+                .filter_map(|outcome| outcome.told.room.take()),
+        );
         if let Some(Err(first)) = outcomes
             .iter()
             .map(|outcome| &outcome.produced)
@@ -427,6 +259,7 @@ async fn finish(
     }
     respond::<ProduceRequest>(&header, &response)
         .unwrap_or_else(|error| Answer::HangUp(error.to_string()))
+        .holding(rooms)
 }
 
 impl Outcome {
@@ -437,9 +270,8 @@ impl Outcome {
         }
         match self.produced {
             Ok(appended) => {
-                if !self.failed.is_empty() && version >= 9 {
-                    let fields = &mut response.unknown_tagged_fields;
-                    tags::set_failed_records(fields, &self.failed);
+                if version >= TAGS_FROM {
+                    self.told.set_in(&mut response.unknown_tagged_fields);
                 }
                 response
                     .with_base_offset(appended.base_offset.0)
@@ -458,12 +290,21 @@ impl Outcome {
                         .and_then(record_error);
                     response = response.with_record_errors(of_record.into_iter().collect());
                 }
-                if let Some(failure) = failure.filter(|_| version >= 9) {
+                if let Some(failure) = failure.filter(|_| version >= TAGS_FROM) {
                     tags::set_stream_failure(&mut response.unknown_tagged_fields, &failure);
                 }
                 response
             }
         }
+    }
+}
+
+impl Told {
+    fn set_in(self, fields: &mut TaggedFields) {
+        if !self.failed.is_empty() {
+            tags::set_failed_records(fields, &self.failed);
+        }
+        self.accumulated.set_in(fields);
     }
 }
 

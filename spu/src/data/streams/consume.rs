@@ -169,6 +169,7 @@ impl Stream {
                     let standing = StandingChain {
                         chain: Some(chain),
                         looking_back: Some(left),
+                        is_ahead: false,
                         at: before.clone(),
                     };
                     return Turn {
@@ -293,6 +294,7 @@ impl Passing<'_> {
         let standing = StandingChain {
             chain: outcome.is_ok().then_some(chain),
             looking_back: None,
+            is_ahead: false,
             at: Position {
                 offset: progress.next_offset,
                 restored: match &progress.accumulator {

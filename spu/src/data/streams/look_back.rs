@@ -1,4 +1,5 @@
-//! What a chain is shown of before its stream, a piece at a time.
+//! What a chain is shown of before its stream, or of before the batches that a producer sends, a
+//! piece at a time.
 //!
 //! [`LookingBack`] belongs to a chain that was just opened. Each turn on a guest thread reads about
 //! as much of the log as a turn of the stream itself does, so that a long look-back holds up nobody
@@ -13,7 +14,7 @@ use thalweg_storage::{Log, ReadError};
 use thalweg_types::{LookBack, Offset};
 
 /// How much of the log is read in one turn, in bytes.
-const TURN_BYTES: u32 = 1 << 20;
+pub(super) const TURN_BYTES: u32 = 1 << 20;
 
 /// What is left to show to the steps of a chain.
 #[derive(Debug)]
@@ -29,10 +30,17 @@ pub(super) struct LookingBack {
 /// How far one step's look-back has come.
 #[derive(Debug)]
 enum Stage {
-    /// Going back over the log: these offsets have yet to be seen.
-    Searching(LookBackSearch, Range<Offset>),
+    /// Going back over the log.
+    Searching(Searching),
     /// Going forward: the next offset to show.
     Showing(LookBackWindow, Offset),
+}
+
+/// A search, and the offsets that it has yet to see of those that it asked for.
+#[derive(Debug)]
+pub(super) struct Searching {
+    search: LookBackSearch,
+    unseen: Range<Offset>,
 }
 
 /// Why a look-back can't go on.
@@ -84,8 +92,11 @@ impl LookingBack {
                 },
             };
             let next = match stage {
-                Stage::Searching(search, unseen) => {
-                    Some(self.search_on(search, unseen, log, &mut read_bytes)?)
+                Stage::Searching(mut searching) => {
+                    Some(match searching.advance(log, &mut read_bytes)? {
+                        Some(window) => Stage::Showing(window, window.from),
+                        None => Stage::Searching(searching),
+                    })
                 }
                 Stage::Showing(window, next) => {
                     show_on(chain, step, window, next, log, &mut read_bytes)?
@@ -105,40 +116,48 @@ impl LookingBack {
             earliest = found.map_or(self.until, |(offset, _)| offset).max(earliest);
         }
         let search = LookBackSearch::new(look_back, earliest, self.until, self.now_ms);
-        Ok(Stage::Searching(search, Offset::ZERO..Offset::ZERO))
+        Ok(Stage::Searching(Searching::new(search)))
+    }
+}
+
+impl Searching {
+    pub(super) fn new(search: LookBackSearch) -> Self {
+        Self {
+            search,
+            unseen: Offset::ZERO..Offset::ZERO,
+        }
     }
 
-    /// Lets the search see a piece of the range that it asked for, or ask for the next.
-    fn search_on(
-        &self,
-        mut search: LookBackSearch,
-        unseen: Range<Offset>,
+    /// Lets the search see a piece of the range that it asked for, or ask for the next. Gives what
+    /// it found once it is over.
+    pub(super) fn advance(
+        &mut self,
         log: &Log,
         read_bytes: &mut usize,
-    ) -> Result<Stage, LookBackError> {
-        if unseen.start >= unseen.end {
-            return Ok(match search.next_read() {
-                Some(range) => Stage::Searching(search, range),
-                None => {
-                    let window = search.window();
-                    Stage::Showing(window, window.from)
+    ) -> Result<Option<LookBackWindow>, LookBackError> {
+        if self.unseen.start >= self.unseen.end {
+            return Ok(match self.search.next_read() {
+                Some(range) => {
+                    self.unseen = range;
+                    None
                 }
+                None => Some(self.search.window()),
             });
         }
-        let (piece, from) = read(log, unseen.start, unseen.end)?;
+        let (piece, from) = read(log, self.unseen.start, self.unseen.end)?;
         *read_bytes += piece.len();
         let mut next = from;
         for batch in batches(&piece) {
             let batch = batch?;
-            if batch.header().base_offset >= unseen.end {
+            if batch.header().base_offset >= self.unseen.end {
                 break;
             }
-            search.see(&batch)?;
+            self.search.see(&batch)?;
             next = batch.header().next_offset();
         }
         // Nothing is left to be read where retention was quicker.
-        let next = if next == from { unseen.end } else { next };
-        Ok(Stage::Searching(search, next..unseen.end))
+        self.unseen.start = if next == from { self.unseen.end } else { next };
+        Ok(None)
     }
 }
 
@@ -172,7 +191,11 @@ fn show_on(
 
 /// A piece of the log of which the first batches may hold offsets of `from..until`, and the offset
 /// that it was read from: retention may have gone past `from` meanwhile.
-fn read(log: &Log, from: Offset, until: Offset) -> Result<(bytes::Bytes, Offset), ReadError> {
+pub(super) fn read(
+    log: &Log,
+    from: Offset,
+    until: Offset,
+) -> Result<(bytes::Bytes, Offset), ReadError> {
     let from = from.max(log.log_start());
     if from >= until {
         return Ok((bytes::Bytes::new(), from));

@@ -12,12 +12,13 @@ mod metered;
 mod open;
 mod produce;
 mod registered;
+mod restore;
+mod restored;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bytes::Bytes;
 use thalweg_smartengine::{
     Accumulation, CallLimits, ChainError, ChainOptions, Lane, SmartEngine, SmartModuleKind, Step,
 };
@@ -35,7 +36,9 @@ pub(super) use failures::add_counts;
 use look_back::LookingBack;
 use metered::Metered;
 pub(super) use open::make_stream;
-pub(super) use produce::{NotTransformed, sequences_of};
+pub(super) use produce::{NotTransformed, Opening, Transformed, sequences_of};
+pub(super) use restore::Restoring;
+pub(super) use restored::Restored;
 
 /// How many streams one connection may have open.
 const STREAMS_MAX: usize = 64;
@@ -65,6 +68,8 @@ pub(super) struct Stream {
     /// What an aggregate begins with.
     accumulator: Option<Vec<u8>>,
     is_by_key: bool,
+    /// Whether what an aggregate gives is what its topic's log keeps.
+    accumulates_in_log: bool,
     /// When it was opened, in milliseconds since 1970: what look-backs count from.
     opened_ms: i64,
     limits: CallLimits,
@@ -93,24 +98,14 @@ pub(super) struct Position {
     pub(super) restored: Restored,
 }
 
-/// What an aggregate goes on with.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) enum Restored {
-    /// What the stream was opened with, or nothing is known.
-    #[default]
-    Nothing,
-    /// One accumulator for the partition.
-    Partition(Bytes),
-    /// One for each key.
-    ByKey(KeyedAccumulators),
-}
-
 /// A chain between two uses.
 struct StandingChain {
     /// Absent after a failure: it is opened anew where it stood.
     chain: Option<Metered>,
     /// What the chain is still to be shown of before the stream.
     looking_back: Option<LookingBack>,
+    /// Before the log: whether it has seen a batch that the log may not have.
+    is_ahead: bool,
     at: Position,
 }
 
@@ -129,6 +124,7 @@ impl StandingChain {
         Self {
             chain: None,
             looking_back: None,
+            is_ahead: false,
             at,
         }
     }

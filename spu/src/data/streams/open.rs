@@ -8,7 +8,7 @@ use thalweg_smartengine::{CallLimits, Lane, OnFailure, SmartEngine, SmartModuleK
 use thalweg_types::{ModuleRef, OnError, TopicName};
 use thalweg_wire::{
     KafkaError, MODULE_REFUSED, ModuleSource, OpenStreamRequest, OpenStreamResponse, StreamId,
-    StreamPurpose, StreamStep,
+    StreamStep,
 };
 
 use super::{Restored, StepExtra, Stream, Streams, registered};
@@ -62,15 +62,17 @@ impl Streams {
         let module_bytes_max =
             usize::try_from(options.smartmodule_bytes_max.saturating_mul(MODULES_MAX))
                 .unwrap_or(usize::MAX);
-        let stream = make_stream(shared, request).await?;
+        let stream = make_stream(shared, request, false).await?;
         self.insert(stream, module_bytes_max)
     }
 }
 
 /// A stream with bytes for all of its modules, which is tried once.
+/// `accumulates_in_log` says that what an aggregate gives is what its topic's log keeps.
 pub(in crate::data) async fn make_stream(
     shared: &Shared,
     request: OpenStreamRequest,
+    accumulates_in_log: bool,
 ) -> Result<Stream, Refusal> {
     let options = &shared.context.options;
     let limits = CallLimits {
@@ -83,6 +85,7 @@ pub(in crate::data) async fn make_stream(
     let lane = engine.lane();
     let opened_ms = shared.context.clock.now_ms();
     let host = Host {
+        accumulates_in_log,
         engine,
         lane: lane.clone(),
         limits,
@@ -113,6 +116,7 @@ pub(super) async fn on_guest_thread<T: Send + 'static>(
 
 /// What a stream's chains run on.
 struct Host {
+    accumulates_in_log: bool,
     engine: SmartEngine,
     lane: Lane,
     limits: CallLimits,
@@ -120,12 +124,6 @@ struct Host {
 }
 
 fn load(host: Host, opened_ms: i64, request: OpenStreamRequest) -> Result<Stream, Refusal> {
-    let looks_back = request.steps.iter().any(|step| step.look_back.is_some());
-    if looks_back && request.purpose == StreamPurpose::Produce {
-        return Err(refused(
-            "there is nothing to look back at before the log: look back on consume instead",
-        ));
-    }
     let mut steps = Vec::with_capacity(request.steps.len());
     let mut extras = Vec::with_capacity(request.steps.len());
     let mut module_bytes = 0;
@@ -141,10 +139,17 @@ fn load(host: Host, opened_ms: i64, request: OpenStreamRequest) -> Result<Stream
     let has_aggregate = steps
         .iter()
         .any(|step| step.module.kind() == SmartModuleKind::Aggregate);
-    if has_aggregate && request.purpose == StreamPurpose::Produce {
-        return Err(refused(
-            "an aggregate can't stand before the log: a retried batch would count twice; attach it to consume instead",
-        ));
+    let kinds: Vec<_> = steps.iter().map(|step| step.module.kind()).collect();
+    if host.accumulates_in_log
+        && let Some((_, before)) = kinds.split_last()
+        && let Some(index) = before
+            .iter()
+            .position(|kind| *kind == SmartModuleKind::Aggregate)
+    {
+        return Err(refused(format!(
+            "SmartModule `{}` is an aggregate, which must be the last step on a topic: its log keeps what the aggregate comes to",
+            steps[index].name
+        )));
     }
     let stream = Stream {
         purpose: request.purpose,
@@ -157,6 +162,7 @@ fn load(host: Host, opened_ms: i64, request: OpenStreamRequest) -> Result<Stream
         has_aggregate,
         accumulator: request.accumulator.map(|bytes| bytes.to_vec()),
         is_by_key: request.is_by_key,
+        accumulates_in_log: host.accumulates_in_log,
         opened_ms,
         limits: host.limits,
         module_bytes,

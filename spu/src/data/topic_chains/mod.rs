@@ -6,36 +6,74 @@
 //! when the topic's spec, or the version that one of its names stands for, has changed, or after a
 //! failure.
 
+mod known;
 mod partition_chain;
+mod turn;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use thalweg_storage::Log;
 use thalweg_types::PartitionId;
-use tokio::sync::OwnedMutexGuard;
+use thalweg_wire::KafkaError;
+use tokio::sync::Semaphore;
 
 use self::partition_chain::PartitionChain;
-pub(super) use self::partition_chain::Passed;
+pub(super) use self::turn::{Passed, Turn};
 use super::connection::Shared;
-use crate::cluster_view::{TopicView, View};
+use super::refusal::Refusal;
+use super::streams::{PartitionKey, Restored, Restoring, Stream};
+use crate::cluster_view::View;
 use crate::replica::Replica;
 
+/// How many partitions are gone over for accumulators at a time.
+const RESTORATIONS_MAX: usize = 2;
+
 /// The chains of the partitions that this SPU leads.
-#[derive(Default)]
 pub(super) struct TopicChains {
     by_partition: Mutex<ByPartition>,
+    /// Turns at going over whole logs for the accumulators of their keys, which takes memory.
+    restorations: Semaphore,
 }
 
 /// Fair: who waits for a chain gets it in the order of coming.
 type ByPartition = HashMap<PartitionId, Arc<tokio::sync::Mutex<PartitionChain>>>;
 
-/// The right to append to a partition whose topic has a chain.
-pub(super) struct Turn {
-    chain: OwnedMutexGuard<PartitionChain>,
-    topic: Arc<TopicView>,
+impl Default for TopicChains {
+    fn default() -> Self {
+        Self {
+            by_partition: Mutex::default(),
+            restorations: Semaphore::new(RESTORATIONS_MAX),
+        }
+    }
 }
 
 impl TopicChains {
+    /// Reads from `log` what the aggregate of `stream` has come to, on the guest threads as the
+    /// stream's own work.
+    async fn restore(
+        &self,
+        stream: &Stream,
+        log: &Arc<Log>,
+        mut restoring: Restoring,
+    ) -> Result<Restored, Refusal> {
+        let turn = self.restorations.acquire().await;
+        let _turn = turn.expect("nobody closes this semaphore");
+        loop {
+            let log = Arc::clone(log);
+            let advanced;
+            (restoring, advanced) = stream
+                .on_its_threads(move || {
+                    let advanced = restoring.advance(&log);
+                    (restoring, advanced)
+                })
+                .await?;
+            if let Some(restored) = advanced? {
+                return Ok(restored);
+            }
+        }
+    }
+
     /// Waits for a turn at the partition of `replica`; `None` at once where its topic has no chain.
     pub(super) async fn turn(&self, shared: &Shared, replica: &Replica) -> Option<Turn> {
         let view = shared.context.view.current();
@@ -44,10 +82,7 @@ impl TopicChains {
             return None;
         }
         let chain = self.of(&view, replica.id());
-        Some(Turn {
-            chain: chain.lock_owned().await,
-            topic: Arc::clone(topic),
-        })
+        Some(Turn::new(chain.lock_owned().await, Arc::clone(topic)))
     }
 
     fn of(&self, view: &View, partition: PartitionId) -> Arc<tokio::sync::Mutex<PartitionChain>> {
@@ -68,4 +103,13 @@ impl TopicChains {
             .lock()
             .expect("nobody panics while holding the chains")
     }
+}
+
+fn partition_key(replica: &Replica) -> PartitionKey {
+    let partition = replica.topic_partition();
+    (partition.topic.clone(), partition.partition)
+}
+
+fn shutting_down() -> Refusal {
+    Refusal::new(KafkaError::NotLeaderOrFollower, "the SPU is shutting down")
 }

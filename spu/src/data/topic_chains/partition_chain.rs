@@ -1,22 +1,24 @@
 //! A topic's chain over one partition: set up, kept current, and what it makes of a batch.
+//!
+//! A chain of modules that go by what they have seen has seen what the log holds: it is opened anew,
+//! from the log, whenever that may not be so.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use thalweg_record::batches;
-use thalweg_storage::{Appended, ProducerSequences};
-use thalweg_types::{OnError, PartitionIndex};
+use thalweg_storage::Appended;
+use thalweg_types::OnError;
 use thalweg_wire::{
-    FailedRecords, KafkaError, MODULE_REFUSED, ModuleSource, OpenStreamRequest, STREAM_FAILED,
-    StreamPurpose, StreamStep,
+    KafkaError, MODULE_REFUSED, ModuleSource, OpenStreamRequest, StreamPurpose, StreamStep,
 };
 
-use super::Turn;
+use super::known::{Known, Unsettled};
+use super::partition_key;
 use crate::cluster_view::{TopicView, View};
 use crate::data::connection::Shared;
 use crate::data::refusal::{Refusal, chain as with_causes};
-use crate::data::streams::{NotTransformed, Stream, add_counts, make_stream, sequences_of};
+use crate::data::streams::{NotTransformed, Opening, Restored, Stream, make_stream};
 use crate::replica::Replica;
 
 /// How long a chain that can't be set up is not tried again: those who produce hear why at once.
@@ -27,6 +29,8 @@ const SET_UP_PAUSE: Duration = Duration::from_secs(1);
 pub(in crate::data) struct PartitionChain {
     made: Option<Made>,
     failed: Option<FailedSetUp>,
+    /// What the log was known to hold when the last batch was settled.
+    known: Option<Known>,
 }
 
 /// A chain, and what it was made from.
@@ -46,29 +50,9 @@ struct FailedSetUp {
     refusal: Refusal,
 }
 
-/// What became of a batch.
-pub(in crate::data) enum Passed {
-    /// The log has it already; the chain did not see it again.
-    Stored(Appended),
-    /// To be appended in its place.
-    Transformed(TopicTransformed),
-}
-
-/// What a topic's chain made of a batch.
-pub(in crate::data) struct TopicTransformed {
-    /// Empty where nothing passed.
-    pub(in crate::data) batches: Bytes,
-    /// How the producer counted what it sent, where it is idempotent.
-    pub(in crate::data) sequences: Option<ProducerSequences>,
-    /// Whether each record that was sent is one that is to be appended.
-    pub(in crate::data) is_one_to_one: bool,
-    /// Records that the chain left out.
-    pub(in crate::data) failed: Vec<FailedRecords>,
-}
-
 impl PartitionChain {
     /// The chain as the topic wants it now, set up if it is not.
-    async fn current(
+    pub(super) async fn current(
         &mut self,
         shared: &Shared,
         topic: &Arc<TopicView>,
@@ -87,6 +71,7 @@ impl PartitionChain {
             return Err(failed.refusal.clone());
         }
         self.made = None;
+        self.known = None;
         let made = set_up(shared, topic).await.inspect_err(|refusal| {
             self.failed = Some(FailedSetUp {
                 topic: Arc::clone(topic),
@@ -98,6 +83,57 @@ impl PartitionChain {
         let stream = Arc::clone(&made.stream);
         self.made = Some(made);
         Ok(stream)
+    }
+
+    /// Sees to it that a stateful chain has seen what the log holds, and nothing else.
+    pub(super) async fn catch_up(
+        &mut self,
+        shared: &Shared,
+        replica: &Replica,
+        stream: &Arc<Stream>,
+    ) -> Result<(), NotTransformed> {
+        if !stream.is_stateful() {
+            return Ok(());
+        }
+        let key = partition_key(replica);
+        if self
+            .known
+            .as_ref()
+            .is_some_and(|known| known.is_of(replica))
+        {
+            if stream.stands(&key) {
+                return Ok(());
+            }
+        } else {
+            self.known = None;
+            self.known = Some(Known::read(shared, replica, stream).await?);
+        }
+        let known = self.known.as_ref();
+        let opening = Opening {
+            log: Arc::clone(replica.log()),
+            restored: known.map_or(Restored::Nothing, |known| known.accumulated.clone()),
+        };
+        stream.begin(shared, &key, opening).await
+    }
+
+    /// Whether the next batch goes by what became of this one.
+    pub(super) fn is_stateful(&self) -> bool {
+        let made = self.made.as_ref();
+        made.is_some_and(|made| made.stream.is_stateful())
+    }
+
+    /// Notes that the log has what came of the last batch, or that there is nothing to append of it.
+    pub(super) fn settle(
+        &mut self,
+        replica: &Replica,
+        appended: Option<Appended>,
+        unsettled: Unsettled,
+    ) {
+        if let Some(made) = &self.made {
+            made.stream.settle(&partition_key(replica));
+        }
+        let known = self.known.take();
+        self.known = known.and_then(|known| known.followed_by(appended, unsettled));
     }
 }
 
@@ -115,97 +151,6 @@ impl Made {
                 revision.is_none_or(|revision| revision.sha256 == *sha256)
             })
     }
-}
-
-impl Turn {
-    /// Puts a produced batch, or what the producer's own chain made of one, through the topic's
-    /// chain: all of it, or an error. Dead letters are acknowledged when it returns. `sequences` are
-    /// the producer's where its own chain changed the batch.
-    pub(in crate::data) async fn pass(
-        &mut self,
-        shared: &Shared,
-        replica: &Replica,
-        produced: Bytes,
-        sequences: Option<ProducerSequences>,
-    ) -> Result<Passed, NotTransformed> {
-        let sequences = sequences.or_else(|| sequences_of(batches(&produced).next()?.ok()?));
-        if let Some(sequences) = sequences
-            && let Some(stored) = find_duplicate(replica, sequences).await?
-        {
-            return Ok(Passed::Stored(stored));
-        }
-        let stream = self.chain.current(shared, &self.topic).await?;
-        let sent = record_count(&produced);
-        let partition = replica.topic_partition().partition;
-        let run = self.run(shared, &stream, partition, produced).await;
-        let (batches, failed) = run.map_err(for_any_client)?;
-        Ok(Passed::Transformed(TopicTransformed {
-            is_one_to_one: !stream.may_add_records() && record_count(&batches) == sent,
-            batches,
-            sequences,
-            failed,
-        }))
-    }
-
-    async fn run(
-        &self,
-        shared: &Shared,
-        stream: &Arc<Stream>,
-        partition: PartitionIndex,
-        produced: Bytes,
-    ) -> Result<(Bytes, Vec<FailedRecords>), NotTransformed> {
-        let mut kept = Vec::new();
-        let mut failed = Vec::new();
-        let mut from = 0;
-        while from < produced.len() {
-            let rest = produced.slice(from..);
-            let Some(Ok(batch)) = batches(&rest).next() else {
-                let refusal = Refusal::new(KafkaError::CorruptMessage, "the batch is damaged");
-                return Err(refusal.into());
-            };
-            let batch = rest.slice(..batch.bytes().len());
-            from += batch.len();
-            let key = (self.topic.name.clone(), partition);
-            // In its turn and not before: whoever holds some of this budget waits for nobody.
-            let room = shared.streamed.reserve(batch.len()).await;
-            let mut passed = stream.transform(key, batch).await?;
-            drop(room);
-            add_counts(&mut failed, passed.deliver(&shared.dead_letters).await?);
-            kept.push(passed.batches);
-        }
-        let kept = match <[Bytes; 1]>::try_from(kept) {
-            Ok([only]) => only,
-            Err(several) => Bytes::from(several.concat()),
-        };
-        Ok((kept, failed))
-    }
-}
-
-/// Every Kafka client is to understand what a topic's chain says.
-fn for_any_client(mut not: NotTransformed) -> NotTransformed {
-    if not.refusal.error == KafkaError::Unknown(STREAM_FAILED) {
-        not.refusal.error = KafkaError::InvalidRecord;
-    }
-    not
-}
-
-fn record_count(encoded: &[u8]) -> i64 {
-    let counts = batches(encoded).map_while(Result::ok);
-    counts
-        .map(|batch| i64::from(batch.header().record_count))
-        .sum()
-}
-
-async fn find_duplicate(
-    replica: &Replica,
-    sequences: ProducerSequences,
-) -> Result<Option<Appended>, Refusal> {
-    let log = Arc::clone(replica.log());
-    // It may have to write what is queued.
-    tokio::task::spawn_blocking(move || log.find_duplicate(&sequences))
-        .await
-        .map_err(|_| Refusal::new(KafkaError::NotLeaderOrFollower, "the SPU is shutting down"))?
-        .map_err(Refusal::from)
 }
 
 async fn set_up(shared: &Shared, topic: &Arc<TopicView>) -> Result<Made, Refusal> {
@@ -228,14 +173,16 @@ async fn set_up(shared: &Shared, topic: &Arc<TopicView>) -> Result<Made, Refusal
     let has_dead_letters = steps
         .iter()
         .any(|step: &StreamStep| matches!(step.on_error, OnError::DeadLetter(_)));
+    let mut aggregates = topic.produce_chain.steps.iter();
+    let aggregate = aggregates.find_map(|step| step.aggregate.as_ref());
     let request = OpenStreamRequest {
         purpose: StreamPurpose::Produce,
         steps,
-        accumulator: None,
+        accumulator: aggregate.map(|aggregate| Bytes::from(aggregate.initial.clone())),
         topic: has_dead_letters.then(|| topic.name.clone()),
-        is_by_key: false,
+        is_by_key: aggregate.is_some_and(|aggregate| aggregate.by_key),
     };
-    let made = make_stream(shared, request).await;
+    let made = make_stream(shared, request, true).await;
     let stream = made.map_err(|refusal| {
         let code = match refusal.error {
             KafkaError::Unknown(MODULE_REFUSED) => KafkaError::InvalidRecord,
