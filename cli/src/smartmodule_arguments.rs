@@ -197,13 +197,18 @@ impl SmartModuleArguments {
         self.chain()
     }
 
-    /// The chain as a client sends it with a stream.
+    /// The chain as a client sends it with a stream, and how its aggregate accumulates.
     ///
     /// # Errors
-    /// As [`Self::chain`].
-    pub(crate) fn invocations(self) -> Result<Vec<SmartModuleInvocation>, CliError> {
+    /// As [`Self::chain`] and [`AggregateArguments::of_chain`].
+    pub(crate) fn invocations(
+        self,
+        aggregate: &AggregateArguments,
+    ) -> Result<(Vec<SmartModuleInvocation>, Accumulating), CliError> {
         let chain = self.chain()?;
-        chain.into_iter().map(Transform::into_invocation).collect()
+        let accumulating = aggregate.of_chain(&chain)?;
+        let invocations = chain.into_iter().map(Transform::into_invocation);
+        Ok((invocations.collect::<Result<_, _>>()?, accumulating))
     }
 }
 
@@ -240,15 +245,47 @@ pub(crate) struct AggregateArguments {
 
     /// Let an aggregate accumulate for each key, and not for each partition.
     #[arg(long)]
-    pub(crate) aggregate_by_key: bool,
+    aggregate_by_key: bool,
+}
+
+/// How the aggregate of a chain accumulates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Accumulating {
+    /// What it starts from; nothing where not given.
+    pub(crate) initial: Option<Bytes>,
+    pub(crate) by_key: bool,
 }
 
 impl AggregateArguments {
+    /// How the aggregate of `chain` accumulates, by these options or by what its step says.
+    ///
+    /// # Errors
+    /// When both say something, or a file can't be read.
+    pub(crate) fn of_chain(&self, chain: &[Transform]) -> Result<Accumulating, CliError> {
+        let mut steps = chain.iter();
+        let Some(aggregate) = steps.find_map(|step| step.aggregate.as_ref()) else {
+            return Ok(Accumulating {
+                initial: self.initial()?,
+                by_key: self.aggregate_by_key,
+            });
+        };
+        if self.aggregate_initial.is_some() || self.aggregate_by_key {
+            let error = anyhow!("the chain says itself how its aggregate accumulates");
+            return Err(CliError::usage(error).next_step(
+                "leave out --aggregate-initial and --aggregate-by-key, or `aggregate` in the chain",
+            ));
+        }
+        Ok(Accumulating {
+            initial: Some(aggregate.initial.clone().into()),
+            by_key: aggregate.by_key,
+        })
+    }
+
     /// What an aggregate starts from.
     ///
     /// # Errors
     /// When the file can't be read.
-    pub(crate) fn initial(&self) -> Result<Option<Bytes>, CliError> {
+    fn initial(&self) -> Result<Option<Bytes>, CliError> {
         let Some(text) = &self.aggregate_initial else {
             return Ok(None);
         };
@@ -335,6 +372,27 @@ mod tests {
         ];
         let error = Line::try_parse_from(wrong).unwrap_err().to_string();
         assert!(error.contains("dead_letter:<topic>"), "{error}");
+    }
+
+    #[test]
+    fn how_an_aggregate_accumulates_is_said_once() {
+        let line = r#"{"uses": "sum", "aggregate": {"initial": 100, "by_key": true}}"#;
+        let chain = [transforms::from_line(line).unwrap()];
+        let by_key = AggregateArguments {
+            aggregate_initial: None,
+            aggregate_by_key: true,
+        };
+
+        let accumulating = AggregateArguments::default().of_chain(&chain).unwrap();
+        let both = by_key.of_chain(&chain).unwrap_err();
+
+        let expected = Accumulating {
+            initial: Some("100".into()),
+            by_key: true,
+        };
+        assert_eq!(accumulating, expected);
+        assert!(both.to_string().contains("says itself"), "{both}");
+        assert!(by_key.of_chain(&[]).unwrap().by_key);
     }
 
     #[test]

@@ -39,6 +39,10 @@ impl ProducerCore {
         topic: TopicName,
         options: ProducerOptions,
     ) -> Result<Arc<Self>, ProduceError> {
+        let accumulates = options.accumulator.is_some() || options.accumulate_by_key;
+        if accumulates && options.acks == Acks::None {
+            return Err(ProduceError::AggregateUnacknowledged);
+        }
         let Some(metadata) = client.existing_topic(&topic).await? else {
             return Err(ProduceError::UnknownTopic { topic });
         };

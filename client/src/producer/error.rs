@@ -98,6 +98,9 @@ pub enum ProduceError {
         /// The module's own words, with the record's place and key.
         message: String,
     },
+    /// Without acknowledgements nobody would know what an aggregate has come to.
+    #[error("an aggregate's accumulators come with acknowledgements: produce with acks 1 or all")]
+    AggregateUnacknowledged,
     /// The leader refused the batch, and would again.
     #[error("partition `{partition}` refused the batch: {message} ({name})")]
     Refused {
@@ -124,6 +127,7 @@ impl ProduceError {
             Self::RecordTooLarge { .. }
             | Self::InvalidRecord { .. }
             | Self::Closed
+            | Self::AggregateUnacknowledged
             | Self::SmartModule { .. }
             | Self::Refused { .. } => ErrorCode::InvalidRequest,
             Self::QueueFull { .. } => ErrorCode::Unavailable,

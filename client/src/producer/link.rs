@@ -117,8 +117,8 @@ impl LeaderLink {
             purpose: StreamPurpose::Produce,
             topic: &self.partition.topic,
             modules: &options.smartmodules,
-            accumulator: None,
-            is_by_key: false,
+            accumulator: options.accumulator.as_ref(),
+            is_by_key: options.accumulate_by_key,
         };
         let opened = open_stream(connection, new, options.request_timeout);
         match opened.await {

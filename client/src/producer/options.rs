@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use thalweg_record::Codec;
 
 use crate::SmartModuleInvocation;
@@ -52,6 +53,11 @@ pub struct ProducerOptions {
     pub delivery_timeout: Duration,
     /// SmartModules that the SPU applies before the append.
     pub smartmodules: Vec<SmartModuleInvocation>,
+    /// What an aggregate among them starts from. Default: nothing.
+    pub accumulator: Option<Bytes>,
+    /// Whether an aggregate keeps an accumulator for each key, and not one for each partition. Each
+    /// starts from `accumulator`. Default: false.
+    pub accumulate_by_key: bool,
 }
 
 impl Default for ProducerOptions {
@@ -68,6 +74,8 @@ impl Default for ProducerOptions {
             request_timeout: Duration::from_secs(30),
             delivery_timeout: Duration::from_secs(120),
             smartmodules: Vec::new(),
+            accumulator: None,
+            accumulate_by_key: false,
         }
     }
 }

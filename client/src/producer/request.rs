@@ -7,14 +7,17 @@ use bytes::{BufMut, Bytes, BytesMut};
 use thalweg_types::{Offset, TopicPartition};
 use thalweg_wire::messages::ApiKey;
 use thalweg_wire::messages::produce_response::PartitionProduceResponse;
-use thalweg_wire::tags::{STREAM_ID_TAG, failed_records, stream_failure};
+use thalweg_wire::tags::{
+    TaggedFields, accumulator, failed_records, keyed_accumulators, stream_failure,
+};
 use thalweg_wire::{
-    FailedRecords, KafkaError, STREAM_FAILED, StreamId, UNKNOWN_STREAM, kafka_error,
+    ACCUMULATORS_NEEDED, FailedRecords, KafkaError, STREAM_FAILED, UNKNOWN_STREAM, kafka_error,
 };
 
 use super::ProduceError;
 use super::delivery::BatchStored;
 use super::state::Attempt;
+use crate::Accumulators;
 use crate::data::{RequestError, kafka_name};
 
 /// The version that is written here: the first that may carry tagged fields.
@@ -28,7 +31,8 @@ pub(crate) struct ProduceFrame<'a> {
     pub(crate) acks: i16,
     pub(crate) timeout_ms: i32,
     pub(crate) partition: &'a TopicPartition,
-    pub(crate) stream: Option<StreamId>,
+    /// Those of the partition.
+    pub(crate) fields: &'a TaggedFields,
 }
 
 impl ProduceFrame<'_> {
@@ -36,14 +40,11 @@ impl ProduceFrame<'_> {
     /// what is after it.
     pub(crate) fn around(&self, batch: Bytes) -> [Bytes; 3] {
         let mut after = BytesMut::with_capacity(16);
-        match self.stream {
-            Some(StreamId(id)) => {
-                put_uvarint(&mut after, 1);
-                put_uvarint(&mut after, STREAM_ID_TAG.cast_unsigned());
-                put_uvarint(&mut after, 4);
-                after.put_i32(id);
-            }
-            None => put_uvarint(&mut after, 0),
+        put_uvarint(&mut after, length(self.fields.len()));
+        for (tag, value) in self.fields {
+            put_uvarint(&mut after, tag.cast_unsigned());
+            put_uvarint(&mut after, length(value.len()));
+            after.put_slice(value);
         }
         // The tagged fields of the topic and of the request.
         after.put_bytes(0, 2);
@@ -92,6 +93,8 @@ pub(crate) struct Judgement {
     pub(crate) link_is_stale: bool,
     /// Records that SmartModules failed on and that did not fail the batch.
     pub(crate) failed_records: Vec<FailedRecords>,
+    /// What the aggregate of the stream came to, or what of it has changed.
+    pub(crate) accumulated: Accumulators,
 }
 
 /// Judges the leader's answer.
@@ -128,7 +131,9 @@ pub(crate) fn judge_answer(
             },
             true,
         ),
-        KafkaError::NotEnoughReplicas | KafkaError::ThrottlingQuotaExceeded => (
+        KafkaError::NotEnoughReplicas
+        | KafkaError::ThrottlingQuotaExceeded
+        | KafkaError::Unknown(ACCUMULATORS_NEEDED) => (
             Attempt::Failed {
                 maybe_stored: false,
             },
@@ -157,6 +162,7 @@ pub(crate) fn judge_answer(
         failure: Some(failure),
         link_is_stale,
         failed_records: Vec::new(),
+        accumulated: Accumulators::None,
     }
 }
 
@@ -170,6 +176,7 @@ pub(crate) fn judge_failure(error: RequestError) -> Judgement {
         failure: Some(error.into()),
         link_is_stale: true,
         failed_records: Vec::new(),
+        accumulated: Accumulators::None,
     }
 }
 
@@ -188,11 +195,28 @@ fn stored(answer: Option<&PartitionProduceResponse>) -> Judgement {
         failed_records: answer
             .map(|answer| failed_records(&answer.unknown_tagged_fields))
             .unwrap_or_default(),
+        accumulated: answer
+            .map(|answer| accumulated(&answer.unknown_tagged_fields))
+            .unwrap_or_default(),
     }
 }
 
-fn length_plus_one(length: usize) -> u32 {
-    u32::try_from(length + 1).expect("a batch is far below 2 GiB")
+fn accumulated(fields: &TaggedFields) -> Accumulators {
+    // What can't be read is as good as none: the leader asks for it when it is missed.
+    match keyed_accumulators(fields) {
+        Ok(Some(by_key)) => Accumulators::ByKey(by_key),
+        Ok(None) | Err(_) => {
+            accumulator(fields).map_or(Accumulators::None, Accumulators::Partition)
+        }
+    }
+}
+
+fn length_plus_one(bytes: usize) -> u32 {
+    length(bytes + 1)
+}
+
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("batches and accumulators are far below 2 GiB")
 }
 
 fn put_uvarint(out: &mut BytesMut, mut value: u32) {
@@ -207,7 +231,7 @@ fn put_uvarint(out: &mut BytesMut, mut value: u32) {
 mod tests {
     use thalweg_types::PartitionIndex;
     use thalweg_wire::messages::ProduceRequest;
-    use thalweg_wire::{decode_request, decode_request_header, tags};
+    use thalweg_wire::{StreamId, decode_request, decode_request_header, tags};
 
     use super::*;
 
@@ -222,13 +246,16 @@ mod tests {
     fn the_frame_is_what_kafkas_own_decoder_reads() {
         let partition = partition();
         let batch = Bytes::from(vec![7; 300]);
+        let mut fields = TaggedFields::new();
+        tags::set_stream_id(&mut fields, StreamId(9));
+        tags::set_accumulator(&mut fields, Bytes::from(vec![1; 200]));
         let frame = ProduceFrame {
             correlation_id: 42,
             client_id: "me",
             acks: -1,
             timeout_ms: 1500,
             partition: &partition,
-            stream: Some(StreamId(9)),
+            fields: &fields,
         };
 
         let parts = frame.around(batch.clone());
@@ -247,10 +274,7 @@ mod tests {
         assert_eq!(topic.name.as_str(), "flights");
         let data = &topic.partition_data[0];
         assert_eq!((data.index, data.records.as_ref()), (3, Some(&batch)));
-        assert_eq!(
-            tags::stream_id(&data.unknown_tagged_fields),
-            Some(StreamId(9))
-        );
+        assert_eq!(data.unknown_tagged_fields, fields);
     }
 
     #[test]

@@ -13,15 +13,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::stream::FuturesOrdered;
 use thalweg_record::stamp_sequence;
 use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken};
 use thalweg_types::TopicPartition;
 use thalweg_wire::messages::produce_response::PartitionProduceResponse;
 use thalweg_wire::messages::{ProduceRequest, ProduceResponse};
+use thalweg_wire::tags::{self, TaggedFields};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
+use super::accumulation::{Accumulation, NotInTurn};
 use super::delivery::{BatchDelivery, BatchStored};
 use super::link::{LeaderLink, LinkError};
 use super::queue::{OpenBatch, PartitionQueue, Take};
@@ -46,9 +48,21 @@ pub(crate) struct PartitionSender {
     partition: TopicPartition,
     order: SendOrder,
     link: LeaderLink,
+    /// Where there are SmartModules.
+    accumulation: Option<Accumulation>,
     batches: HashMap<BatchNumber, SentBatch>,
-    answers: FuturesUnordered<Answer>,
+    answers: FuturesOrdered<Answer>,
     backoff: Backoff,
+}
+
+/// What became of a frame.
+enum Written {
+    /// It is on its way, and will be answered.
+    Answers(Reply),
+    /// It is on its way, and no answer will come.
+    Silently,
+    /// It was not sent: its stream waits for what earlier batches come to.
+    NotInTurn,
 }
 
 /// A batch that was sent at least once.
@@ -69,14 +83,17 @@ impl PartitionSender {
             topic: core.topic.clone(),
             partition: queue.partition(),
         };
+        let accumulation = Accumulation::of(&core.options);
+        let order = SendOrder::new(core.identity, core.options.requests_in_flight);
         let sender = Self {
-            order: SendOrder::new(core.identity, core.options.requests_in_flight),
+            order: order.in_order(accumulation.is_some()),
+            accumulation,
             link: LeaderLink::new(Arc::clone(core), partition.clone()),
             core: Arc::clone(core),
             queue,
             partition,
             batches: HashMap::new(),
-            answers: FuturesUnordered::new(),
+            answers: FuturesOrdered::new(),
             backoff: Backoff::new(RETRY),
         };
         core.client
@@ -190,18 +207,24 @@ impl PartitionSender {
             return;
         };
         let (bytes, deadline) = (batch.bytes.clone(), batch.deadline);
-        match self.write(bytes).await {
-            Ok(Some(reply)) => {
+        match self.write(number, bytes).await {
+            Ok(Written::Answers(reply)) => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let wait = self.core.options.request_timeout.min(left);
                 let partition = self.partition.clone();
-                self.answers.push(Box::pin(async move {
+                self.answers.push_back(Box::pin(async move {
                     (number, answer(&partition, reply, wait).await)
                 }));
             }
-            Ok(None) => {
+            Ok(Written::Silently) => {
                 self.order.settle(number, Attempt::Stored);
                 self.finish(number, Ok(BatchStored::UNKNOWN));
+            }
+            Ok(Written::NotInTurn) => {
+                let not_sent = Attempt::Failed {
+                    maybe_stored: false,
+                };
+                self.order.settle(number, not_sent);
             }
             Err(LinkError::NotNow(error)) => self.settle(number, judge_failure(error)),
             Err(LinkError::Never(error)) => {
@@ -211,9 +234,18 @@ impl PartitionSender {
         }
     }
 
-    /// Writes a frame; `None` where no answer will come.
-    async fn write(&mut self, batch: Bytes) -> Result<Option<Reply>, LinkError> {
+    async fn write(&mut self, number: BatchNumber, batch: Bytes) -> Result<Written, LinkError> {
         let link = self.link.get().await?;
+        let mut fields = TaggedFields::new();
+        if let Some(stream) = link.stream {
+            tags::set_stream_id(&mut fields, stream);
+        }
+        if let Some(accumulation) = &mut self.accumulation {
+            let is_oldest = self.order.is_oldest(number);
+            if let Err(NotInTurn) = accumulation.hand_back(&link, is_oldest, &mut fields) {
+                return Ok(Written::NotInTurn);
+            }
+        }
         let options = &self.core.options;
         let connection = link.connection;
         let correlation_id = connection.next_correlation_id();
@@ -223,13 +255,15 @@ impl PartitionSender {
             acks: options.acks.wire_value(),
             timeout_ms: i32::try_from(options.request_timeout.as_millis()).unwrap_or(i32::MAX),
             partition: &self.partition,
-            stream: link.stream,
+            fields: &fields,
         };
         let parts = frame.around(batch);
         let written = if options.acks == Acks::None {
-            connection.send_without_reply(&parts).await.map(|()| None)
+            let written = connection.send_without_reply(&parts).await;
+            written.map(|()| Written::Silently)
         } else {
-            connection.send(correlation_id, &parts).await.map(Some)
+            let written = connection.send(correlation_id, &parts).await;
+            written.map(Written::Answers)
         };
         written.map_err(LinkError::NotNow)
     }
@@ -237,6 +271,14 @@ impl PartitionSender {
     fn settle(&mut self, number: BatchNumber, judgement: Judgement) {
         self.core.failures.add(judgement.failed_records);
         let verdict = self.order.settle(number, judgement.attempt);
+        if let Some(accumulation) = &mut self.accumulation {
+            match verdict {
+                Verdict::Delivered => accumulation.acknowledged(judgement.accumulated),
+                Verdict::Refused | Verdict::OutcomeUnknown | Verdict::SendAgain => {
+                    accumulation.lost();
+                }
+            }
+        }
         let failure = judgement.failure;
         if judgement.link_is_stale {
             self.link.forget();
@@ -287,6 +329,9 @@ impl PartitionSender {
         let mut last_failure = String::new();
         for number in late {
             let maybe_stored = self.order.give_up(number);
+            if let Some(accumulation) = &mut self.accumulation {
+                accumulation.lost();
+            }
             if let Some(batch) = self.batches.get(&number) {
                 last_failure.clone_from(&batch.last_failure);
             }

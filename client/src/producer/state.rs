@@ -10,7 +10,9 @@
 //! - A batch that is given up leaves a *hole*: those behind it are refused as out of order, which
 //!   proves that they are not stored. Only then the epoch is bumped and they are numbered anew.
 //!
-//! Without an identity (not idempotent) the same machine runs with one batch at a time.
+//! Without an identity (not idempotent) the same machine runs with one batch at a time. Where an
+//! answer says something of all batches before it ([`SendOrder::in_order`]), one that came while an
+//! earlier batch failed counts as none: both are sent again.
 
 use std::collections::VecDeque;
 
@@ -81,6 +83,8 @@ pub(crate) struct SendOrder {
     unsettled: VecDeque<Unsettled>,
     /// Whether the batch that is started next follows one that was given up.
     next_follows_hole: bool,
+    /// Whether batches are settled as stored in their order only.
+    is_in_order: bool,
 }
 
 #[derive(Debug)]
@@ -112,7 +116,21 @@ impl SendOrder {
             next_sequence: 0,
             unsettled: VecDeque::new(),
             next_follows_hole: false,
+            is_in_order: false,
         }
+    }
+
+    /// With batches that are stored only once all before them are settled.
+    pub(crate) fn in_order(self, is_in_order: bool) -> Self {
+        Self {
+            is_in_order,
+            ..self
+        }
+    }
+
+    /// Whether every batch before `number` is settled.
+    pub(crate) fn is_oldest(&self, number: BatchNumber) -> bool {
+        self.position(number) == Some(0)
     }
 
     /// How many batches were sent and are not settled.
@@ -166,6 +184,12 @@ impl SendOrder {
         let Some(position) = self.position(number) else {
             // Given up while it was under way.
             return Verdict::SendAgain;
+        };
+        let attempt = match attempt {
+            Attempt::Stored if self.is_in_order && position > 0 => {
+                Attempt::Failed { maybe_stored: true }
+            }
+            attempt => attempt,
         };
         let batch = &mut self.unsettled[position];
         batch.under_way = false;

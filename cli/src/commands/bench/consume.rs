@@ -8,7 +8,7 @@ use super::topic::{LoadArguments, TopicArguments};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{OutputArguments, note};
-use crate::smartmodule_arguments::SmartModuleArguments;
+use crate::smartmodule_arguments::{AggregateArguments, SmartModuleArguments};
 
 /// Measure how fast a topic is read from its beginning to its end.
 ///
@@ -32,10 +32,14 @@ pub(crate) struct ConsumeArguments {
 }
 
 pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Result<(), CliError> {
+    let none = AggregateArguments::default();
+    let (smartmodules, accumulating) = arguments.smartmodules.clone().invocations(&none)?;
     let options = ConsumerOptions {
         start: StartOffset::Beginning,
         end: EndOffset::LogEnd,
-        smartmodules: arguments.smartmodules.clone().invocations()?,
+        smartmodules,
+        accumulator: accumulating.initial,
+        accumulate_by_key: accumulating.by_key,
         ..ConsumerOptions::default()
     };
     let client = context.client().await?;

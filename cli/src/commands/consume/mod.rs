@@ -124,6 +124,10 @@ enum Form {
 }
 
 pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Result<(), CliError> {
+    let (smartmodules, accumulating) = arguments
+        .smartmodules
+        .clone()
+        .invocations(&arguments.aggregate)?;
     let options = ConsumerOptions {
         partitions: match arguments.partition.as_slice() {
             [] => PartitionSelection::All,
@@ -131,9 +135,9 @@ pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Resul
         },
         start: arguments.start_offset(context)?,
         end: arguments.end_offset(),
-        smartmodules: arguments.smartmodules.clone().invocations()?,
-        accumulator: arguments.aggregate.initial()?,
-        accumulate_by_key: arguments.aggregate.aggregate_by_key,
+        smartmodules,
+        accumulator: accumulating.initial,
+        accumulate_by_key: accumulating.by_key,
         ..ConsumerOptions::default()
     };
     let is_terminal = io::stdout().is_terminal();

@@ -24,7 +24,7 @@ use crate::commands::{KeyValue, parse_key_value};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::failure_notes::FailureNotes;
-use crate::smartmodule_arguments::SmartModuleArguments;
+use crate::smartmodule_arguments::{AggregateArguments, SmartModuleArguments};
 
 /// Produce records to a topic, a line each, from stdin or a file.
 ///
@@ -88,10 +88,14 @@ pub(crate) struct ProduceArguments {
 
     #[command(flatten)]
     smartmodules: SmartModuleArguments,
+
+    #[command(flatten)]
+    aggregate: AggregateArguments,
 }
 
 pub(crate) async fn run(arguments: ProduceArguments, context: &Context) -> Result<(), CliError> {
     let defaults = ProducerOptions::default();
+    let (smartmodules, accumulating) = arguments.smartmodules.invocations(&arguments.aggregate)?;
     let options = ProducerOptions {
         compression: arguments.compression,
         acks: arguments.acks,
@@ -99,7 +103,9 @@ pub(crate) async fn run(arguments: ProduceArguments, context: &Context) -> Resul
         batch_bytes: arguments.batch_size.unwrap_or(defaults.batch_bytes),
         request_timeout: arguments.timeout.min(defaults.request_timeout),
         delivery_timeout: arguments.timeout,
-        smartmodules: arguments.smartmodules.invocations()?,
+        smartmodules,
+        accumulator: accumulating.initial,
+        accumulate_by_key: accumulating.by_key,
         ..defaults
     };
     // Opened before the cluster is asked, so that a wrong path is told at once.

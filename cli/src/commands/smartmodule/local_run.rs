@@ -83,6 +83,7 @@ impl LocalRun {
         aggregate: &AggregateArguments,
         context: &Context,
     ) -> Result<Self, CliError> {
+        let accumulating = aggregate.of_chain(&transforms)?;
         let engine = engine()?;
         let mut names = Vec::with_capacity(transforms.len());
         let mut steps = Vec::with_capacity(transforms.len());
@@ -92,8 +93,8 @@ impl LocalRun {
             names.push((step.name.clone(), on_error));
             steps.push(step);
         }
-        let initial = aggregate.initial()?.map(|bytes| bytes.to_vec());
-        let accumulation = if aggregate.aggregate_by_key {
+        let initial = accumulating.initial.map(|bytes| bytes.to_vec());
+        let accumulation = if accumulating.by_key {
             Accumulation::ByKey {
                 initial: initial.unwrap_or_default(),
                 restored: [].into(),

@@ -322,3 +322,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn in_order_what_is_stored_behind_a_failed_batch_goes_again_with_it() {
+    let mut order = idempotent().in_order(true);
+    let [(first, _), (second, _), (third, _)] = [(); 3].map(|()| order.start(1));
+    assert!(order.is_oldest(first) && !order.is_oldest(second));
+
+    assert_eq!(order.settle(first, Attempt::Stored), Verdict::Delivered);
+    assert_eq!(order.settle(second, FAILED), Verdict::SendAgain);
+    assert_eq!(order.settle(third, Attempt::Stored), Verdict::SendAgain);
+
+    assert_eq!(sequences(&order.resume()), [(0, 1), (0, 2)]);
+    assert_eq!(order.settle(second, Attempt::Stored), Verdict::Delivered);
+    assert_eq!(order.settle(third, Attempt::Stored), Verdict::Delivered);
+}

@@ -82,7 +82,10 @@ impl From<ProduceError> for NotProduced {
 impl From<NotTransformed> for NotProduced {
     fn from(not: NotTransformed) -> Self {
         let NotTransformed { refusal, failure } = not;
-        Self { refusal, failure }
+        Self {
+            refusal,
+            failure: failure.map(|failure| *failure),
+        }
     }
 }
 

@@ -45,7 +45,7 @@ pub(in crate::data) struct Transformed {
 pub(in crate::data) struct NotTransformed {
     pub(in crate::data) refusal: Refusal,
     /// The SmartModule that is to blame.
-    pub(in crate::data) failure: Option<StreamFailure>,
+    pub(in crate::data) failure: Option<Box<StreamFailure>>,
 }
 
 impl From<Refusal> for NotTransformed {
@@ -61,7 +61,7 @@ impl From<StreamFailure> for NotTransformed {
     fn from(failure: StreamFailure) -> Self {
         Self {
             refusal: Refusal::new(KafkaError::Unknown(STREAM_FAILED), failure.to_string()),
-            failure: Some(failure),
+            failure: Some(Box::new(failure)),
         }
     }
 }
