@@ -4,6 +4,7 @@
     reason = "what a test's helper unwraps fails the test, as in the test itself"
 )]
 
+mod aggregates;
 mod bad_bytes;
 mod command_line;
 mod compaction;

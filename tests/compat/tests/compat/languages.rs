@@ -1,5 +1,5 @@
 //! SmartModules in C, AssemblyScript and Go, written from the ABI's page alone: in the engine, by
-//! `thalweg smartmodule test`, and on an SPU.
+//! `thalweg smartmodule test`, and on an SPU: on consume, on a producer's stream, and on a topic.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -96,6 +96,8 @@ async fn run_everywhere(case: &Case) {
     let cluster = LocalCluster::start(1).await;
     by_smartmodule_test(case, &cluster);
     on_an_spu(case, &cluster).await;
+    by_produce(case, &cluster).await;
+    on_a_topic(case, &cluster).await;
 }
 
 // ---- In the engine
@@ -321,4 +323,64 @@ async fn on_an_spu(case: &Case, cluster: &LocalCluster) {
     );
     let log = cluster.spu(0).log_text();
     assert!(log.contains(case.log_line), "{log}");
+}
+
+/// On the stream of a producer, whose records are then what came out.
+async fn by_produce(case: &Case, cluster: &LocalCluster) {
+    cluster.create_topic("own", 1, &[]).await;
+    let module = invocation(&case.module, case.param);
+    let mut produce = vec!["produce", "own", "--file"];
+    let file = lines_of(case, cluster);
+    produce.push(&file);
+    produce.extend(module.iter().map(String::as_str));
+
+    run(cluster, &produce);
+
+    let consumed = run(cluster, &["consume", "own", "-B", "-d"]);
+    assert_eq!(consumed, expected_lines(case));
+}
+
+/// On a topic, for a producer that knows nothing of it.
+async fn on_a_topic(case: &Case, cluster: &LocalCluster) {
+    let wasm = case.module.to_str().unwrap();
+    let create = ["smartmodule", "create", "foreign", "--wasm-file", wasm];
+    run(cluster, &create);
+    let with: String = case
+        .param
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
+    let chain = cluster.path("chain.yaml");
+    let steps = format!("transforms:\n  - uses: foreign\n    with: {{{with}}}\n");
+    std::fs::write(&chain, steps).unwrap();
+    let chain = chain.to_str().unwrap();
+    run(
+        cluster,
+        &["topic", "create", "attached", "--transforms", chain],
+    );
+    let file = lines_of(case, cluster);
+
+    run(cluster, &["produce", "attached", "--file", &file]);
+
+    let consumed = run(cluster, &["consume", "attached", "-B", "-d"]);
+    assert_eq!(consumed, expected_lines(case));
+}
+
+/// A file with a line for each value.
+fn lines_of(case: &Case, cluster: &LocalCluster) -> String {
+    let path = cluster.path("values.txt");
+    let lines: String = case
+        .values
+        .iter()
+        .map(|value| format!("{value}\n"))
+        .collect();
+    std::fs::write(&path, lines).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn run(cluster: &LocalCluster, arguments: &[&str]) -> String {
+    let output = cluster.thalweg(arguments);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{arguments:?}: {told}");
+    String::from_utf8(output.stdout).unwrap()
 }

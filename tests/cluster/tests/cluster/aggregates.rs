@@ -1,0 +1,218 @@
+//! Aggregates before the log, in a cluster whose SPU is killed: every record counts once.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use thalweg_client::{
+    Client, ConsumerOptions, EndOffset, NewSmartModule, NewTopic, Producer, ProducerOptions,
+    ProducerRecord, SmartModuleInvocation, StartOffset,
+};
+use thalweg_runtime::TaskGroup;
+use thalweg_tests_cluster::{LocalCluster, eventually};
+use thalweg_types::{AggregateSpec, ChainSpec, OnError, StepSpec, TopicName};
+use tokio::sync::watch;
+
+use crate::examples::example;
+
+/// How many records each producer sends, a one each.
+const RECORDS: usize = 60_000;
+/// How many of them are under way at a time.
+const UNANSWERED: usize = 1_000;
+const KEYS: [&str; 3] = ["a", "b", "c"];
+
+fn sum() -> Vec<u8> {
+    example("thalweg-smartmodule", "sum")
+}
+
+/// A topic of one partition that adds up what anybody produces.
+async fn summing_topic(client: &Client, by_key: bool, config: &[(&str, &str)]) -> TopicName {
+    let module = NewSmartModule::new("sum".parse().unwrap(), sum());
+    client.admin().create_smart_module(module).await.unwrap();
+    let mut new = NewTopic::new("sums".parse().unwrap(), 1);
+    for (key, value) in config {
+        new.config.set(key, value).unwrap();
+    }
+    new.produce_chain = ChainSpec {
+        steps: vec![StepSpec {
+            uses: "sum".parse().unwrap(),
+            with: [].into(),
+            look_back: None,
+            on_error: OnError::Stop,
+            aggregate: Some(AggregateSpec {
+                initial: "1000".to_owned(),
+                by_key,
+            }),
+        }],
+    };
+    let name = new.name.clone();
+    client.admin().create_topic(new).await.unwrap();
+    name
+}
+
+/// Sends ones, with the keys in turn, a few at a time, and says how many are acknowledged.
+async fn send_ones(producer: &Producer, done: &watch::Sender<usize>) -> Result<(), String> {
+    let mut under_way = std::collections::VecDeque::new();
+    for number in 0..RECORDS {
+        let key = KEYS[number % KEYS.len()];
+        let record = ProducerRecord::new(b"1").key(key.as_bytes());
+        let sent = producer.send(record).await;
+        under_way.push_back(sent.map_err(|error| error.to_string())?);
+        let left = if number + 1 == RECORDS { 0 } else { UNANSWERED };
+        while under_way.len() > left
+            && let Some(delivery) = under_way.pop_front()
+        {
+            delivery.await.map_err(|error| error.to_string())?;
+            done.send_modify(|done| *done += 1);
+        }
+    }
+    Ok(())
+}
+
+/// Sends with all `producers` at once while the SPU is killed again and again.
+async fn send_while_the_spu_dies(cluster: &mut LocalCluster, producers: Vec<Producer>) {
+    let tasks = TaskGroup::new();
+    let (done, acknowledged) = watch::channel(0);
+    let (told, mut outcomes) = tokio::sync::mpsc::channel(producers.len());
+    let all = producers.len() * RECORDS;
+    for producer in producers {
+        let (done, told) = (done.clone(), told.clone());
+        tasks.spawn("ones", |_| async move {
+            let outcome = send_ones(&producer, &done).await;
+            // The test may have failed and gone.
+            let _ = told.send(outcome).await;
+            Ok::<_, Infallible>(())
+        });
+    }
+    drop(told);
+    for kill in 1..=4 {
+        eventually("the producers make progress", || async {
+            (*acknowledged.borrow() >= all * kill / 6).then_some(())
+        })
+        .await;
+        cluster.take_spu(0).kill();
+        assert!(
+            *acknowledged.borrow() < all,
+            "all was done before kill {kill}"
+        );
+        cluster.start_spu(0);
+    }
+    while let Some(outcome) = outcomes.recv().await {
+        outcome.expect("no record fails for good");
+    }
+    tasks.stop().await;
+}
+
+/// The keys and values of the topic.
+async fn kept(client: &Client, topic: &TopicName) -> Vec<(String, i64)> {
+    let options = ConsumerOptions {
+        start: StartOffset::Beginning,
+        end: EndOffset::LogEnd,
+        ..ConsumerOptions::default()
+    };
+    let mut consumer = client.consumer(topic, options).await.unwrap();
+    let mut kept = Vec::new();
+    while let Some(batch) = consumer.next_batch().await.unwrap() {
+        for record in batch.records() {
+            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+            let value = text(record.value).parse().unwrap();
+            kept.push((text(record.key), value));
+        }
+    }
+    kept
+}
+
+/// Sees to it that each sum is one more than the one before it, from 1000 on.
+fn check_one_by_one(values: impl IntoIterator<Item = i64>, count: usize) {
+    let last = values.into_iter().fold(1000, |before, value| {
+        assert_eq!(value, before + 1, "a record counts once");
+        value
+    });
+    assert_eq!(last, 1000 + i64::try_from(count).unwrap());
+}
+
+fn check_by_key(kept: &[(String, i64)], count: usize) {
+    for key in KEYS {
+        let of_key = kept.iter().filter(|(other, _)| other == key);
+        check_one_by_one(of_key.map(|(_, value)| *value), count / KEYS.len());
+    }
+}
+
+async fn producers(client: &Client, topic: &TopicName, options: ProducerOptions) -> Vec<Producer> {
+    let mut producers = Vec::new();
+    for _ in 0..2 {
+        let options = options.clone();
+        producers.push(client.producer(topic, options).await.unwrap());
+    }
+    producers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_adds_up_what_two_producers_send_however_often_its_spu_is_killed() {
+    let mut cluster = LocalCluster::start(1).await;
+    let client = cluster.client().await;
+    let topic = summing_topic(&client, false, &[]).await;
+    let both = producers(&client, &topic, ProducerOptions::default()).await;
+
+    send_while_the_spu_dies(&mut cluster, both).await;
+
+    let kept = kept(&client, &topic).await;
+    assert_eq!(kept.len(), 2 * RECORDS);
+    check_one_by_one(kept.into_iter().map(|(_, value)| value), 2 * RECORDS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compacted_topic_that_adds_up_by_key_is_a_table_that_keeps_itself() {
+    let mut cluster = LocalCluster::start_with(1, &["--compaction-interval=20ms"]).await;
+    let client = cluster.client().await;
+    let config = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "100000"),
+        ("min.cleanable.dirty.ratio", "0.1"),
+    ];
+    let topic = summing_topic(&client, true, &config).await;
+    let both = producers(&client, &topic, ProducerOptions::default()).await;
+
+    send_while_the_spu_dies(&mut cluster, both).await;
+
+    let newest = |kept: Vec<(String, i64)>| kept.into_iter().collect::<BTreeMap<_, _>>();
+    let each = 1000 + i64::try_from(2 * RECORDS / KEYS.len()).unwrap();
+    let table = KEYS.map(|key| (key.to_owned(), each));
+    assert_eq!(newest(kept(&client, &topic).await), table.into());
+    eventually("old sums are gone", || async {
+        (kept(&client, &topic).await.len() < RECORDS).then_some(())
+    })
+    .await;
+    cluster.take_spu(0).kill();
+    cluster.start_spu(0);
+    let producer = client.producer(&topic, ProducerOptions::default()).await;
+    let producer = producer.unwrap();
+    let record = ProducerRecord::new(b"5").key(b"b");
+    producer.send(record).await.unwrap().await.unwrap();
+    assert_eq!(newest(kept(&client, &topic).await)["b"], each + 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producers_own_sum_comes_out_exact_however_often_the_spu_is_killed() {
+    for by_key in [false, true] {
+        let mut cluster = LocalCluster::start(1).await;
+        let client = cluster.client().await;
+        let topic = cluster.create_topic("sums", 1, &[]).await;
+        let options = ProducerOptions {
+            smartmodules: vec![SmartModuleInvocation::wasm("sum", sum())],
+            accumulator: Some("1000".into()),
+            accumulate_by_key: by_key,
+            ..ProducerOptions::default()
+        };
+        let producer = client.producer(&topic, options).await.unwrap();
+
+        send_while_the_spu_dies(&mut cluster, vec![producer]).await;
+
+        let kept = kept(&client, &topic).await;
+        assert_eq!(kept.len(), RECORDS);
+        if by_key {
+            check_by_key(&kept, RECORDS);
+        } else {
+            check_one_by_one(kept.into_iter().map(|(_, value)| value), RECORDS);
+        }
+    }
+}
