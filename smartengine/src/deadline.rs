@@ -2,8 +2,9 @@
 //!
 //! One thread per engine holds the deadline of every running call. When one passes, it interrupts
 //! the call's store (a signal to the guest's thread, which costs nothing while no deadline
-//! passes), and again every millisecond until the call has ended: the signal has no effect while
-//! the guest is inside a host function.
+//! passes), and again after a millisecond or more until the call has ended: the signal has no
+//! effect while the guest is inside a host function. An interrupt may come after its call has ended:
+//! the store is not entered again, and the system finds it not running.
 //!
 //! The signal unwinds the guest at whatever instruction it is. Instructions that call into host
 //! code which allocates (table growth, dropping of segments) would leave the allocator's lock
@@ -15,8 +16,10 @@ use std::time::{Duration, Instant};
 
 use wasmer::Interrupter;
 
-/// How soon an interrupt that had no effect is tried again.
+/// How soon an interrupt that had no effect is tried again; twice as long each time that follows.
 const RETRY: Duration = Duration::from_millis(1);
+/// The longest that it takes to try again.
+const RETRY_MAX: Duration = Duration::from_millis(16);
 
 /// Monotonic time. Guest deadlines hold against the machine's clock also in a simulation: a guest
 /// that loops does not wait for simulated time to pass.
@@ -49,8 +52,10 @@ struct Calls {
 
 struct Call {
     interrupter: Interrupter,
-    deadline: Instant,
-    passed: bool,
+    /// When it is to be interrupted, for the first time or again.
+    interrupt_at: Instant,
+    /// How long to wait then, once the deadline has passed.
+    retry: Option<Duration>,
 }
 
 impl Deadlines {
@@ -77,8 +82,8 @@ impl Deadlines {
             id,
             Call {
                 interrupter,
-                deadline,
-                passed: false,
+                interrupt_at: deadline,
+                retry: None,
             },
         );
         // The thread sleeps until the earliest deadline that it knew of, so that in general
@@ -110,18 +115,26 @@ impl Shared {
     fn watch(&self) {
         let mut calls = self.lock();
         while !calls.closed {
-            let now = now();
-            calls.looks_at = calls.interrupt_late(now);
+            let late = calls.take_late(now());
+            if !late.is_empty() {
+                // Not while calls that begin or end wait for the lock: there may be many.
+                drop(calls);
+                for interrupter in late {
+                    interrupter.interrupt();
+                }
+                calls = self.lock();
+                continue;
+            }
+            calls.looks_at = calls.next_interrupt();
             calls = match calls.looks_at {
                 None => self
                     .changed
                     .wait(calls)
                     .unwrap_or_else(PoisonError::into_inner),
                 Some(looks_at) => {
-                    self.changed
-                        .wait_timeout(calls, looks_at.saturating_duration_since(now))
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    let wait = looks_at.saturating_duration_since(now());
+                    let waited = self.changed.wait_timeout(calls, wait);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
@@ -129,19 +142,24 @@ impl Shared {
 }
 
 impl Calls {
-    /// Interrupts the calls whose deadline is over, and says when to look again.
-    fn interrupt_late(&mut self, now: Instant) -> Option<Instant> {
-        self.running
-            .values_mut()
-            .map(|call| {
-                if call.deadline > now {
-                    return call.deadline;
-                }
-                call.passed = true;
-                call.interrupter.interrupt();
-                now + RETRY
-            })
-            .min()
+    /// Whom to interrupt now: calls whose deadline is over, and that have not ended since the last
+    /// time.
+    fn take_late(&mut self, now: Instant) -> Vec<Interrupter> {
+        let mut late = Vec::new();
+        for call in self.running.values_mut() {
+            if call.interrupt_at > now {
+                continue;
+            }
+            let retry = call.retry.unwrap_or(RETRY);
+            call.interrupt_at = now + retry;
+            call.retry = Some((retry * 2).min(RETRY_MAX));
+            late.push(call.interrupter.clone());
+        }
+        late
+    }
+
+    fn next_interrupt(&self) -> Option<Instant> {
+        self.running.values().map(|call| call.interrupt_at).min()
     }
 }
 
@@ -161,7 +179,7 @@ impl Watch {
 
     fn remove(&self) -> bool {
         let call = self.shared.lock().running.remove(&self.id);
-        call.is_some_and(|call| call.passed)
+        call.is_some_and(|call| call.retry.is_some())
     }
 }
 

@@ -159,6 +159,7 @@ impl SmartEngine {
         if let Some(loaded) = self.shared.loaded.get(sha256) {
             return loaded;
         }
+        let _compiling = self.shared.pool.compiling();
         let _turn = self.shared.turn_to_compile()?;
         self.shared
             .loaded

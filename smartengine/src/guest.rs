@@ -22,6 +22,7 @@ use wasmer_types::TrapCode;
 use crate::deadline::Deadlines;
 use crate::guest_memory::{GuestTunables, MemoryBound, MemoryRefusal, SharedMemory};
 use crate::host_imports::{self, HostState, printable};
+use crate::module::Conduct;
 use crate::{CallLimits, SmartModule};
 
 /// The longest error text that is taken from a guest.
@@ -113,6 +114,7 @@ pub(crate) struct Guest {
     state: FunctionEnv<HostState>,
     refusal: MemoryRefusal,
     deadlines: Arc<Deadlines>,
+    conduct: Arc<Conduct>,
     limits: CallLimits,
     input: InputBuffer,
 }
@@ -160,6 +162,7 @@ impl Guest {
                 Ok(instance)
             });
         if watch.end() {
+            module.conduct().note(true);
             return Err(Fault::Deadline);
         }
         let instance = opened.map_err(|error| error.into_fault(&refusal, &state, &mut store))?;
@@ -185,6 +188,7 @@ impl Guest {
             state,
             refusal,
             deadlines: Arc::clone(&host.deadlines),
+            conduct: Arc::clone(module.conduct()),
             limits,
             input: InputBuffer::default(),
         })
@@ -266,7 +270,11 @@ impl Guest {
         });
         // A signal may still be under way to a store whose deadline passed, so that whatever it
         // answered, it is not entered again.
-        if watch.end() {
+        let is_late = watch.end();
+        if is_late || record_count > 0 {
+            self.conduct.note(is_late);
+        }
+        if is_late {
             return Err(Fault::Deadline);
         }
         self.read_answer(called?, record_count, output)

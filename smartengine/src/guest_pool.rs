@@ -2,36 +2,29 @@
 //!
 //! Every stream has a [`Lane`]. A free thread takes the job of the lane that has used the least
 //! time so far, so that a stream whose guest is slow waits for those whose guests are quick, not
-//! the other way round. The queue is bounded: a job too many is refused with [`Busy`].
+//! the other way round. New lanes, of which nothing is known, have threads of their own that give
+//! way to all others. The queue is bounded: a job too many is refused with [`Busy`].
 //!
 //! A job that runs on while others wait (a guest that loops until its deadline, a module that is
 //! compiled first) is *relieved*: its thread goes on at a lower priority and ends with the job,
-//! and a new one serves the queue in its place.
+//! and a new one serves the queue in its place. [`Queue`] decides all that.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::SmartModule;
 use crate::deadline::now;
-use crate::thread_priority::{ThreadId, lower, this_thread};
-
-/// How many jobs wait at most; one stream has at most one in general.
-const QUEUED_JOBS_MAX: usize = 8192;
+use crate::guest_queue::{LaneRecord, Pace, Queue, Role, Slowed, Taken};
+use crate::thread_priority::{
+    ThreadId, give_way, leave_spare_time, lower, processor_time, this_thread,
+};
 
 /// How long a job may run while another waits before it is relieved. Batches take a few
-/// milliseconds. The more wait, the sooner: a hundred loops would have the rest wait a hundred times.
+/// milliseconds.
 const RELIEF_AFTER: Duration = Duration::from_millis(20);
-/// As many that wait have a job relieved in half of that time, twice as many in a third, and so on.
-const WAITING_TO_HALVE: usize = 4;
 /// How often running jobs are looked at while others wait.
 const RELIEF_TICK: Duration = Duration::from_millis(2);
-/// How many relieved jobs there may be at a time.
-const RELIEVED_MAX: usize = 128;
-
-/// A job that runs on a guest thread.
-pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// Too many jobs wait for the guest threads. Try again when one of yours is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +35,7 @@ pub struct Busy;
 #[derive(Clone)]
 pub struct Lane {
     pool: Arc<Shared>,
-    used_ns: Arc<AtomicU64>,
+    record: Arc<LaneRecord>,
 }
 
 impl Lane {
@@ -53,31 +46,26 @@ impl Lane {
     ///
     /// [`Busy`] when the queue is full; `job` is dropped.
     pub fn run(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), Busy> {
-        let mut queue = self.pool.lock();
-        if queue.waiting.len() >= QUEUED_JOBS_MAX {
-            return Err(Busy);
-        }
-        queue.waiting.push_back(Waiting {
-            used_ns: Arc::clone(&self.used_ns),
-            job,
-        });
-        // A thread that was woken for an earlier job counts as idle until it runs.
-        let is_held_up = queue.waiting.len() > queue.idle_threads;
-        let wake_relief = is_held_up && !queue.relief_is_awake;
-        queue.relief_is_awake |= wake_relief;
-        drop(queue);
-        self.pool.arrived.notify_one();
-        if wake_relief {
-            self.pool.held_up.notify_one();
-        }
+        let mut state = self.pool.lock();
+        let role = state.queue.push(Arc::clone(&self.record), job)?;
+        self.pool.wake(role, state);
         Ok(())
+    }
+
+    /// Notes which modules run in this lane: one that had to be stopped elsewhere, the last time
+    /// that it was called, begins with the time that nobody else wants.
+    pub fn runs<'a>(&self, modules: impl IntoIterator<Item = &'a SmartModule>) {
+        let conducts = modules
+            .into_iter()
+            .map(|module| Arc::clone(module.conduct()));
+        self.record.runs(conducts.collect());
     }
 }
 
 impl std::fmt::Debug for Lane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lane")
-            .field("used_ns", &self.used_ns.load(Ordering::Relaxed))
+            .field("record", &self.record)
             .finish_non_exhaustive()
     }
 }
@@ -88,36 +76,27 @@ pub(crate) struct GuestPool {
 }
 
 struct Shared {
-    queue: Mutex<Queue>,
-    arrived: Condvar,
+    state: Mutex<State>,
+    /// For each role: there is a job for it.
+    arrived: [Condvar; 2],
     /// Every thread is at work and a job waits.
     held_up: Condvar,
-    relief_after: Duration,
 }
 
-struct Queue {
-    waiting: VecDeque<Waiting>,
-    /// What the lane served last had used: where a new lane starts, so that it neither waits for
-    /// nor overtakes the old ones by a lifetime's head start.
-    floor_ns: u64,
-    running: BTreeMap<u64, Running>,
-    next_id: u64,
-    idle_threads: usize,
-    relieved_count: usize,
+struct State {
+    queue: Queue,
+    /// For each role.
+    idle_threads: [usize; 2],
     relief_is_awake: bool,
     closed: bool,
 }
 
-/// A job that a thread is at.
-struct Running {
-    thread: ThreadId,
-    started: Instant,
-    is_relieved: bool,
-}
-
-struct Waiting {
-    used_ns: Arc<AtomicU64>,
-    job: Job,
+impl State {
+    /// How many jobs wait for threads of `role` that none is free for.
+    fn held_up_count(&self, role: Role) -> usize {
+        let due_count = self.queue.due_count(role);
+        due_count.saturating_sub(self.idle_threads[role.index()])
+    }
 }
 
 impl GuestPool {
@@ -127,25 +106,24 @@ impl GuestPool {
     }
 
     fn start_with(thread_count: usize, relief_after: Duration) -> std::io::Result<Self> {
+        let thread_count = thread_count.max(1);
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue {
-                waiting: VecDeque::new(),
-                floor_ns: 0,
-                running: BTreeMap::new(),
-                next_id: 0,
-                idle_threads: 0,
-                relieved_count: 0,
+            state: Mutex::new(State {
+                queue: Queue::new(thread_count, relief_after),
+                idle_threads: [0; 2],
                 relief_is_awake: false,
                 closed: false,
             }),
-            arrived: Condvar::new(),
+            arrived: Default::default(),
             held_up: Condvar::new(),
-            relief_after,
         });
         // Made first, so that a thread that fails to start ends those that did.
         let pool = Self { shared };
-        for index in 0..thread_count.max(1) {
-            pool.shared.add_thread(format!("guest-{index}"))?;
+        for index in 0..thread_count {
+            pool.shared
+                .add_thread(Role::Known, format!("guest-{index}"))?;
+            pool.shared
+                .add_thread(Role::Unknown, format!("guest-new-{index}"))?;
         }
         let shared = Arc::clone(&pool.shared);
         std::thread::Builder::new()
@@ -155,159 +133,178 @@ impl GuestPool {
     }
 
     pub(crate) fn lane(&self) -> Lane {
-        let floor_ns = self.shared.lock().floor_ns;
+        let record = self.shared.lock().queue.lane();
         Lane {
             pool: Arc::clone(&self.shared),
-            used_ns: Arc::new(AtomicU64::new(floor_ns)),
+            record,
         }
+    }
+
+    /// Notes, where this is a guest thread, that its job compiles a module from now until what is
+    /// returned is dropped.
+    pub(crate) fn compiling(&self) -> Compiling<'_> {
+        self.shared.set_compiling(true);
+        Compiling(&self.shared)
+    }
+}
+
+/// This thread compiles a module.
+#[must_use]
+pub(crate) struct Compiling<'a>(&'a Shared);
+
+impl Drop for Compiling<'_> {
+    fn drop(&mut self) {
+        self.0.set_compiling(false);
     }
 }
 
 impl Drop for GuestPool {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.arrived.notify_all();
+        let mut state = self.shared.lock();
+        state.closed = true;
+        state.queue.close();
+        drop(state);
+        for arrived in &self.shared.arrived {
+            arrived.notify_all();
+        }
         self.shared.held_up.notify_all();
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add_thread(self: &Arc<Self>, name: String) -> std::io::Result<()> {
+    /// Has a thread of `role` look at the queue, in which something has changed.
+    fn wake(&self, role: Role, mut state: MutexGuard<'_, State>) {
+        // A thread that was woken for an earlier job counts as idle until it runs.
+        let wake_relief = state.held_up_count(role) > 0 && !state.relief_is_awake;
+        state.relief_is_awake |= wake_relief;
+        drop(state);
+        self.arrived[role.index()].notify_one();
+        if wake_relief {
+            self.held_up.notify_one();
+        }
+    }
+
+    fn add_thread(self: &Arc<Self>, role: Role, name: String) -> std::io::Result<()> {
         let shared = Arc::clone(self);
         let thread = std::thread::Builder::new().name(name);
-        thread.spawn(move || shared.serve()).map(|_| ())
+        thread.spawn(move || shared.serve(role)).map(|_| ())
     }
 
-    fn serve(&self) {
+    fn serve(self: &Arc<Self>, role: Role) {
         let thread = this_thread();
-        while let Some((id, next)) = self.next(thread) {
-            let started = now();
-            if catch_unwind(AssertUnwindSafe(next.job)).is_err() {
+        if role == Role::Unknown {
+            give_way(thread);
+        }
+        while let Some(Taken { id, job, slowed }) = self.next(role, thread) {
+            let relieves_itself = slowed.is_some_and(|slowed| slowed.thread == thread);
+            let has_stand_in = !relieves_itself || self.add_stand_in(role);
+            apply(slowed);
+            if catch_unwind(AssertUnwindSafe(job)).is_err() {
                 tracing::error!("a SmartModule job panicked; its stream ends");
             }
-            let used = now().saturating_duration_since(started);
-            next.used_ns.fetch_add(as_ns(used), Ordering::Relaxed);
-            if self.lock().end(id) {
+            let mut state = self.lock();
+            let is_relieved = state.queue.end(id, now(), processor_time(thread));
+            // Jobs may wait for this one's place, or their lane is known by now.
+            if state.queue.due_count(Role::Known) > 0 {
+                self.wake(Role::Known, state);
+            }
+            if is_relieved && has_stand_in {
                 // Its priority can't be raised again, and another thread serves already.
                 return;
             }
         }
     }
 
-    /// The next job and its id; `None` once the pool is closed and empty.
-    fn next(&self, thread: ThreadId) -> Option<(u64, Waiting)> {
-        let mut queue = self.lock();
+    /// The next job; `None` once the pool is closed and empty.
+    fn next(&self, role: Role, thread: ThreadId) -> Option<Taken> {
+        let mut state = self.lock();
         loop {
-            if let Some(next) = queue.take_least_used() {
-                return Some((queue.begin(thread), next));
+            let processor_before = processor_time(thread);
+            if let Some(taken) = state.queue.take(role, thread, now(), processor_before) {
+                return Some(taken);
             }
-            if queue.closed {
+            if state.closed {
                 return None;
             }
-            queue.idle_threads += 1;
-            queue = self
-                .arrived
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
-            queue.idle_threads -= 1;
+            state.idle_threads[role.index()] += 1;
+            let woken = self.arrived[role.index()].wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+            state.idle_threads[role.index()] -= 1;
         }
     }
 
     /// Relieves jobs that run on while others wait. Sleeps while none waits.
     fn relieve(self: &Arc<Self>) {
-        let mut queue = self.lock();
-        while !queue.closed {
-            if queue.waiting.is_empty() {
-                queue.relief_is_awake = false;
-                let woken = self.held_up.wait(queue);
-                queue = woken.unwrap_or_else(PoisonError::into_inner);
-                continue;
+        let mut state = self.lock();
+        while !state.closed {
+            let is_held_up = Role::ALL.map(|role| self.relieve_late(role, &mut state));
+            if is_held_up.contains(&true) {
+                let ticked = self.held_up.wait_timeout(state, RELIEF_TICK);
+                state = ticked.unwrap_or_else(PoisonError::into_inner).0;
+            } else {
+                state.relief_is_awake = false;
+                let woken = self.held_up.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
             }
-            while let Some(late) = queue.latest_running(now(), self.relief_after) {
-                if let Err(error) = self.add_thread("guest-stand-in".to_owned()) {
-                    tracing::warn!(%error, "failed to start a thread in place of one that is held up");
-                    break;
-                }
-                queue.relieve(late);
-            }
-            let ticked = self.held_up.wait_timeout(queue, RELIEF_TICK);
-            queue = ticked.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Relieves as many jobs as wait for threads of `role`; whether any waits.
+    fn relieve_late(self: &Arc<Self>, role: Role, state: &mut State) -> bool {
+        for _ in 0..state.held_up_count(role) {
+            let Some(late) = state.queue.next_late(role, now(), processor_time) else {
+                break;
+            };
+            if !self.add_stand_in(role) {
+                break;
+            }
+            apply(state.queue.relieve(late));
+        }
+        state.queue.due_count(role) > 0
+    }
+
+    /// Starts a thread in place of one that is relieved; whether that went well.
+    fn add_stand_in(self: &Arc<Self>, role: Role) -> bool {
+        let added = self.add_thread(role, "guest-stand-in".to_owned());
+        if let Err(error) = &added {
+            tracing::warn!(%error, "failed to start a thread in place of one that is held up");
+        }
+        added.is_ok()
+    }
+
+    fn set_compiling(&self, is_compiling: bool) {
+        let slowed = self.lock().queue.set_compiling(this_thread(), is_compiling);
+        apply(slowed);
     }
 }
 
-impl Queue {
-    fn take_least_used(&mut self) -> Option<Waiting> {
-        let (index, used_ns) = self
-            .waiting
-            .iter()
-            .map(|waiting| waiting.used_ns.load(Ordering::Relaxed))
-            .enumerate()
-            .min_by_key(|&(index, used_ns)| (used_ns, index))?;
-        self.floor_ns = self.floor_ns.max(used_ns);
-        self.waiting.remove(index)
+fn apply(slowed: Option<Slowed>) {
+    let Some(Slowed { thread, pace }) = slowed else {
+        return;
+    };
+    match pace {
+        Pace::Full => {}
+        Pace::Low => lower(thread),
+        Pace::Spare => leave_spare_time(thread),
     }
-
-    fn begin(&mut self, thread: ThreadId) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
-        let running = Running {
-            thread,
-            started: now(),
-            is_relieved: false,
-        };
-        self.running.insert(id, running);
-        id
-    }
-
-    /// Ends a job; whether it was relieved.
-    fn end(&mut self, id: u64) -> bool {
-        let ended = self.running.remove(&id);
-        let is_relieved = ended.is_some_and(|running| running.is_relieved);
-        self.relieved_count -= usize::from(is_relieved);
-        is_relieved
-    }
-
-    /// The job that is to be relieved next, if any is.
-    fn latest_running(&self, now: Instant, after: Duration) -> Option<u64> {
-        if self.relieved_count >= RELIEVED_MAX {
-            return None;
-        }
-        let after = after / (1 + self.waiting.len() / WAITING_TO_HALVE) as u32;
-        let is_late = |running: &Running| {
-            !running.is_relieved && now.saturating_duration_since(running.started) >= after
-        };
-        let (id, _) = self.running.iter().find(|(_, running)| is_late(running))?;
-        Some(*id)
-    }
-
-    fn relieve(&mut self, id: u64) {
-        if let Some(running) = self.running.get_mut(&id) {
-            running.is_relieved = true;
-            self.relieved_count += 1;
-            lower(running.thread);
-        }
-    }
-}
-
-fn as_ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::sync::mpsc::sync_channel;
+
+    use super::*;
+    use crate::guest_queue::{QUEUED_JOBS_MAX, RELIEVED_MAX};
 
     #[test]
     fn a_lane_that_used_much_waits_for_one_that_used_little() {
         let pool = GuestPool::start(1).unwrap();
         let (greedy, modest) = (pool.lane(), pool.lane());
-        greedy.used_ns.store(1_000_000_000, Ordering::Relaxed);
+        greedy.record.uses(Duration::from_secs(1));
         let (order, served) = sync_channel(3);
         let (release, held) = sync_channel::<()>(0);
         pool.lane()
@@ -359,9 +356,9 @@ mod tests {
             heard.recv().unwrap();
         }
 
-        assert_eq!(pool.shared.lock().relieved_count, 1);
+        assert_eq!(pool.shared.lock().queue.relieved_count(), 1);
         release.send(()).unwrap();
-        while pool.shared.lock().relieved_count > 0 {
+        while pool.shared.lock().queue.relieved_count() > 0 {
             std::thread::yield_now();
         }
         // The one in its place goes on serving.
@@ -383,11 +380,11 @@ mod tests {
                 .unwrap();
         }
 
-        while pool.shared.lock().relieved_count < RELIEVED_MAX {
+        while pool.shared.lock().queue.relieved_count() < RELIEVED_MAX {
             std::thread::yield_now();
         }
         for _ in 0..RELIEVED_MAX + 10 {
-            assert!(pool.shared.lock().running.len() <= RELIEVED_MAX + 1);
+            assert!(pool.shared.lock().queue.running_count() <= RELIEVED_MAX + 1);
             release.send(()).unwrap();
         }
     }

@@ -31,6 +31,7 @@ mod failed_record;
 mod guest;
 mod guest_memory;
 mod guest_pool;
+mod guest_queue;
 mod host_imports;
 mod key_groups;
 mod limits;

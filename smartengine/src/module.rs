@@ -1,6 +1,8 @@
 //! A validated, compiled SmartModule, shared by every stream that uses it.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thalweg_smartmodule_inspect::ModuleShape;
 
@@ -13,6 +15,25 @@ pub struct SmartModule {
     looks_back: bool,
     sha256: [u8; 32],
     name: Option<String>,
+    conduct: Arc<Conduct>,
+}
+
+/// Whether a module runs on until it is stopped, whoever calls it: what the last of its calls with
+/// records showed, or that of its start.
+#[derive(Debug, Default)]
+pub(crate) struct Conduct(AtomicBool);
+
+impl Conduct {
+    pub(crate) fn was_stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note(&self, was_stopped: bool) {
+        // Reading is all that most calls do, so that threads need not take turns.
+        if self.was_stopped() != was_stopped {
+            self.0.store(was_stopped, Ordering::Relaxed);
+        }
+    }
 }
 
 impl SmartModule {
@@ -28,7 +49,12 @@ impl SmartModule {
             looks_back: shape.looks_back,
             sha256,
             name,
+            conduct: Arc::default(),
         }
+    }
+
+    pub(crate) fn conduct(&self) -> &Arc<Conduct> {
+        &self.conduct
     }
 
     /// What the module does with a record.

@@ -1,26 +1,86 @@
-//! Has a thread give way to others.
+//! Has a thread give way to others, and says how much of the processor it had.
+
+use std::time::Duration;
 
 /// A thread as the system knows it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ThreadId(libc::pid_t);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ThreadId {
+    number: libc::pid_t,
+    /// The clock that shows what it has had of the processor.
+    clock: libc::clockid_t,
+}
 
-/// How much a thread gives way, of at most 19: it gets a tenth of what others get. With less, a
-/// module that waited for its turn to be compiled would never be done beside busy neighbours.
-const NICENESS: libc::c_int = 10;
+#[cfg(test)]
+impl ThreadId {
+    pub(crate) fn for_testing(number: i32) -> Self {
+        Self { number, clock: 0 }
+    }
+}
+
+/// How much a thread of new streams gives way, of at most 19: it gets a third of what others get.
+const NICENESS_NEW: libc::c_int = 5;
+/// How much one that runs on does: it gets a tenth. With less, a module that waited for its turn to
+/// be compiled would never be done beside busy neighbours.
+const NICENESS_RELIEVED: libc::c_int = 10;
 
 /// The thread that asks.
 pub(crate) fn this_thread() -> ThreadId {
-    // SAFETY: it takes nothing and can't fail.
-    ThreadId(unsafe { libc::gettid() })
+    // SAFETY: they take nothing and can't fail.
+    let (number, thread) = unsafe { (libc::gettid(), libc::pthread_self()) };
+    let mut clock = libc::CLOCK_THREAD_CPUTIME_ID;
+    // SAFETY: the thread is the one that runs, and the clock's number outlives the call.
+    let result = unsafe { libc::pthread_getcpuclockid(thread, &raw mut clock) };
+    debug_assert_eq!(result, 0, "a thread that runs has a clock");
+    ThreadId { number, clock }
 }
 
-/// Gives `thread` a lower priority; threads that it starts have it too. It can't be raised again.
+/// How much of the processor `thread` has had, which has not ended.
+pub(crate) fn processor_time(thread: ThreadId) -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: it writes to `time`, which outlives the call. The clock of a thread that has ended
+    // gives an error.
+    let result = unsafe { libc::clock_gettime(thread.clock, &raw mut time) };
+    if result != 0 {
+        return Duration::ZERO;
+    }
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(seconds, nanoseconds)
+}
+
+/// Gives `thread` a somewhat lower priority; threads that it starts have it too. It can't be raised
+/// again.
+pub(crate) fn give_way(thread: ThreadId) {
+    set_niceness(thread, NICENESS_NEW);
+}
+
+/// As [`give_way`], with a lower priority still.
 pub(crate) fn lower(thread: ThreadId) {
-    let Ok(id) = libc::id_t::try_from(thread.0) else {
+    set_niceness(thread, NICENESS_RELIEVED);
+}
+
+fn set_niceness(thread: ThreadId, niceness: libc::c_int) {
+    let Ok(id) = libc::id_t::try_from(thread.number) else {
         return;
     };
     // SAFETY: it takes plain numbers. Linux takes a thread's number for a process's here.
-    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, id, NICENESS) };
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, id, niceness) };
+    if result != 0 {
+        let error = std::io::Error::last_os_error();
+        tracing::debug!(%error, "a guest thread keeps its priority");
+    }
+}
+
+/// Leaves `thread` the time that nobody else wants: a thread of any other priority that wakes up
+/// takes its place at once. It can't be raised again.
+pub(crate) fn leave_spare_time(thread: ThreadId) {
+    let no_parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameters live as long as the call, and a thread's number is taken for a process's.
+    let result =
+        unsafe { libc::sched_setscheduler(thread.number, libc::SCHED_IDLE, &no_parameters) };
     if result != 0 {
         let error = std::io::Error::last_os_error();
         tracing::debug!(%error, "a guest thread keeps its priority");

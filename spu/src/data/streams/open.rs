@@ -136,6 +136,7 @@ fn load(host: Host, opened_ms: i64, request: OpenStreamRequest) -> Result<Stream
         steps.push(step);
         extras.push(extra);
     }
+    host.lane.runs(steps.iter().map(|step| &*step.module));
     let has_aggregate = steps
         .iter()
         .any(|step| step.module.kind() == SmartModuleKind::Aggregate);
