@@ -175,6 +175,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_would_do_with_less_leaves_half_of_the_budget_to_others() {
+        let memory = Memory::new(100 * 1024);
+        let first = memory.reserve_of_plenty(30 * 1024).unwrap();
+        assert!(memory.reserve_of_plenty(30 * 1024).is_none());
+        let _second = memory.reserve_of_plenty(20 * 1024).unwrap();
+
+        assert!(memory.reserve_of_plenty(1).is_none());
+        assert!(memory.reserve(50 * 1024).now_or_never().is_some());
+
+        drop(first);
+        assert!(memory.reserve_of_plenty(30 * 1024).is_some());
+    }
+
+    #[tokio::test]
+    async fn nobody_has_plenty_of_a_budget_that_is_too_small() {
+        let memory = Memory::new(4 * 1024);
+
+        assert!(memory.reserve_of_plenty(3 * 1024).is_none());
+        assert!(memory.reserve_of_plenty(1 << 40).is_none());
+    }
+
+    #[tokio::test]
     async fn what_exceeds_the_budget_is_served_alone() {
         let memory = Memory::new(4096);
         let all = memory.reserve(1 << 30).await;

@@ -1,8 +1,8 @@
 //! Every hostile module on a live SPU, sent by `thalweg consume` as a user would, while neighbours
 //! produce and consume there: with and without a module of their own.
 //!
-//! What the neighbours got is printed with and without the hostile ones. The bounds on it are wide,
-//! as tests run on busy machines; that nothing is lost, out of order or answered by another process
+//! What the neighbours got is printed with and without the hostile ones. The bounds on it leave room
+//! for busy machines; that nothing is lost, out of order or answered by another process
 //! is checked to the letter.
 #![allow(
     clippy::unwrap_used,
@@ -13,16 +13,16 @@ mod neighbours;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt, stream};
 use thalweg_client::{
-    ConsumerOptions, EndOffset, ProducerOptions, ProducerRecord, SmartModuleInvocation, StartOffset,
+    ConsumerOptions, EndOffset, ProducerOptions, ProducerRecord, SmartModuleInvocation,
+    StartOffset, WatchEvent,
 };
 use thalweg_tests_cluster::LocalCluster;
 use thalweg_tests_hostile::{HostileModule, corpus, texts};
 use thalweg_types::TopicName;
-use thalweg_types::resource::SpuState;
+use thalweg_types::resource::{Resource, SpuState};
 
 use neighbours::{Figures, live};
 
@@ -35,9 +35,7 @@ const USERS: usize = 4;
 async fn hostile_modules_are_told_why_and_harm_nobody() {
     let cluster = Arc::new(LocalCluster::start_with(1, &["--smartmodule-deadline=300ms"]).await);
     with_three_records(&cluster, "prey").await;
-    let mut modules = corpus().unwrap();
-    // Streams don't show what lies before them yet; the engine's test has these.
-    modules.retain(|module| !module.looks_back());
+    let modules = corpus().unwrap();
     let quiet = live(&cluster, "quiet", a_while()).await.1;
 
     let (complaints, beside) = live(&cluster, "beside", send_all(&cluster, modules)).await;
@@ -117,9 +115,14 @@ fn send(cluster: &LocalCluster, module: &HostileModule) -> Option<String> {
     let name = &module.name;
     let path = cluster.path(&format!("{name}.wasm"));
     std::fs::write(&path, &module.wasm).unwrap();
-    let mut arguments = vec!["consume", "prey", "-B", "-d", "--smartmodule-path"];
     let path = path.to_string_lossy();
-    arguments.push(&path);
+    let mut arguments = vec!["consume", "prey", "-d", "--smartmodule-path", &path];
+    // What looks back begins behind the first record, so that there is one to be shown.
+    arguments.extend(if module.looks_back() {
+        &["--start", "1", "--lookback-last", "1"][..]
+    } else {
+        &["-B"]
+    });
 
     let output = cluster.thalweg(&arguments);
 
@@ -160,46 +163,57 @@ fn describe(error: &dyn std::error::Error) -> String {
     texts.join(": ")
 }
 
-/// Runs `load`, and says whether the SC had the SPU online all the while.
+/// Runs `load`, and says whether the SC had the SPU online all the while: it tells of every change.
 async fn while_online<T>(cluster: &LocalCluster, load: impl Future<Output = T>) -> (T, bool) {
-    let admin = cluster.client().await.admin();
-    let is_over = AtomicBool::new(false);
-    let watch = async {
-        let mut stayed_online = true;
-        while !is_over.load(Ordering::Relaxed) {
-            let spus = admin.list_spus().await.unwrap();
-            stayed_online &= spus.iter().all(|spu| spu.status.state == SpuState::Online);
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let mut watch = cluster.client().await.admin().watch().await.unwrap();
+    let mut load = std::pin::pin!(load);
+    let mut stayed_online = true;
+    loop {
+        // Both are cancel-safe: the load is only lent.
+        tokio::select! {
+            outcome = &mut load => return (outcome, stayed_online),
+            event = watch.next() => {
+                let event = event.unwrap().expect("the SC goes on");
+                if let WatchEvent::Upserted(Resource::Spu(spu)) = event {
+                    stayed_online &= spu.status.state == SpuState::Online;
+                }
+            }
         }
-        stayed_online
-    };
-    let load = async {
-        let outcome = load.await;
-        is_over.store(true, Ordering::Relaxed);
-        outcome
-    };
-    futures::join!(load, watch)
+    }
 }
 
+/// What neighbours may lose to hostile modules. The bounds are a few times what is seen on two
+/// processors that clients, hostile ones too, share with the SPU and with other work: there the
+/// slowest of a hundred waits are those for a processor.
 fn compare(load: &str, quiet: &Figures, beside: &Figures) {
     eprintln!("without {load}: {quiet}\nwith {load}: {beside}");
-    // Far beyond what is seen on a machine with two cores: a few tens of milliseconds. Through a
-    // module a neighbour shares the guest threads with the hostile ones: that wait is told, and that
-    // it gets everything was checked.
     assert!(
-        beside.acknowledged_per_second > quiet.acknowledged_per_second / 20.0,
+        beside.acknowledged_per_second > quiet.acknowledged_per_second / 15.0,
         "{load}: producing came to a halt"
     );
-    for (what, with, without) in [
+    for (what, with, without, p50_floor_ms, p99_floor_ms) in [
         (
             "an acknowledgement",
             beside.acknowledged,
             quiet.acknowledged,
+            5.0,
+            100.0,
         ),
-        ("a plain consumer", beside.plain, quiet.plain),
+        ("a plain consumer", beside.plain, quiet.plain, 10.0, 500.0),
+        (
+            "a consumer through a module",
+            beside.through_module,
+            quiet.through_module,
+            100.0,
+            1_500.0,
+        ),
     ] {
-        let bound_ms = (without.p99_ms * 20.0).max(3_000.0);
-        assert!(with.p99_ms < bound_ms, "{load}: {what} waits {with}");
+        let p50_bound_ms = (without.p50_ms * 20.0).max(p50_floor_ms);
+        let p99_bound_ms = (without.p99_ms * 20.0).max(p99_floor_ms);
+        assert!(
+            with.p50_ms < p50_bound_ms && with.p99_ms < p99_bound_ms,
+            "{load}: {what} waits {with}, without it {without}"
+        );
     }
 }
 
