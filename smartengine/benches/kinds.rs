@@ -220,6 +220,13 @@ fn rows(bench: &Bench<'_>) {
     };
     let by_hand = |batch: &[u8]| native(batch, |record, out| shout(record, text(record), out));
     bench.compare("map", &["shout"], none(), by_hand, Some(&shouted));
+    bench.pair("map, masked", &["masked"], |batch| {
+        native(batch, |record, out| {
+            let mask = |byte: &u8| if byte.is_ascii_digit() { b'*' } else { *byte };
+            let value: Vec<u8> = record.value.unwrap().iter().map(mask).collect();
+            out.write(record.key, &value, &[]);
+        })
+    });
     bench.pair("filter_map", &["behind"], |batch| {
         native(batch, |record, out| {
             let value = record.value.unwrap();

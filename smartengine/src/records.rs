@@ -118,11 +118,11 @@ fn check_record(section: &[u8], position: &mut usize) -> Option<i64> {
     skip_record(section, position).ok()?;
     let body = section.get(..*position)?;
     let mut at = start;
-    varint(body, &mut at)?;
+    read_varint_32(body, &mut at)?;
     at += 1; // The attributes.
     // A timestamp delta is the one number that may have 64 bits.
     read_varint(body, &mut at)?;
-    let offset_delta = varint(body, &mut at)?;
+    let offset_delta = read_varint_32(body, &mut at)?;
     skip_nullable(body, &mut at)?;
     skip_nullable(body, &mut at)?;
     // Most records have no headers.
@@ -136,7 +136,7 @@ fn check_record(section: &[u8], position: &mut usize) -> Option<i64> {
 
 #[inline]
 fn skip_nullable(bytes: &[u8], at: &mut usize) -> Option<()> {
-    match varint(bytes, at)? {
+    match read_varint_32(bytes, at)? {
         -1 => Some(()),
         length => {
             *at = at.checked_add(usize::try_from(length).ok()?)?;
@@ -149,31 +149,13 @@ fn skip_nullable(bytes: &[u8], at: &mut usize) -> Option<()> {
 #[inline]
 fn skip_record(section: &[u8], position: &mut usize) -> Result<(), MalformedRecord> {
     let mut at = *position;
-    let length = varint(section, &mut at).and_then(|length| usize::try_from(length).ok());
+    let length = read_varint_32(section, &mut at).and_then(|length| usize::try_from(length).ok());
     let end = length
         .and_then(|length| at.checked_add(length))
         .filter(|end| *end <= section.len())
         .ok_or(MalformedRecord)?;
     *position = end;
     Ok(())
-}
-
-/// As [`read_varint_32`], quick for one byte, which most have, and for two, which most lengths have.
-#[inline(always)]
-fn varint(bytes: &[u8], at: &mut usize) -> Option<i64> {
-    let unzigzag = |value: u64| (value >> 1) as i64 ^ -((value & 1) as i64);
-    let first = u64::from(*bytes.get(*at)?);
-    if first < 0x80 {
-        *at += 1;
-        return Some(unzigzag(first));
-    }
-    match bytes.get(*at + 1) {
-        Some(&second) if second < 0x80 => {
-            *at += 2;
-            Some(unzigzag(first & 0x7f | u64::from(second) << 7))
-        }
-        _ => read_varint_32(bytes, at),
-    }
 }
 
 #[cfg(test)]

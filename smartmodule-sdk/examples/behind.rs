@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use memchr::memmem::Finder;
-use thalweg_smartmodule::{Record, RecordData, Result, SmartOpt, eyre, smartmodule};
+use thalweg_smartmodule::{Result, SmartOpt, eyre, smartmodule};
 
 #[derive(Debug, SmartOpt)]
 struct Behind {
@@ -19,13 +19,10 @@ fn init(params: Behind) -> Result<()> {
 }
 
 #[smartmodule(filter_map)]
-fn behind(record: &Record) -> Result<Option<(Option<RecordData>, RecordData)>> {
+fn behind(value: &[u8]) -> Result<Option<&[u8]>> {
     let finder = FINDER.get().ok_or_else(|| eyre!("`init` has not run"))?;
-    let value = record.value.as_bytes();
-    Ok(finder.find(value).map(|at| {
-        let rest = &value[at + finder.needle().len()..];
-        (record.key.clone(), rest.into())
-    }))
+    let found = finder.find(value);
+    Ok(found.map(|at| &value[at + finder.needle().len()..]))
 }
 
 #[cfg(test)]
@@ -39,8 +36,8 @@ mod tests {
         })
         .unwrap();
 
-        let passed = behind(&Record::new("12:00 ERROR no disk")).unwrap();
-        assert_eq!(passed, Some((None, "no disk".into())));
-        assert_eq!(behind(&Record::new("12:00 INFO started")).unwrap(), None);
+        let passed = behind(b"12:00 ERROR no disk").unwrap();
+        assert_eq!(passed, Some(&b"no disk"[..]));
+        assert_eq!(behind(b"12:00 INFO started").unwrap(), None);
     }
 }

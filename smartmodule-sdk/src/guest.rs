@@ -8,13 +8,15 @@ use std::cell::RefCell;
 
 use thalweg_smartmodule_abi::{
     ANSWER_BYTES, Answer, FLAGS_KNOWN, InputHeader, RawRecord, STATUS_FAILED, STATUS_OK,
-    STATUS_RECORD_FAILED, bitmap_bytes, bitmap_set, read_record, write_record,
+    STATUS_RECORD_FAILED, bitmap_bytes, bitmap_set, read_record,
 };
 
+use crate::output::write_like;
 use crate::params::SmartModuleExtraParams;
 use crate::{Accumulator, Error, IntoOutput, Record, SmartOpt, host};
 
 pub use crate::params::fields;
+pub use thalweg_smartmodule_abi::OutputBuffer;
 
 thread_local! {
     static BUFFERS: RefCell<Buffers> = const { RefCell::new(Buffers::new()) };
@@ -22,7 +24,7 @@ thread_local! {
 
 struct Buffers {
     input: Vec<u8>,
-    output: Vec<u8>,
+    output: OutputBuffer,
     message: String,
     answer: [u8; ANSWER_BYTES],
     reports_panics: bool,
@@ -47,7 +49,7 @@ impl Buffers {
     const fn new() -> Self {
         Self {
             input: Vec::new(),
-            output: Vec::new(),
+            output: OutputBuffer::new(),
             message: String::new(),
             answer: [0; ANSWER_BYTES],
             reports_panics: false,
@@ -71,7 +73,7 @@ impl Buffers {
     fn answer(
         &mut self,
         bytes: usize,
-        call: impl FnOnce(&[u8], &mut Vec<u8>, &mut Progress) -> Result<(), Stop>,
+        call: impl FnOnce(&[u8], &mut OutputBuffer, &mut Progress) -> Result<(), Stop>,
     ) -> *const u8 {
         self.output.clear();
         self.message.clear();
@@ -96,7 +98,7 @@ impl Buffers {
         let answer = Answer {
             status,
             consumed_count: progress.consumed_count,
-            output_address: address(self.output.as_ptr()),
+            output_address: address(self.output.as_bytes().as_ptr()),
             output_bytes: self.output.len() as u32,
             output_count: progress.output_count,
             message_address: address(self.message.as_ptr()),
@@ -133,7 +135,7 @@ pub(crate) fn call_natively(
     BUFFERS.with_borrow(|buffers| {
         (
             Answer::decode(&buffers.answer),
-            buffers.output.clone(),
+            buffers.output.as_bytes().to_vec(),
             buffers.message.clone(),
         )
     })
@@ -148,7 +150,7 @@ pub fn returned<T, E: Into<Error>>(result: Result<T, E>) -> Result<T, Error> {
 /// Runs `call` over the input of `bytes` bytes that the host wrote.
 fn answer(
     bytes: usize,
-    call: impl FnOnce(&[u8], &mut Vec<u8>, &mut Progress) -> Result<(), Stop>,
+    call: impl FnOnce(&[u8], &mut OutputBuffer, &mut Progress) -> Result<(), Stop>,
 ) -> *const u8 {
     BUFFERS.with_borrow_mut(|buffers| buffers.answer(bytes, call))
 }
@@ -186,7 +188,7 @@ enum Next {
 impl Next {
     /// Stops once the output has reached the bound that the host asked for.
     #[inline]
-    fn while_below(output_bytes_soft: u32, output: &[u8]) -> Self {
+    fn while_below(output_bytes_soft: u32, output: &OutputBuffer) -> Self {
         if output.len() < output_bytes_soft as usize {
             Self::Record
         } else {
@@ -219,10 +221,10 @@ fn decode(input: &[u8]) -> Result<InputHeader, Stop> {
 pub fn filter(bytes: usize, keep: impl Fn(&Record) -> Result<bool, Error>) -> *const u8 {
     answer(bytes, |input, bitmap, progress| {
         let record_count = decode(input)?.record_count as usize;
-        bitmap.resize(bitmap_bytes(record_count), 0);
+        let bits = bitmap.append_zeroes(bitmap_bytes(record_count));
         let ended = for_each_record(input, progress, |_, record, progress| {
             if keep(record)? {
-                bitmap_set(bitmap, progress.consumed_count as usize);
+                bitmap_set(bits, progress.consumed_count as usize);
                 progress.output_count += 1;
             }
             Ok(Next::Record)
@@ -244,7 +246,7 @@ pub struct At<'r> {
 /// [`one`], [`at_most_one`] and [`several`], so that outputs may borrow from the record.
 pub fn write(
     bytes: usize,
-    write: impl Fn(At<'_>, &mut Vec<u8>) -> Result<u32, Error>,
+    write: impl Fn(At<'_>, &mut OutputBuffer) -> Result<u32, Error>,
 ) -> *const u8 {
     answer(bytes, |input, output, progress| {
         let output_bytes_soft = decode(input)?.output_bytes_soft;
@@ -264,7 +266,7 @@ pub fn write(
 pub fn one<O: IntoOutput, E: Into<Error>>(
     returned: Result<O, E>,
     at: At<'_>,
-    out: &mut Vec<u8>,
+    out: &mut OutputBuffer,
 ) -> Result<u32, Error> {
     let output = returned.map_err(Into::into)?;
     output.write(at.raw, at.record, out)?;
@@ -276,7 +278,7 @@ pub fn one<O: IntoOutput, E: Into<Error>>(
 pub fn at_most_one<O: IntoOutput, E: Into<Error>>(
     returned: Result<Option<O>, E>,
     at: At<'_>,
-    out: &mut Vec<u8>,
+    out: &mut OutputBuffer,
 ) -> Result<u32, Error> {
     match returned.map_err(Into::into)? {
         Some(output) => output.write(at.raw, at.record, out).map(|()| 1),
@@ -289,7 +291,7 @@ pub fn at_most_one<O: IntoOutput, E: Into<Error>>(
 pub fn several<O: IntoOutput, E: Into<Error>>(
     returned: Result<Vec<O>, E>,
     at: At<'_>,
-    out: &mut Vec<u8>,
+    out: &mut OutputBuffer,
 ) -> Result<u32, Error> {
     let outputs = returned.map_err(Into::into)?;
     for output in &outputs {
@@ -310,19 +312,26 @@ pub fn aggregate<A: Accumulator>(
             .ok_or_else(|| Stop::Call(Error::msg("the accumulator lies outside the input")))?;
         let mut accumulator = A::from_bytes(accumulator).map_err(Stop::Call)?;
         for_each_record(input, progress, |raw, record, progress| {
-            accumulator = add(std::mem::take(&mut accumulator), record)?;
-            write_record(
-                output,
-                raw.timestamp_delta,
-                raw.offset_delta,
-                raw.key,
-                Some(&accumulator.to_data()?.unwrap_or_default()),
-                raw.headers.iter(),
-            );
+            add_and_write(&add, &mut accumulator, At { record, raw }, output)?;
             progress.output_count += 1;
             Ok(Next::while_below(header.output_bytes_soft, output))
         })
     })
+}
+
+/// Takes a record into the accumulator, and writes it. By itself, as the loops of an author's function
+/// that is inlined into the one over the records run out of registers.
+#[inline(never)]
+fn add_and_write<A: Accumulator>(
+    add: &impl Fn(A, &Record) -> Result<A, Error>,
+    accumulator: &mut A,
+    at: At<'_>,
+    out: &mut OutputBuffer,
+) -> Result<(), Error> {
+    *accumulator = add(std::mem::take(accumulator), at.record)?;
+    let value = accumulator.to_data()?.unwrap_or_default();
+    write_like(at.raw, out, at.raw.key, Some(&value));
+    Ok(())
 }
 
 /// The export of `init`.

@@ -1,6 +1,6 @@
 //! The record that a SmartModule gives.
 
-use thalweg_smartmodule_abi::{self as abi, RawRecord, write_record};
+use thalweg_smartmodule_abi::{self as abi, OutputBuffer, RawRecord};
 
 use crate::record::Header;
 use crate::{Record, RecordData, Result, ToData};
@@ -146,11 +146,11 @@ impl Output {
 pub trait IntoOutput {
     /// Writes the record, in place of the input record `raw`.
     #[doc(hidden)]
-    fn write(&self, raw: &RawRecord<'_>, input: &Record, out: &mut Vec<u8>) -> Result<()>;
+    fn write(&self, raw: &RawRecord<'_>, input: &Record, out: &mut OutputBuffer) -> Result<()>;
 }
 
 impl<K: ToData, V: ToData> IntoOutput for (K, V) {
-    fn write(&self, raw: &RawRecord<'_>, _: &Record, out: &mut Vec<u8>) -> Result<()> {
+    fn write(&self, raw: &RawRecord<'_>, _: &Record, out: &mut OutputBuffer) -> Result<()> {
         let (key, value) = (self.0.to_data()?, self.1.to_data()?);
         write_like(raw, out, key.as_deref(), value.as_deref());
         Ok(())
@@ -160,7 +160,7 @@ impl<K: ToData, V: ToData> IntoOutput for (K, V) {
 macro_rules! output_of_value {
     ($([$($of:tt)*] $value:ty),* $(,)?) => {$(
         impl<$($of)*> IntoOutput for $value {
-            fn write(&self, raw: &RawRecord<'_>, _: &Record, out: &mut Vec<u8>) -> Result<()> {
+            fn write(&self, raw: &RawRecord<'_>, _: &Record, out: &mut OutputBuffer) -> Result<()> {
                 let value = self.to_data()?;
                 write_like(raw, out, raw.key, value.as_deref());
                 Ok(())
@@ -173,10 +173,16 @@ output_of_value!([] RecordData, [] String, [] Vec<u8>, [] &str, [] &[u8], [T: To
 output_of_value!([T: serde::Serialize] crate::Json<T>);
 
 /// Writes a record with offset, time and headers of `raw`.
-#[inline]
-fn write_like(raw: &RawRecord<'_>, out: &mut Vec<u8>, key: Option<&[u8]>, value: Option<&[u8]>) {
-    write_record(
-        out,
+///
+/// By itself, as an author's function that all of this is inlined into runs out of registers.
+#[inline(never)]
+pub(crate) fn write_like(
+    raw: &RawRecord<'_>,
+    out: &mut OutputBuffer,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) {
+    out.write_record(
         raw.timestamp_delta,
         raw.offset_delta,
         key,
@@ -186,7 +192,7 @@ fn write_like(raw: &RawRecord<'_>, out: &mut Vec<u8>, key: Option<&[u8]>, value:
 }
 
 impl IntoOutput for Output {
-    fn write(&self, raw: &RawRecord<'_>, input: &Record, out: &mut Vec<u8>) -> Result<()> {
+    fn write(&self, raw: &RawRecord<'_>, input: &Record, out: &mut OutputBuffer) -> Result<()> {
         let headers = self.headers.iter().map(|(name, value)| Header {
             name: name.as_bytes(),
             value: value.as_option(),
@@ -197,8 +203,7 @@ impl IntoOutput for Output {
                 .saturating_add(raw.timestamp_delta),
             None => raw.timestamp_delta,
         };
-        write_record(
-            out,
+        out.write_record(
             timestamp_delta,
             raw.offset_delta,
             self.key.as_ref().and_then(RecordData::as_option),

@@ -13,17 +13,19 @@ extern crate alloc;
 mod answer;
 mod bitmap;
 mod input;
+mod output_buffer;
 mod params;
 mod record;
+mod record_writer;
 mod varint;
 
 pub use answer::{ANSWER_BYTES, Answer, STATUS_FAILED, STATUS_OK, STATUS_RECORD_FAILED};
 pub use bitmap::{bitmap_bytes, bitmap_get, bitmap_set};
 pub use input::{FLAG_LOG_APPEND_TIME, FLAGS_KNOWN, INPUT_HEADER_BYTES, InputHeader};
+pub use output_buffer::OutputBuffer;
 pub use params::{MalformedParams, params_iter, write_params};
-pub use record::{
-    Header, Headers, MalformedRecord, RawRecord, read_record, skip_record, write_record,
-};
+pub use record::{Header, Headers, MalformedRecord, RawRecord, read_record, skip_record};
+pub use record_writer::write_record;
 pub use varint::{read_varint, read_varint_32, varint_bytes, write_varint};
 
 /// A function `() -> ()` that every module of this ABI exports; it is never called.

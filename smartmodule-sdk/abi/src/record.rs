@@ -1,4 +1,4 @@
-//! One record as a Kafka v2 batch encodes it, read in place and written.
+//! One record as a Kafka v2 batch encodes it, read in place.
 //!
 //! ```text
 //! length varint | attributes i8 | timestamp delta varlong | offset delta varint
@@ -6,9 +6,7 @@
 //! header count varint | for each: name length varint, name, value length varint (-1: null), value
 //! ```
 
-use alloc::vec::Vec;
-
-use crate::varint::{read_varint, read_varint_32, varint_bytes, write_varint};
+use crate::varint::{read_varint, read_varint_32};
 
 /// The bytes are no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,57 +91,6 @@ fn read_bytes<'a>(body: &'a [u8], at: &mut usize) -> Option<Option<&'a [u8]>> {
     Some(Some(bytes))
 }
 
-/// Appends one record.
-pub fn write_record<'h>(
-    out: &mut Vec<u8>,
-    timestamp_delta: i64,
-    offset_delta: i64,
-    key: Option<&[u8]>,
-    value: Option<&[u8]>,
-    headers: impl Iterator<Item = Header<'h>> + Clone,
-) {
-    let header_count = headers.clone().count();
-    let headers_bytes: usize = headers
-        .clone()
-        .map(|header| bytes_length(Some(header.name)) + bytes_length(header.value))
-        .sum();
-    let length = 1
-        + varint_bytes(timestamp_delta)
-        + varint_bytes(offset_delta)
-        + bytes_length(key)
-        + bytes_length(value)
-        + varint_bytes(header_count as i64)
-        + headers_bytes;
-
-    out.reserve(length + 5);
-    write_varint(out, length as i64);
-    out.push(0);
-    write_varint(out, timestamp_delta);
-    write_varint(out, offset_delta);
-    write_bytes(out, key);
-    write_bytes(out, value);
-    write_varint(out, header_count as i64);
-    for header in headers {
-        write_bytes(out, Some(header.name));
-        write_bytes(out, header.value);
-    }
-}
-
-fn bytes_length(bytes: Option<&[u8]>) -> usize {
-    bytes.map_or(1, |bytes| varint_bytes(bytes.len() as i64) + bytes.len())
-}
-
-#[inline]
-fn write_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    match bytes {
-        None => write_varint(out, -1),
-        Some(bytes) => {
-            write_varint(out, bytes.len() as i64);
-            out.extend_from_slice(bytes);
-        }
-    }
-}
-
 /// A record's headers, in the order written; names may repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Headers<'a> {
@@ -165,6 +112,7 @@ impl<'a> Headers<'a> {
 
     /// The headers one after the other; ends early where they are malformed.
     #[must_use]
+    #[inline]
     pub fn iter(&self) -> HeaderIter<'a> {
         let mut position = 0;
         let left = read_varint_32(self.bytes, &mut position).unwrap_or(0);
@@ -205,10 +153,18 @@ pub struct HeaderIter<'a> {
 impl<'a> Iterator for HeaderIter<'a> {
     type Item = Header<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Header<'a>> {
         if self.left <= 0 {
             return None;
         }
+        self.parse()
+    }
+}
+
+impl<'a> HeaderIter<'a> {
+    /// Out of line, as most records have no headers.
+    fn parse(&mut self) -> Option<Header<'a>> {
         let name = read_bytes(self.bytes, &mut self.position)??;
         let value = read_bytes(self.bytes, &mut self.position)?;
         self.left -= 1;
@@ -219,6 +175,8 @@ impl<'a> Iterator for HeaderIter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::write_record;
+    use alloc::vec::Vec;
 
     #[test]
     fn a_record_reads_back_as_written() {

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 /// The most bytes of a varint of 32 bits.
-const VARINT_32_BYTES_MAX: usize = 5;
+pub(crate) const VARINT_32_BYTES_MAX: usize = 5;
 
 /// Reads a zigzag varint of up to 64 bits at `*position` and moves `*position` behind it; `None`
 /// when the bytes end early or the number has more than 64 bits.
@@ -43,6 +43,23 @@ fn read_long(bytes: &[u8], position: &mut usize, first: u8) -> Option<i64> {
 #[inline]
 #[must_use]
 pub fn read_varint_32(bytes: &[u8], position: &mut usize) -> Option<i64> {
+    // Most are a single byte, and most lengths two.
+    let first = u64::from(*bytes.get(*position)?);
+    if first < 0x80 {
+        *position += 1;
+        return Some(unzigzag(first));
+    }
+    match bytes.get(*position + 1) {
+        Some(&second) if second < 0x80 => {
+            *position += 2;
+            Some(unzigzag(first & 0x7f | u64::from(second) << 7))
+        }
+        _ => read_long_32(bytes, position),
+    }
+}
+
+#[cold]
+fn read_long_32(bytes: &[u8], position: &mut usize) -> Option<i64> {
     let start = *position;
     let value = read_varint(bytes, position)?;
     let fits = *position - start <= VARINT_32_BYTES_MAX && i32::try_from(value).is_ok();
@@ -60,10 +77,27 @@ pub fn write_varint(out: &mut Vec<u8>, value: i64) {
     out.push(rest as u8);
 }
 
+/// Writes `value` as a zigzag varint at `at`; where it ends.
+#[inline]
+pub(crate) fn put_varint(place: &mut [u8], mut at: usize, value: i64) -> usize {
+    let mut rest = zigzag(value);
+    while rest >= 0x80 {
+        place[at] = (rest & 0x7f) as u8 | 0x80;
+        rest >>= 7;
+        at += 1;
+    }
+    place[at] = rest as u8;
+    at + 1
+}
+
 /// How many bytes [`write_varint`] appends for `value`.
 #[inline]
 #[must_use]
 pub fn varint_bytes(value: i64) -> usize {
+    // Nearly every varint of a record is a single byte.
+    if zigzag(value) < 0x80 {
+        return 1;
+    }
     let bits = 64 - (zigzag(value) | 1).leading_zeros() as usize;
     bits.div_ceil(7)
 }

@@ -91,7 +91,7 @@ fn call(kind: &Ident, function: &ItemFn) -> TokenStream {
     };
     let arguments = arguments(function, 0);
     quote_spanned! {span=>
-        #guest::write(bytes, |at: #guest::At<'_>, out: &mut ::std::vec::Vec<u8>| {
+        #guest::write(bytes, |at: #guest::At<'_>, out: &mut #guest::OutputBuffer| {
             let record = at.record;
             #guest::#written(#name(#arguments), at, out)
         })

@@ -13,9 +13,14 @@ use crate::output::note;
 
 /// What SmartModules are compiled for.
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
-/// A stack of 128 KiB at the start of the memory, as docs/guide/smartmodules.md explains. The project
-/// that `new` makes has it in its configuration; others get it here.
-const LINK_ARGUMENTS: [&str; 2] = ["-Clink-arg=-zstack-size=131072", "-Clink-arg=--stack-first"];
+/// Vectors, and a stack of 128 KiB at the start of the memory, as docs/guide/smartmodules.md explains.
+/// The project that `new` makes has both in its configuration; others get them here, the vectors for
+/// the module itself and what is inlined into it.
+const COMPILER_ARGUMENTS: [&str; 3] = [
+    "-Ctarget-feature=+simd128",
+    "-Clink-arg=-zstack-size=131072",
+    "-Clink-arg=--stack-first",
+];
 /// What the engine lets modules use beyond WebAssembly 1.0.
 const WASM_OPT: [&str; 8] = [
     "-O3",
@@ -67,7 +72,7 @@ pub(super) fn build(folder: &Path) -> Result<Built, CliError> {
         .args(["rustc", "--release", "--lib", "--target", WASM_TARGET])
         .arg("--message-format=json-render-diagnostics")
         .arg("--")
-        .args(LINK_ARGUMENTS)
+        .args(COMPILER_ARGUMENTS)
         .current_dir(folder)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
