@@ -114,15 +114,16 @@ impl<'a> BatchRun<'a> {
         self.failure = run.failure;
     }
 
-    /// The output, whose batch goes to `out`, and the failure that is to follow it. `section` is
-    /// the input's.
+    /// The output, whose batch goes to `out` where it is wanted, and the failure that is to follow
+    /// it. `section` is the input's.
     pub(crate) fn finish(
         self,
         chain: &mut Chain,
         input: Option<&Batch<'_>>,
         section: &[u8],
-        out: &mut Vec<u8>,
+        out: Option<&mut Vec<u8>>,
     ) -> Result<(ChainOutput, Option<ChainError>), ChainError> {
+        let is_unchanged = self.is_unchanged(section);
         let header = self.header;
         let end = self.stopped_at.unwrap_or(i64::MAX);
         let policy_of = |step: usize| chain.steps[step].on_failure();
@@ -130,11 +131,17 @@ impl<'a> BatchRun<'a> {
         for failed in &failed {
             chain.count_failed(failed.step);
         }
+        let mut records = None;
         if self.passed.record_count > 0 {
-            append(&header, input, &self.passed, out)?;
+            match out {
+                Some(out) => append(&header, input, &self.passed, out)?,
+                None if is_unchanged => {}
+                None => append(&header, input, &self.passed, records.insert(Vec::new()))?,
+            }
         }
         let output = ChainOutput {
-            records: None,
+            records,
+            is_unchanged,
             record_count: self.passed.record_count,
             next_offset: self
                 .stopped_at
@@ -148,6 +155,15 @@ impl<'a> BatchRun<'a> {
             input: header,
         };
         Ok((output, self.failure))
+    }
+
+    /// Whether what passed is all of `section`, as it lies there.
+    fn is_unchanged(&self, section: &[u8]) -> bool {
+        let is_whole = match &self.passed.section {
+            Cow::Borrowed(passed) => std::ptr::eq(*passed, section),
+            Cow::Owned(_) => false,
+        };
+        is_whole && self.passed.record_count > 0 && self.stopped_at.is_none()
     }
 }
 

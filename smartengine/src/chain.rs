@@ -183,6 +183,30 @@ impl Chain {
         from: Offset,
         out: &mut Vec<u8>,
     ) -> Result<ChainOutput, ChainError> {
+        self.process_as(batch, from, Some(out))
+    }
+
+    /// As [`Chain::process`], for a batch that is to be appended: where all of its records come out
+    /// as they went in ([`ChainOutput::is_unchanged`]) no output is made of them, as the batch itself
+    /// can be appended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Chain::process`].
+    pub fn process_produced(
+        &mut self,
+        batch: Batch<'_>,
+        from: Offset,
+    ) -> Result<ChainOutput, ChainError> {
+        self.process_as(batch, from, None)
+    }
+
+    fn process_as(
+        &mut self,
+        batch: Batch<'_>,
+        from: Offset,
+        out: Option<&mut Vec<u8>>,
+    ) -> Result<ChainOutput, ChainError> {
         match std::mem::replace(&mut self.state, ChainState::Spent) {
             ChainState::Running => {}
             ChainState::Failing(error) => {
@@ -211,7 +235,7 @@ impl Chain {
         &mut self,
         batch: &Batch<'_>,
         from: Offset,
-        out: &mut Vec<u8>,
+        out: Option<&mut Vec<u8>>,
     ) -> Result<(ChainOutput, Option<ChainError>), ChainError> {
         let header = *batch.header();
         let mut run = BatchRun::new(header);

@@ -16,9 +16,12 @@ const TIMESTAMP_TYPE_ATTRIBUTE: i16 = 1 << 3;
 pub struct ChainOutput {
     /// One uncompressed v2 batch, in which each record keeps the offset of the input record that
     /// it came from; base offset and last offset delta are the input's, the producer's fields are
-    /// cleared. `None` when nothing passed, or when it was asked for elsewhere
-    /// ([`crate::Chain::process_into`]).
+    /// cleared. `None` when nothing passed, when it was asked for elsewhere
+    /// ([`crate::Chain::process_into`]), or when it is not needed
+    /// ([`crate::Chain::process_produced`]).
     pub records: Option<Vec<u8>>,
+    /// Whether all records of the batch came out as they went in.
+    pub is_unchanged: bool,
     /// How many records came out.
     pub record_count: usize,
     /// Where to go on: the offset behind the last input record that was dealt with. Lies within

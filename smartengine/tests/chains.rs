@@ -476,6 +476,32 @@ fn a_dense_batch_counts_its_records_and_keeps_its_producer() {
 }
 
 #[test]
+fn a_produced_batch_that_comes_out_as_it_went_in_is_not_made_anew() {
+    for codec in [Codec::None, Codec::Lz4] {
+        let input = batch(10, codec, &["a 1", "b", "c 1"]);
+        let produced = Batch::parse(&input).unwrap();
+        let mut keeps_all = chain(&[("moody", &[]), ("contains", &[("text", "")])]);
+
+        let output = keeps_all.process_produced(produced, Offset(10)).unwrap();
+        assert!(output.is_unchanged && output.records.is_none(), "{codec:?}");
+        assert_eq!((output.record_count, output.next_offset), (3, Offset(13)));
+
+        // A part of it is no whole batch, and neither is one that lost a record or was written anew.
+        let output = keeps_all.process_produced(produced, Offset(11)).unwrap();
+        assert!(!output.is_unchanged);
+        assert_eq!(records(&output), pairs(&[(11, "b"), (12, "c 1")]));
+        let mut drops_one = chain(&[("contains", &[("text", "1")])]);
+        let output = drops_one.process_produced(produced, Offset(10)).unwrap();
+        assert!(!output.is_unchanged);
+        assert_eq!(records(&output), pairs(&[(10, "a 1"), (12, "c 1")]));
+        let mut maps = chain(&[("masked", &[])]);
+        let output = maps.process_produced(produced, Offset(10)).unwrap();
+        assert!(!output.is_unchanged);
+        assert_eq!(records(&output).len(), 3);
+    }
+}
+
+#[test]
 fn chains_run_on_guest_threads_and_move_between_them() {
     let (done, outputs) = sync_channel(1);
     let lane = engine().lane();

@@ -280,7 +280,7 @@ impl Stream {
         &self,
         chain: Option<Metered>,
         key: &PartitionKey,
-        produced: &[u8],
+        produced: &Bytes,
     ) -> (Option<Metered>, Result<Transformed, NotTransformed>) {
         let chain = chain.map_or_else(|| self.open_chain(Restored::Nothing), Ok);
         let mut chain = match chain {
@@ -299,7 +299,7 @@ impl Stream {
         &self,
         chain: &mut Chain,
         key: &PartitionKey,
-        produced: &[u8],
+        produced: &Bytes,
     ) -> Result<Transformed, NotTransformed> {
         let batch = Batch::parse(produced)?;
         let header = *batch.header();
@@ -315,7 +315,11 @@ impl Stream {
         let mut parts = 0;
         let mut from = header.base_offset;
         while from < header.next_offset() {
-            let mut output = chain.process(batch, from)?;
+            let mut output = chain.process_produced(batch, from)?;
+            if output.is_unchanged {
+                transformed.batches = produced.clone();
+                return Ok(transformed);
+            }
             if output.next_offset <= from {
                 return Err(bad_output(format!("no progress at record {from}")).into());
             }
