@@ -50,22 +50,30 @@ pub(crate) enum FetchError {
 }
 
 /// Asks the SPU at `address` for `targets`, through `stream` if it still is on the connection.
-/// Resolves with records, or when the wait is over.
+/// Resolves with records, or when `wait` is over.
 pub(crate) async fn fetch(
     connections: Arc<Connections>,
     address: String,
     topic: TopicName,
     targets: Vec<Target>,
     mut stream: Option<BoundStream>,
+    wait: Duration,
     options: Arc<ConsumerOptions>,
 ) -> Fetched {
     let outcome = async {
         let connection = connections.get(&address).await;
         let connection = connection.map_err(FetchError::Request)?;
         bind(&mut stream, &connection, &topic, &options).await?;
-        ask(&connection, &topic, &targets, stream.as_ref(), &options)
-            .await
-            .map_err(FetchError::Request)
+        ask(
+            &connection,
+            &topic,
+            &targets,
+            stream.as_ref(),
+            wait,
+            &options,
+        )
+        .await
+        .map_err(FetchError::Request)
     };
     let outcome = outcome.await;
     Fetched {
@@ -149,6 +157,7 @@ async fn ask(
     topic: &TopicName,
     targets: &[Target],
     stream: Option<&BoundStream>,
+    wait: Duration,
     options: &ConsumerOptions,
 ) -> Result<Vec<PartitionData>, RequestError> {
     let partitions = targets.iter().map(|target| target.to_wire(stream, options));
@@ -157,7 +166,7 @@ async fn ask(
         .with_partitions(partitions.collect());
     let request = FetchRequest::default()
         .with_replica_id(BrokerId(-1))
-        .with_max_wait_ms(wire_ms(options.fetch_wait))
+        .with_max_wait_ms(wire_ms(wait))
         .with_min_bytes(wire_bytes(options.fetch_bytes_min))
         .with_max_bytes(wire_bytes(options.fetch_bytes_max))
         .with_isolation_level(options.isolation.wire_value())
@@ -165,8 +174,8 @@ async fn ask(
         .with_session_id(0)
         .with_session_epoch(-1)
         .with_topics(vec![topic]);
-    let wait = options.fetch_wait + options.request_timeout;
-    let answer = connection.call(&request, wait).await?;
+    let answer_timeout = wait + options.request_timeout;
+    let answer = connection.call(&request, answer_timeout).await?;
     if kafka_error(answer.error_code).is_some() {
         return Err(RequestError::Refused {
             address: connection.address().to_owned(),

@@ -46,6 +46,10 @@ const MISSING_TOPIC_PATIENCE: Duration = Duration::from_secs(5);
 /// partitions beyond it wait for the next fetch.
 const HANDED_BACK_BYTES_MAX: usize = 48 << 20;
 
+/// How long a fetch waits where nothing is new and any record ends the wait. Thousands of consumers
+/// that wait should take no processor time; an SPU that vanished is noticed this much later.
+const QUIET_WAIT: Duration = Duration::from_secs(10);
+
 const RETRY: BackoffOptions = BackoffOptions {
     initial: Duration::from_millis(20),
     max: Duration::from_secs(1),
@@ -82,6 +86,16 @@ pub(crate) struct Fetcher {
     missing_since: Option<Duration>,
     /// Since when nothing but failures has come.
     failing_since: Option<Duration>,
+}
+
+/// How long a fetch waits at most. `is_quiet` says that it is for all of the consumer's partitions, so
+/// that no other has to wait for it, and that the last one had nothing new.
+fn wait_of(options: &ConsumerOptions, is_quiet: bool) -> Duration {
+    if is_quiet && options.fetch_bytes_min <= 1 {
+        options.fetch_wait.max(QUIET_WAIT)
+    } else {
+        options.fetch_wait
+    }
 }
 
 impl Ahead {
@@ -184,6 +198,7 @@ impl Fetcher {
         };
         self.missing_since = None;
         self.stale_answer = None;
+        let partition_count = self.progress.len();
         let mut targets: BTreeMap<&str, Vec<&mut PartitionProgress>> = BTreeMap::new();
         let mut leaderless = None;
         for progress in self.progress.values_mut().filter(|one| !one.is_fetching) {
@@ -196,6 +211,8 @@ impl Fetcher {
         for (address, mut partitions) in targets {
             // Whoever had records last comes last: an answer is filled from the front.
             partitions.sort_by_key(|progress| progress.turns);
+            let is_quiet = partitions.len() == partition_count
+                && partitions.iter().all(|progress| progress.is_quiet);
             let mut handed_back = 0;
             let fits = |progress: &&mut PartitionProgress| {
                 if progress.stream.is_none() {
@@ -223,6 +240,7 @@ impl Fetcher {
                 self.topic.clone(),
                 targets.collect(),
                 self.streams.get(address).cloned(),
+                wait_of(&self.options, is_quiet),
                 Arc::clone(&self.options),
             )));
         }
@@ -433,5 +451,27 @@ impl Fetcher {
             topic: self.topic.clone(),
             partition,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_quiet_fetch_that_any_record_ends_waits_for_long() {
+        let options = ConsumerOptions::default();
+        assert_eq!(wait_of(&options, false), options.fetch_wait);
+        assert_eq!(wait_of(&options, true), QUIET_WAIT);
+        let patient = ConsumerOptions {
+            fetch_wait: Duration::from_secs(60),
+            ..ConsumerOptions::default()
+        };
+        assert_eq!(wait_of(&patient, true), patient.fetch_wait);
+        let gathering = ConsumerOptions {
+            fetch_bytes_min: 1 << 20,
+            ..ConsumerOptions::default()
+        };
+        assert_eq!(wait_of(&gathering, true), gathering.fetch_wait);
     }
 }

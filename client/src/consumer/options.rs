@@ -40,7 +40,8 @@ pub struct ConsumerOptions {
     pub partition_bytes_max: u32,
     /// How many bytes an answer waits for. Default: 1, that is, any record.
     pub fetch_bytes_min: u32,
-    /// How long an answer waits for `fetch_bytes_min`. Default: 500 ms.
+    /// How long an answer waits for `fetch_bytes_min`. Default: 500 ms. Where nothing is new and any
+    /// record ends the wait, it is ten seconds at least: asking again would tell nothing.
     pub fetch_wait: Duration,
     /// How many bytes are fetched ahead of what was taken. One more answer may be under way.
     /// Default: 32 MiB.

@@ -27,6 +27,8 @@ pub(crate) struct PartitionProgress {
     accumulators_bytes: i64,
     /// Whether a fetch of it is under way.
     pub(crate) is_fetching: bool,
+    /// Whether the last answer had nothing new.
+    pub(crate) is_quiet: bool,
     /// Counts the answers that carried records, so that partitions take turns in being first.
     pub(crate) turns: u64,
 }
@@ -78,6 +80,7 @@ impl PartitionProgress {
             accumulators_bytes: i64::try_from(start.accumulators.size_bytes()).unwrap_or(i64::MAX),
             accumulators: Arc::new(start.accumulators),
             is_fetching: false,
+            is_quiet: false,
             turns: 0,
         }
     }
@@ -147,7 +150,8 @@ impl PartitionProgress {
             self.accumulators_bytes += self.accumulators.growth_bytes(&change);
             Arc::make_mut(&mut self.accumulators).apply(change.clone());
         }
-        if whole_bytes == 0 && self.position == before {
+        self.is_quiet = whole_bytes == 0 && self.position == before;
+        if self.is_quiet {
             return Ok(None);
         }
         self.turns += u64::from(whole_bytes > 0);
@@ -214,6 +218,22 @@ mod tests {
         assert_eq!(arrived.wanted.start, Offset(3));
         assert_eq!(progress.position, Offset(10));
         assert!(!progress.is_done());
+    }
+
+    #[test]
+    fn a_partition_is_quiet_after_an_answer_without_anything_new() {
+        let mut progress = progress(0, None);
+        assert!(!progress.is_quiet);
+        for (answer, is_quiet) in [
+            (answered(Bytes::new(), None), true),
+            (answered(batch(0, 2), None), false),
+            (answered(Bytes::new(), Some(2)), true),
+            // Records that a stream let none of pass.
+            (answered(Bytes::new(), Some(5)), false),
+        ] {
+            progress.advance(answer).unwrap();
+            assert_eq!(progress.is_quiet, is_quiet);
+        }
     }
 
     #[test]

@@ -333,6 +333,36 @@ async fn reading_ahead_stops_at_its_bound() {
 }
 
 #[tokio::test]
+async fn a_consumer_with_nothing_new_asks_seldom_and_again_often_once_there_is() {
+    let spu = spu_with(1).await;
+    let options = ConsumerOptions {
+        end: EndOffset::Never,
+        ..from(0)
+    };
+    let mut consumer = consumer(&spu, options).await;
+    consumer.next_batch().await.unwrap();
+    let waited = async |count: usize| {
+        while spu.state().fetch_waits_ms.len() < count {
+            tokio::task::yield_now().await;
+        }
+        std::mem::take(&mut spu.state().fetch_waits_ms)
+    };
+
+    // The batch, nothing, and from then on a fetch that is ready to wait.
+    assert_eq!(waited(4).await[..4], [500, 500, 10_000, 10_000]);
+
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    builder.push(0, None, Some(b"10"), &[]).unwrap();
+    spu.state().append(&builder.build().unwrap());
+    consumer.next_batch().await.unwrap();
+    let waits = waited(100).await;
+    assert!(
+        waits.windows(2).any(|two| two == [500, 10_000]),
+        "{waits:?}"
+    );
+}
+
+#[tokio::test]
 async fn unknown_topics_are_named() {
     let spu = spu_with(1).await;
     let error = client(&spu)

@@ -63,6 +63,8 @@ pub(crate) struct State {
     pub(crate) log_start: i64,
     pub(crate) log_end: i64,
     pub(crate) produce_request_count: usize,
+    /// How long each fetch was ready to wait, in milliseconds.
+    pub(crate) fetch_waits_ms: Vec<i32>,
     /// The accumulators that streams were opened with.
     pub(crate) opened: Vec<Option<Bytes>>,
     /// The accumulators that fetches came with, and from where.
@@ -359,6 +361,7 @@ fn produce(request: &ProduceRequest, state: &mut State) -> Option<ProduceRespons
 }
 
 fn fetch(request: &FetchRequest, state: &mut State) -> Option<FetchResponse> {
+    state.fetch_waits_ms.push(request.max_wait_ms);
     let topic = &request.topics[0];
     let wanted = &topic.partitions[0];
     let fate = state.fetch_fates.pop_front().unwrap_or(Fate::Served);
