@@ -63,6 +63,9 @@ enum Command {
         /// Megabytes (2^20 bytes) of values that each throughput run moves.
         #[arg(long, default_value_t = 320)]
         mebibytes: u64,
+        /// A filter that keeps everything, for consumers that wait: the SDK's example `moody`.
+        #[arg(long, value_name = "WASM")]
+        module: Option<PathBuf>,
     },
     /// What compaction costs those who produce meanwhile, and how fast it is.
     Compaction {
@@ -113,8 +116,10 @@ fn main() -> anyhow::Result<()> {
             dir,
             rounds,
             mebibytes,
+            module,
         } => {
-            print!("{}", smartmodules(&dir, mebibytes << 20, rounds)?);
+            let found = smartmodules(&dir, mebibytes << 20, rounds, module.as_deref())?;
+            print!("{found}");
             Ok(())
         }
         Command::Compaction {
