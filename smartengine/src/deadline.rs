@@ -6,9 +6,9 @@
 //! effect while the guest is inside a host function. An interrupt may come after its call has ended:
 //! the store is not entered again, and the system finds it not running.
 //!
-//! The signal unwinds the guest at whatever instruction it is. Instructions that call into host
-//! code which allocates (table growth, dropping of segments) would leave the allocator's lock
-//! behind; `inspect` refuses modules that hold any.
+//! The signal unwinds the guest at whatever instruction of its own it is; in host code it does
+//! nothing, see `host_code`. Instructions that call into host code which allocates (table growth,
+//! dropping of segments) are refused by `inspect` all the same: a stack may end there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -21,6 +21,7 @@ use wasmer_types::TrapCode;
 
 use crate::deadline::Deadlines;
 use crate::guest_memory::{GuestTunables, MemoryBound, MemoryRefusal, SharedMemory};
+use crate::host_code::interrupts_only_guests;
 use crate::host_imports::{self, HostState, printable};
 use crate::module::Conduct;
 use crate::{CallLimits, SmartModule};
@@ -149,6 +150,7 @@ impl Guest {
             Arc::clone(&host.memory),
         ));
         let mut store = Store::new(engine);
+        store.set_trap_handler(Some(interrupts_only_guests()));
         let state = FunctionEnv::new(&mut store, HostState::new(step.to_owned()));
         let imports = host_imports::offer(&mut store, &state);
 

@@ -32,6 +32,7 @@ mod guest;
 mod guest_memory;
 mod guest_pool;
 mod guest_queue;
+mod host_code;
 mod host_imports;
 mod key_groups;
 mod limits;
