@@ -135,7 +135,8 @@ impl OpenStreamRequest {
         }
     }
 
-    /// The oldest version that can say all of it.
+    /// The oldest version that can say what it asks for. Its topic is left out where that version
+    /// has none: without dead letters nobody needs it.
     #[must_use]
     pub fn version_needed(&self) -> i16 {
         let steps_need_more = self

@@ -18,7 +18,7 @@ pub fn open_stream(bytes: &[u8]) {
         else {
             continue;
         };
-        let version = request.version_needed();
+        assert!(request.version_needed() <= version, "{request:?}");
         let Ok(frame) = encode_request(&request, version, 1, "fuzz") else {
             continue;
         };

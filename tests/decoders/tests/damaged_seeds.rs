@@ -185,6 +185,9 @@ fn requests_and_tags_are_read_or_refused() {
         })
         .collect();
 
+    // A topic without anything else that needs version 1, as a fuzzer found it.
+    let topic_alone = b"\0\0\0\x020\0\0".to_vec();
+    open_stream(&topic_alone);
     run(&seeds, 20_000, open_stream);
     run(&[vec![], vec![0; 8], records(&[0, 2])], 20_000, stream_tags);
 }
