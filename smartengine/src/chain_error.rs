@@ -3,6 +3,15 @@
 use thalweg_record::{BatchError, BuildError};
 use thalweg_types::Offset;
 
+/// A record that a guest crashed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrashedOn {
+    /// The offset of the input record.
+    pub offset: Offset,
+    /// The key of the record that the step was given.
+    pub key: Option<Vec<u8>>,
+}
+
 /// Why a chain could not be opened, or why a batch could not be put through it.
 ///
 /// After any error but [`ChainError::Batch`] the chain is spent: it answers every further batch
@@ -47,10 +56,12 @@ pub enum ChainError {
         message: String,
     },
     /// The guest panicked or trapped.
-    #[error("SmartModule `{step}` crashed: {message}")]
+    #[error("SmartModule `{step}` crashed{}: {message}", display_record(record.as_ref()))]
     Trapped {
         /// The step's name.
         step: String,
+        /// The record that it crashed on, where it was given one alone.
+        record: Option<CrashedOn>,
         /// The panic's message and location, or the trap.
         message: String,
     },
@@ -175,6 +186,13 @@ pub enum ChainError {
 pub(crate) fn malformed(index: usize) -> ChainError {
     let reason = "its lengths do not fit";
     ChainError::Batch(BatchError::MalformedRecord { index, reason })
+}
+
+fn display_record(record: Option<&CrashedOn>) -> String {
+    record.map_or_else(String::new, |record| {
+        let key = display_key(record.key.as_deref());
+        format!(" at offset {}{key}", record.offset)
+    })
 }
 
 fn display_key(key: Option<&[u8]>) -> String {

@@ -48,7 +48,7 @@ mod thread_priority;
 mod wasi;
 
 pub use chain::Chain;
-pub use chain_error::ChainError;
+pub use chain_error::{ChainError, CrashedOn};
 pub use chain_options::{Accumulation, AccumulatorsByKey, ChainOptions, OnFailure, Step};
 pub use dense_batch::dense_batch;
 pub use engine::{EngineError, EngineOptions, SmartEngine};

@@ -103,6 +103,11 @@ impl OpenStep {
         self.step.on_failure
     }
 
+    /// Whether it goes by what it has seen: an instance that was opened anew does not know it.
+    pub(crate) fn looks_back(&self) -> bool {
+        self.step.module.looks_back()
+    }
+
     pub(crate) fn look_back(&self) -> Option<thalweg_types::LookBack> {
         self.step.look_back
     }
@@ -260,7 +265,11 @@ impl OpenStep {
             },
             Fault::Memory(MemoryBound::Shared) => ChainError::MemoryUsedUp { step },
             Fault::Output(limit_bytes) => ChainError::OutputExceeded { step, limit_bytes },
-            Fault::Trapped(message) => ChainError::Trapped { step, message },
+            Fault::Trapped(message) => ChainError::Trapped {
+                step,
+                record: None,
+                message,
+            },
             Fault::Garbage(reason) => ChainError::BadOutput { step, reason },
             Fault::Instantiate(reason) => ChainError::Instantiate { step, reason },
         }

@@ -3,7 +3,8 @@
 //! In general that is one call. After a record that the module answered with an error for, and that
 //! its step goes on without, the rest is given again; it stands in the guest's memory already. After
 //! a crash the step gets a new instance, and what the call was given goes to it record by record,
-//! so that the record at fault is found; the rest of the pass stays so.
+//! so that the record at fault is found; the rest of the pass stays so. A step that is to stop at that
+//! record gives those before it, if its module does not go by what the crashed instance had seen.
 
 use thalweg_record::BatchHeader;
 use thalweg_smartmodule_abi::{bitmap_bytes, bitmap_get, bitmap_set, read_record};
@@ -16,7 +17,7 @@ use crate::guest::{Answered, Failure, Fault, Given, Purpose};
 use crate::guest_memory::MemoryBound;
 use crate::open_step::{Call, OpenStep};
 use crate::records::{Place, advance, nth};
-use crate::{ChainError, OnFailure, SmartModuleKind};
+use crate::{ChainError, CrashedOn, OnFailure, SmartModuleKind};
 
 /// How much is kept of a message in a pass with so many that they might take all memory.
 const MESSAGE_BYTES_AMONG_MANY: usize = 64;
@@ -61,6 +62,8 @@ pub(crate) struct StepPass<'a> {
     is_single: bool,
     /// Whether the rest may be left for another time once there is much output.
     may_stop_early: bool,
+    /// The crash whose record is looked for, where the step is to stop at it.
+    crash: Option<ChainError>,
 }
 
 impl<'a> StepPass<'a> {
@@ -79,6 +82,7 @@ impl<'a> StepPass<'a> {
             is_in_place: false,
             is_single: false,
             may_stop_early,
+            crash: None,
         }
     }
 
@@ -95,6 +99,9 @@ impl<'a> StepPass<'a> {
                     break;
                 }
                 if self.step.is_late() {
+                    if let Some(crash) = self.crash.take() {
+                        return Err(crash);
+                    }
                     let late = self.step.late(self.offset_at(place)?);
                     passed.fail(place, late);
                     break;
@@ -106,7 +113,11 @@ impl<'a> StepPass<'a> {
                 None => break,
             }
         }
-        Ok(passed)
+        match self.crash.take() {
+            // It crashed on all of them together, and on none of them alone.
+            Some(crash) if passed.stopped_at.is_none() => Err(crash),
+            _ => Ok(passed),
+        }
     }
 
     /// Calls the guest once and takes its answer. Gives where to go on, or `None` to stop.
@@ -281,8 +292,10 @@ impl<'a> StepPass<'a> {
             Fault::Memory(bound) => bound == MemoryBound::Own,
             Fault::Garbage(_) | Fault::Instantiate(_) => false,
         };
+        let is_crash = matches!(fault, Fault::Trapped(_));
         let error = self.step.error_of(fault);
-        if self.step.on_failure() == OnFailure::Stop || !may_be_a_records {
+        let stops = self.step.on_failure() == OnFailure::Stop;
+        if !may_be_a_records || (stops && !is_crash) {
             return Err(error);
         }
         self.is_in_place = false;
@@ -291,11 +304,37 @@ impl<'a> StepPass<'a> {
             passed.fail(place, too_many);
             return Ok(None);
         }
-        if end.record_count - place.record_count == 1 {
-            return self.leave_out(place, message, passed).map(Some);
+        let is_single = end.record_count - place.record_count == 1;
+        match (is_single, stops) {
+            (true, true) => self.stop_at(place, error, passed).map(|()| None),
+            (true, false) => self.leave_out(place, message, passed).map(Some),
+            (false, _) => {
+                self.is_single = true;
+                self.crash = stops.then_some(error);
+                Ok(Some(place))
+            }
         }
-        self.is_single = true;
-        Ok(Some(place))
+    }
+
+    /// Ends the pass at the record at `place`, which the module crashed on.
+    fn stop_at(
+        &mut self,
+        place: Place,
+        mut crash: ChainError,
+        passed: &mut Passed,
+    ) -> Result<(), ChainError> {
+        let found = self.record_at(place)?;
+        let (delta, key) = (found.offset_delta, found.key.map(<[u8]>::to_vec));
+        if let ChainError::Trapped { record, .. } = &mut crash {
+            let offset = self.header.base_offset.plus(delta);
+            *record = Some(CrashedOn { offset, key });
+        }
+        // The new instance has not seen what the crashed one had, so its answers do not count.
+        if self.crash.take().is_some() && self.step.looks_back() {
+            return Err(crash);
+        }
+        passed.fail(place, crash);
+        Ok(())
     }
 
     /// Goes on behind the record at `place`, which failed.

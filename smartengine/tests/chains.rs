@@ -221,13 +221,13 @@ fn an_accumulator_stands_where_a_later_failure_leaves_the_stream() {
 fn panics_arrive_with_message_and_place() {
     let error = process(
         &mut chain(&[("moody", &[])]),
-        &batch(5, Codec::None, &["a", "panic"]),
+        &batch(6, Codec::None, &["panic", "a"]),
     )
     .unwrap_err();
 
     let text = error.to_string();
     assert!(
-        text.starts_with("SmartModule `moody` crashed: panicked at"),
+        text.starts_with("SmartModule `moody` crashed at offset 6 (key \"0\"): panicked at"),
         "{text}"
     );
     assert!(text.contains("moody.rs:"), "{text}");

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use thalweg_record::{Batch, BatchBuilder, BatchOptions, Codec};
 use thalweg_smartengine::{
-    Accumulation, AccumulatorsByKey, CallLimits, Chain, ChainError, ChainOptions, FailedRecord,
-    OnFailure, Step,
+    Accumulation, AccumulatorsByKey, CallLimits, Chain, ChainError, ChainOptions, CrashedOn,
+    FailedRecord, OnFailure, Step,
 };
 use thalweg_types::Offset;
 
-use support::{batch, engine, process, records, sdk_module, step_with};
+use support::by_hand::{ALLOC, HEAD, wasm};
+use support::{batch, chain_of, engine, process, records, sdk_module, step_with};
 
 type Params<'a> = &'a [(&'a str, &'a str)];
 
@@ -162,12 +163,57 @@ fn panics_loops_and_hogs_are_pinned_on_their_record() {
 }
 
 #[test]
-fn a_crash_under_stop_ends_the_stream() {
+fn a_crash_under_stop_ends_the_stream_at_its_record() {
     let mut chain = chain(vec![step("moody", &[], OnFailure::Stop)]);
-    assert!(matches!(
-        process(&mut chain, &batch(0, Codec::None, &["a", "panic"])),
-        Err(ChainError::Trapped { .. })
-    ));
+    let input = batch(7, Codec::None, &["a", "b", "panic", "c", "panic"]);
+
+    let before = process(&mut chain, &input).unwrap();
+    let input = Batch::parse(&input).unwrap();
+    let error = chain.process(input, before.next_offset).unwrap_err();
+
+    assert_eq!(records(&before), [(7, "a".into()), (8, "b".into())]);
+    assert_eq!(before.next_offset, Offset(9));
+    let text = error.to_string();
+    assert!(text.contains("crashed at offset 9"), "{text}");
+    assert!(text.contains("in a panic at offset 9"), "{text}");
+}
+
+/// Keeps a record that it is given alone, if it is the batch's first; crashes on everything else.
+const KEEPS_THE_FIRST_ALONE: &str = r#"
+    (if (i32.or
+          (i32.gt_u (i32.load offset=16 (local.get 0)) (i32.const 1))
+          (i32.load8_u offset=3 (i32.add (local.get 0) (i32.load offset=24 (local.get 0)))))
+      (then unreachable))
+    (i32.store (i32.const 4) (i32.const 1))
+    (i32.store (i32.const 8) (i32.const 256))
+    (i32.store (i32.const 12) (i32.const 1))
+    (i32.store (i32.const 16) (i32.const 1))
+    (i32.store8 (i32.const 256) (i32.const 1))
+    (i32.const 0)"#;
+const LOOKS_BACK: &str =
+    r#"(func (export "thalweg_look_back") (param i32 i32) (result i32) i32.const 0)"#;
+
+#[test]
+fn what_an_instance_gave_that_had_not_seen_all_counts_only_where_nothing_is_looked_back_at() {
+    let input = batch(0, Codec::None, &["a", "b"]);
+    let crashed_on = |error: ChainError| match error {
+        ChainError::Trapped { record, .. } => record.unwrap().offset,
+        other => panic!("{other}"),
+    };
+    let filter = format!(
+        r#"{HEAD} {ALLOC} (func (export "thalweg_filter") (param i32 i32) (result i32) {KEEPS_THE_FIRST_ALONE})"#
+    );
+    let mut forgetful = chain_of(&wasm(&filter), CallLimits::default()).unwrap();
+    let looking_back = wasm(&format!("{filter} {LOOKS_BACK}"));
+    let mut looking_back = chain_of(&looking_back, CallLimits::default()).unwrap();
+
+    let before = process(&mut forgetful, &input).unwrap();
+    let crash = process(&mut forgetful, &input).unwrap_err();
+    assert_eq!((before.record_count, before.next_offset), (1, Offset(1)));
+    assert_eq!(crashed_on(crash), Offset(1));
+
+    let crash = process(&mut looking_back, &input).unwrap_err();
+    assert_eq!(crashed_on(crash), Offset(1));
 }
 
 // ---- The model
@@ -299,7 +345,13 @@ fn run(steps: &Steps, values: &[String], from: i64, options: ChainOptions) -> Gi
         while at < end {
             let output = match chain.process(Batch::parse(&bytes).unwrap(), Offset(at)) {
                 Ok(output) => output,
-                Err(ChainError::Guest { offset, .. }) => {
+                Err(
+                    ChainError::Guest { offset, .. }
+                    | ChainError::Trapped {
+                        record: Some(CrashedOn { offset, .. }),
+                        ..
+                    },
+                ) => {
                     given.ends_at = Some(offset.0);
                     break 'batches;
                 }
@@ -363,19 +415,6 @@ fn some_values() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec(value.prop_map(ToOwned::to_owned), 1..40)
 }
 
-/// Under [`OnFailure::Stop`] a panic ends the stream before its batch, which the model knows not.
-fn without_panics(steps: &Steps, values: Vec<String>) -> Vec<String> {
-    let stops = steps.iter().any(|(_, policy)| *policy == OnFailure::Stop);
-    let calm = |value: String| {
-        if stops {
-            value.replace("panic", "fail")
-        } else {
-            value
-        }
-    };
-    values.into_iter().map(calm).collect()
-}
-
 fn options(steps: &Steps, accumulation: Accumulation, output_bytes: usize) -> ChainOptions {
     ChainOptions {
         accumulation,
@@ -403,7 +442,6 @@ proptest! {
         by_key in any::<bool>(),
         output_bytes in prop::sample::select(vec![1_000, 4_000, 32 << 20]),
     ) {
-        let values = without_panics(&steps, values);
         let aggregates = steps.iter().any(|(kind, _)| matches!(kind, Kind::Sum));
         let by_key = by_key && aggregates;
         let accumulation = if by_key {
@@ -426,7 +464,6 @@ proptest! {
         cut in 0..40_usize,
         by_key in any::<bool>(),
     ) {
-        let values = without_panics(&steps, values);
         let cut = cut.min(values.len());
         let by_key = by_key && steps.iter().any(|(kind, _)| matches!(kind, Kind::Sum));
         let first = |restored: &Given| {

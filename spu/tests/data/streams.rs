@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use thalweg_record::BatchOptions;
+use thalweg_record::{BatchBuilder, BatchOptions};
 use thalweg_types::{Offset, ProducerEpoch, ProducerId};
 use thalweg_wire::messages::FetchRequest;
 use thalweg_wire::messages::fetch_response::PartitionData;
@@ -341,6 +341,33 @@ async fn guests_that_panic_or_loop_fail_their_fetch_alone() {
     assert_eq!(
         values_of(&fetch(&mut client, &fetch_request(0)).await).len(),
         2
+    );
+}
+
+#[tokio::test]
+async fn a_panic_is_told_with_its_record_after_those_before_it() {
+    let spu = TestSpu::start().await;
+    let mut client = spu.client().await;
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for (key, value) in [(None, "a"), (Some(&b"k"[..]), "panic"), (None, "b")] {
+        let value = Some(value.as_bytes());
+        builder.push(1_000, key, value, &[]).unwrap();
+    }
+    produce(&mut client, builder.build().unwrap().into()).await;
+    let stream = open(&mut client, StreamPurpose::Consume, "moody", &[]).await;
+
+    let before = fetch(&mut client, &through(fetch_request(0), stream)).await;
+    let ended = fetch(&mut client, &through(fetch_request(1), stream)).await;
+
+    assert_eq!(values_of(&before), ["a"]);
+    assert_eq!((before.error_code, resume(&before)), (0, 1));
+    assert_eq!(ended.error_code, 20000);
+    let failure = tags::stream_failure(&ended.unknown_tagged_fields).unwrap();
+    assert_eq!(failure.offset, Some(Offset(1)));
+    assert_eq!(failure.key.as_deref(), Some(&b"k"[..]));
+    assert!(
+        failure.message.contains("in a panic at offset 1"),
+        "{failure}"
     );
 }
 

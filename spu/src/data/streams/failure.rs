@@ -28,7 +28,15 @@ pub(in crate::data) fn failure_of(error: &ChainError) -> StreamFailure {
         ChainError::Init { step, message } => {
             of_step(step, format!("it refused to start: {message}"))
         }
-        ChainError::Trapped { step, message } => of_step(step, format!("it crashed: {message}")),
+        ChainError::Trapped {
+            step,
+            record,
+            message,
+        } => StreamFailure {
+            offset: record.as_ref().map(|record| record.offset),
+            key: record.as_ref().and_then(|record| record.key.clone()).map(Bytes::from),
+            ..of_step(step, format!("it crashed: {message}"))
+        },
         ChainError::DeadlineExceeded { step, deadline_ms } => of_step(
             step,
             format!("it ran for more than {deadline_ms} ms in one call and was stopped"),
