@@ -19,7 +19,7 @@ use thalweg_client::{
     ConsumerOptions, EndOffset, ProducerOptions, ProducerRecord, SmartModuleInvocation,
     StartOffset, WatchEvent,
 };
-use thalweg_tests_cluster::LocalCluster;
+use thalweg_tests_cluster::{LocalCluster, eventually};
 use thalweg_tests_hostile::{HostileModule, corpus, texts};
 use thalweg_types::TopicName;
 use thalweg_types::resource::{Resource, SpuState};
@@ -70,6 +70,74 @@ async fn a_hundred_looping_modules_leave_produce_consume_and_heartbeats_undistur
     assert!(stayed_online, "the SC took the SPU for dead");
     compare("100 looping streams", &quiet, &beside);
     is_the_same_process(&cluster);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_back_that_goes_wrong_is_told_in_every_place() {
+    let cluster = LocalCluster::start_with(1, &["--smartmodule-deadline=300ms"]).await;
+    with_three_records(&cluster, "prey").await;
+    let lines = cluster.path("lines.txt");
+    std::fs::write(&lines, "four\n").unwrap();
+    let lines = lines.to_str().unwrap();
+    let mut modules = texts().unwrap();
+    modules.retain(HostileModule::looks_back);
+    assert!(modules.len() >= 2);
+
+    for module in modules {
+        let path = cluster.path(&format!("{}.wasm", module.name));
+        std::fs::write(&path, &module.wasm).unwrap();
+        let path = path.to_str().unwrap();
+        let attached = ["--lookback-last", "10", "--smartmodule-path", path];
+        let consume = [&["consume", "prey", "--start", "2", "-d"], &attached[..]].concat();
+        let produce = [&["produce", "prey", "--file", lines], &attached[..]].concat();
+        for arguments in [consume, produce] {
+            let output = cluster.thalweg(&arguments);
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(SMARTMODULE_FAILED), "{told}");
+            assert!(told.contains(&module.expect), "{told}");
+        }
+        on_a_topic(&cluster, &module, path, lines).await;
+    }
+
+    let output = cluster.thalweg(&["consume", "prey", "-B", "-d"]);
+    assert_eq!(output.stdout, b"one\ntwo\nthree\n");
+    is_the_same_process(&cluster);
+}
+
+/// Gives a topic with three records the module, and produces to it.
+async fn on_a_topic(cluster: &LocalCluster, module: &HostileModule, path: &str, lines: &str) {
+    let name = module.name.replace('_', "-");
+    with_three_records(cluster, &name).await;
+    let chain = cluster.path("chain.yaml");
+    let steps = format!("transforms:\n  - uses: {name}\n    lookback: {{last: 10}}\n");
+    std::fs::write(&chain, steps).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = cluster.thalweg(arguments);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {told}");
+    };
+    run(&["smartmodule", "create", &name, "--wasm-file", path]);
+    run(&[
+        "topic",
+        "update",
+        &name,
+        "--transforms",
+        chain.to_str().unwrap(),
+    ]);
+    // Its SPU hears of the chain a moment later.
+    eventually("the topic refuses what it is sent", || async {
+        let output = cluster.thalweg(&["produce", &name, "--file", lines]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        let refuses = told.contains(&module.expect) && told.contains("look back");
+        (!output.status.success() && refuses).then_some(())
+    })
+    .await;
+    run(&["topic", "update", &name, "--clear-transforms"]);
+    eventually("the topic takes what it is sent", || async {
+        let output = cluster.thalweg(&["produce", &name, "--file", lines]);
+        output.status.success().then_some(())
+    })
+    .await;
 }
 
 /// What is compared with is taken over as long.

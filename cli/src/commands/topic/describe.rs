@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use thalweg_types::{ChainSpec, ConfigKey, TopicName};
+use thalweg_types::{AggregateSpec, ChainSpec, ConfigKey, LookBack, TopicName};
 
 use super::row::TopicRow;
 use crate::commands::partition::row::{PartitionRow, partition_rows, partition_table};
@@ -69,7 +69,7 @@ impl Render for TopicShown {
 
 /// The chain that every producer's records go through.
 fn transform_table(chain: &ChainSpec) -> String {
-    let mut table = Table::new(["TRANSFORM", "WITH", "ON ERROR"]);
+    let mut table = Table::new(["TRANSFORM", "WITH", "LOOK BACK", "AGGREGATE", "ON ERROR"]);
     for step in &chain.steps {
         let with: Vec<_> = step
             .with
@@ -79,10 +79,27 @@ fn transform_table(chain: &ChainSpec) -> String {
         table.row([
             step.uses.to_string(),
             with.join(","),
+            step.look_back.map(look_back_text).unwrap_or_default(),
+            step.aggregate
+                .as_ref()
+                .map(aggregate_text)
+                .unwrap_or_default(),
             step.on_error.to_string(),
         ]);
     }
     table.text()
+}
+
+fn look_back_text(look_back: LookBack) -> String {
+    let last = look_back.last.map(|last| format!("last {last}"));
+    let age = look_back.age_ms.map(|age_ms| format!("{age_ms} ms"));
+    let bounds: Vec<_> = last.into_iter().chain(age).collect();
+    bounds.join(", ")
+}
+
+fn aggregate_text(aggregate: &AggregateSpec) -> String {
+    let of = if aggregate.by_key { "by key" } else { "one" };
+    format!("{of}, from {:?}", aggregate.initial)
 }
 
 pub(crate) async fn run(arguments: &DescribeArguments, context: &Context) -> Result<(), CliError> {
