@@ -216,3 +216,99 @@ async fn a_producers_own_sum_comes_out_exact_however_often_the_spu_is_killed() {
         }
     }
 }
+
+/// Sends ones with something else among them, and says how many were acknowledged.
+async fn send_with_refused_ones(producer: &Producer) -> usize {
+    let mut under_way = Vec::new();
+    for number in 0..600 {
+        let value = if number % 50 == 49 { "x" } else { "1" };
+        let record = ProducerRecord::new(value.as_bytes()).key(b"k");
+        under_way.push(producer.send(record).await.unwrap());
+    }
+    let mut acknowledged = 0;
+    let mut refused = 0;
+    for delivery in under_way {
+        match delivery.await {
+            Ok(_) => acknowledged += 1,
+            Err(error) => {
+                assert!(error.to_string().contains("`x` is no number"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused >= 12, "{refused}");
+    acknowledged
+}
+
+/// So small that records come in many batches, several of which are under way.
+fn small_batches(smartmodules: Vec<SmartModuleInvocation>) -> ProducerOptions {
+    ProducerOptions {
+        batch_bytes: 150,
+        accumulator: (!smartmodules.is_empty()).then(|| "1000".into()),
+        smartmodules,
+        ..ProducerOptions::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_a_sum_refuses_costs_its_batch_and_nothing_else() {
+    let cluster = LocalCluster::start(1).await;
+    let client = cluster.client().await;
+    let summed = summing_topic(&client, false, &[]).await;
+    let plain = cluster.create_topic("own", 1, &[]).await;
+    let own = vec![SmartModuleInvocation::wasm("sum", sum())];
+
+    for (topic, smartmodules) in [(summed, Vec::new()), (plain, own)] {
+        let producer = client.producer(&topic, small_batches(smartmodules));
+        let acknowledged = send_with_refused_ones(&producer.await.unwrap()).await;
+
+        let kept = kept(&client, &topic).await;
+        assert!(acknowledged > 100, "{acknowledged}");
+        check_one_by_one(kept.into_iter().map(|(_, value)| value), acknowledged);
+    }
+}
+
+/// An aggregate that gives the accumulator 1 under the key `z`, of one record at a time.
+const ALWAYS_Z: &str = r#"(module
+    (memory (export "memory") 8)
+    (data (i32.const 0) "\00\00\00\00\01\00\00\00\00\01\00\00\09\00\00\00\01\00\00\00")
+    (data (i32.const 256) "\10\00\00\00\02z\021\00")
+    (func (export "thalweg_abi_v1"))
+    (func (export "thalweg_alloc") (param i32) (result i32) i32.const 65536)
+    (func (export "thalweg_aggregate") (param i32 i32) (result i32) i32.const 0))"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_key_a_topics_sum_must_come_out_under_the_key_that_it_is_of() {
+    let cluster = LocalCluster::start(1).await;
+    let client = cluster.client().await;
+    let wasm = cluster.path("z.wasm");
+    std::fs::write(&wasm, wat::parse_str(ALWAYS_Z).unwrap()).unwrap();
+    let create = ["smartmodule", "create", "z", "--wasm-file"];
+    let create = cluster.thalweg(&[&create[..], &[wasm.to_str().unwrap()]].concat());
+    assert!(create.status.success(), "{create:?}");
+    for (name, by_key) in [("one", false), ("each", true)] {
+        let chain = cluster.path("chain.yaml");
+        let steps = format!("transforms: [{{uses: z, aggregate: {{by_key: {by_key}}}}}]");
+        std::fs::write(&chain, steps).unwrap();
+        let chain = chain.to_str().unwrap();
+        let create = cluster.thalweg(&["topic", "create", name, "--transforms", chain]);
+        assert!(create.status.success(), "{create:?}");
+        let described = cluster.thalweg(&["topic", "describe", name]).stdout;
+        let described = String::from_utf8(described).unwrap();
+        assert_eq!(described.contains("by key, from"), by_key, "{described}");
+        let topic: TopicName = name.parse().unwrap();
+        let producer = client.producer(&topic, ProducerOptions::default()).await;
+        let producer = producer.unwrap();
+
+        let record = ProducerRecord::new(b"v").key(b"k");
+        let sent = producer.send(record).await.unwrap().await;
+
+        match sent {
+            Ok(_) => assert!(!by_key),
+            Err(error) => {
+                let text = error.to_string();
+                assert!(by_key && text.contains("under another"), "{text}");
+            }
+        }
+    }
+}
