@@ -64,7 +64,7 @@ pub use consumer::{
     ConsumerRecord, EndOffset, InvalidCheckpoint, Isolation, OnOutOfRange, PartitionSelection,
     StartOffset,
 };
-pub use data::RequestError;
+pub use data::{Connection, ConnectionOptions, RequestError};
 pub use failure_report::FailureReport;
 pub use module_bytes::ModuleBytesError;
 pub use producer::{

@@ -12,15 +12,18 @@
 //!   former life still has on the way is then recognised as old.
 //! - A partition without a leader says why each in-sync replica may not lead. A reason alone is no
 //!   new reign: it changes no epoch.
-//! - The last in-sync replica stays in the ISR when it is lost: it is the one that knows what was
-//!   acknowledged.
+//! - An in-sync replica that is lost leaves the ISR at once, or producers would wait for it. Where
+//!   nobody may lead the ISR stays as it is: its replicas are those that know what was acknowledged.
+//! - After an unclean stop a replica of a topic with `durability: memory` may lack what it had
+//!   acknowledged (KIP-966 names the case). It leaves the ISR, unless it is all of it, and comes back
+//!   once it has caught up.
 
 use thalweg_types::resource::{Partition, PartitionStatus};
 use thalweg_types::{LeaderEpoch, PartitionEpoch, SpuId};
 
 /// The status of a partition that was just placed on `replicas`.
 ///
-/// Followers have copied nothing yet, so the leader alone is in sync.
+/// All logs are empty, so every replica that is fit is in sync.
 #[must_use]
 pub fn first_status(
     replicas: &[SpuId],
@@ -28,8 +31,11 @@ pub fn first_status(
 ) -> PartitionStatus {
     let fit = |spu: &SpuId| unfitness(*spu).is_none();
     let leader = replicas.iter().copied().find(fit);
+    let mut isr: Vec<_> = replicas.iter().copied().filter(fit).collect();
     // With nobody to lead, the preferred leader will be the first to.
-    let isr: Vec<_> = leader.or(replicas.first().copied()).into_iter().collect();
+    if isr.is_empty() {
+        isr.extend(replicas.first());
+    }
     PartitionStatus {
         leader,
         leader_epoch: LeaderEpoch(0),
@@ -48,7 +54,7 @@ pub fn elect(
     let status = &partition.status;
     let is_fit = |spu: SpuId| unfitness(spu).is_none();
     if status.leader.is_some_and(is_fit) {
-        return None;
+        return without_lost(status, is_fit);
     }
     let may_lead = |spu: &&SpuId| status.isr.contains(spu) && is_fit(**spu);
     let leader = partition.spec.replicas.iter().find(may_lead).copied();
@@ -80,6 +86,24 @@ pub fn elect(
     })
 }
 
+/// The status of a partition that keeps its leader, without the in-sync replicas that are lost.
+fn without_lost(
+    status: &PartitionStatus,
+    is_fit: impl Fn(SpuId) -> bool,
+) -> Option<PartitionStatus> {
+    let isr: Vec<_> = status
+        .isr
+        .iter()
+        .copied()
+        .filter(|spu| is_fit(*spu))
+        .collect();
+    (isr.len() < status.isr.len()).then(|| PartitionStatus {
+        isr,
+        partition_epoch: status.partition_epoch.next(),
+        ..status.clone()
+    })
+}
+
 /// Why none of `isr` may lead; empty when one may.
 fn reason(isr: &[SpuId], unfitness: impl Fn(SpuId) -> Option<String>) -> String {
     let reasons: Option<Vec<_>> = isr.iter().copied().map(unfitness).collect();
@@ -95,6 +119,35 @@ pub fn leader_restarted(partition: &Partition, spu: SpuId) -> Option<PartitionSt
         leader_epoch: status.leader_epoch.next(),
         partition_epoch: status.partition_epoch.next(),
         ..status.clone()
+    })
+}
+
+/// The partition's next status after `spu` has come back from an unclean stop, where its topic has
+/// `durability: memory`; `None` when it is not in the ISR, or all of it.
+///
+/// Who leads then is a matter of the next election.
+#[must_use]
+pub fn distrusted(partition: &Partition, spu: SpuId) -> Option<PartitionStatus> {
+    let status = &partition.status;
+    if !status.isr.contains(&spu) || status.isr.len() == 1 {
+        return None;
+    }
+    let others = status.isr.iter().copied().filter(|other| *other != spu);
+    let led = status.leader == Some(spu);
+    Some(PartitionStatus {
+        leader: status.leader.filter(|_| !led),
+        leader_epoch: if led {
+            status.leader_epoch.next()
+        } else {
+            status.leader_epoch
+        },
+        isr: others.collect(),
+        partition_epoch: status.partition_epoch.next(),
+        reason: if led {
+            format!("SPU {spu} stopped uncleanly and may lack records")
+        } else {
+            status.reason.clone()
+        },
     })
 }
 
@@ -135,11 +188,12 @@ mod tests {
     }
 
     #[test]
-    fn a_new_partition_is_led_by_its_first_fit_replica_which_alone_is_in_sync() {
-        let status = first_status(&[SpuId(2), SpuId(0)], unless(|spu| spu == SpuId(0)));
+    fn a_new_partition_is_led_by_its_first_fit_replica_and_all_fit_ones_are_in_sync() {
+        let replicas = [SpuId(2), SpuId(0), SpuId(1)];
+        let status = first_status(&replicas, unless(|spu| spu != SpuId(2)));
 
         assert_eq!(status.leader, Some(SpuId(0)));
-        assert_eq!(status.isr, [SpuId(0)]);
+        assert_eq!(status.isr, [SpuId(0), SpuId(1)]);
         assert_eq!(status.reason, "");
     }
 
@@ -157,6 +211,35 @@ mod tests {
         let led = partition(&[0, 1], &[0, 1], Some(1));
 
         assert_eq!(elect(&led, unless(|_| true)), None);
+    }
+
+    #[test]
+    fn a_follower_that_is_lost_leaves_the_isr_and_the_leader_stays() {
+        let led = partition(&[0, 1, 2], &[0, 1, 2], Some(1));
+
+        let status = elect(&led, unless(|spu| spu != SpuId(2))).unwrap();
+
+        assert_eq!(status.leader, Some(SpuId(1)));
+        assert_eq!(status.isr, [SpuId(0), SpuId(1)]);
+        assert_eq!(status.leader_epoch, LeaderEpoch(5));
+        assert_eq!(status.partition_epoch, PartitionEpoch(9));
+    }
+
+    #[test]
+    fn an_uncleanly_stopped_replica_leaves_the_isr_unless_it_is_all_of_it() {
+        let led = partition(&[0, 1], &[0, 1], Some(0));
+
+        let leader = distrusted(&led, SpuId(0)).unwrap();
+        assert_eq!((leader.leader, leader.leader_epoch), (None, LeaderEpoch(6)));
+        assert_eq!(leader.isr, [SpuId(1)]);
+        let follower = distrusted(&led, SpuId(1)).unwrap();
+        assert_eq!(follower.leader, Some(SpuId(0)));
+        assert_eq!(follower.leader_epoch, LeaderEpoch(5));
+        assert_eq!(follower.isr, [SpuId(0)]);
+        assert_eq!(
+            distrusted(&partition(&[0, 1], &[0], Some(0)), SpuId(0)),
+            None
+        );
     }
 
     #[test]
@@ -249,13 +332,15 @@ mod tests {
             let after = elect(&before, unless(is_fit));
             let changed = after.filter(|after| after.leader.is_some() || leader.is_some());
             let Some(after) = changed else {
-                let stays = leader.is_some_and(|spu| fit[spu as usize]);
+                let all_fit = isr.iter().all(|spu| fit[*spu as usize]);
+                let stays = all_fit && leader.is_some();
                 let waits = leader.is_none() && isr.iter().all(|spu| !fit[*spu as usize]);
                 prop_assert!(stays || waits);
                 return Ok(());
             };
 
-            prop_assert!(after.leader_epoch > before.status.leader_epoch);
+            let led_on = after.leader.is_some() && after.leader == before.status.leader;
+            prop_assert_eq!(after.leader_epoch > before.status.leader_epoch, !led_on);
             prop_assert!(after.partition_epoch > before.status.partition_epoch);
             prop_assert!(!after.isr.is_empty());
             prop_assert_eq!(after.reason.is_empty(), after.leader.is_some());

@@ -10,6 +10,7 @@ mod api;
 mod connections;
 mod control;
 pub mod election;
+mod isr;
 mod modules;
 mod options;
 pub mod placement;

@@ -52,7 +52,7 @@ pub struct ScOptions {
 
     /// How long an SPU may be silent before its partitions get other leaders; several heartbeat
     /// intervals.
-    #[arg(long, env = "THALWEG_SC_SPU_TIMEOUT", value_name = "DURATION", value_parser = parse_duration, default_value = "3s")]
+    #[arg(long, env = "THALWEG_SC_SPU_TIMEOUT", value_name = "DURATION", value_parser = parse_duration, default_value = "2s")]
     pub spu_timeout: Duration,
 }
 

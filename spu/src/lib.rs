@@ -24,6 +24,7 @@ mod modules;
 mod options;
 mod producer_ids;
 pub mod replica;
+mod replication;
 mod spu;
 mod upkeep;
 

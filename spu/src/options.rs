@@ -121,6 +121,19 @@ pub struct SpuOptions {
     #[arg(long, env = "THALWEG_SPU_COMPACTION_INTERVAL", value_parser = parse_duration, default_value = "15s")]
     pub compaction_interval: Duration,
 
+    /// How long a follower may lag behind before it leaves the in-sync replicas, and producers wait
+    /// for it no longer. One whose process ends leaves as soon as the SC notices.
+    #[arg(long, env = "THALWEG_SPU_REPLICA_LAG_MAX", value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
+    pub replica_lag_max: Duration,
+
+    /// How long a leader lets a follower wait for more records.
+    #[arg(long, env = "THALWEG_SPU_REPLICA_FETCH_WAIT", value_name = "DURATION", value_parser = parse_duration, default_value = "500ms")]
+    pub replica_fetch_wait: Duration,
+
+    /// How many bytes a follower asks a leader for at a time, all partitions together.
+    #[arg(long, env = "THALWEG_SPU_REPLICA_FETCH_BYTES", value_name = "BYTES", value_parser = parse_bytes, default_value = "8MiB")]
+    pub replica_fetch_bytes: u64,
+
     /// How many bytes a second compaction reads and writes while nobody appends; 0 compacts nothing.
     /// Else it is an eighth, or twice what is appended where that is more.
     #[arg(long, env = "THALWEG_SPU_COMPACTION_BYTES_PER_SECOND", value_parser = parse_bytes, default_value = "200MB")]

@@ -15,7 +15,7 @@ use thalweg_smartengine::{CallLimits, EngineError, EngineOptions, SmartEngine};
 use thalweg_storage::{
     DataDir, DataDirError, LogFiles, OpenDataDir, StdFiles, StorageThreads, ThreadOptions,
 };
-use thalweg_types::SpuId;
+use thalweg_types::{Incarnation, SpuId};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -30,8 +30,8 @@ use crate::metrics::{self, Metrics};
 use crate::modules::RegisteredModules;
 use crate::options::SpuOptions;
 use crate::producer_ids::{ProducerIds, ProducerIdsError};
-use crate::replica::{AssignedBy, LogStore, ReplicaSet};
-use crate::{compaction, incarnation, upkeep};
+use crate::replica::{AssignedBy, LogStore, ReplicaOwner, ReplicaSet};
+use crate::{compaction, incarnation, replication, upkeep};
 
 /// How long the start waits for logs to open. What takes longer, because it has to be recovered,
 /// opens behind the serving.
@@ -96,6 +96,8 @@ pub enum StartError {
 /// One running SPU.
 pub struct Spu {
     id: SpuId,
+    incarnation: Incarnation,
+    data_dir: Arc<DataDir>,
     data_address: SocketAddr,
     metrics_address: Option<SocketAddr>,
     context: SpuContext,
@@ -141,7 +143,11 @@ impl Spu {
         let context = SpuContext {
             spu_id,
             replicas: ReplicaSet::new(
-                spu_id,
+                ReplicaOwner {
+                    spu_id,
+                    incarnation: identity.life.incarnation,
+                    replica_lag_max: options.replica_lag_max,
+                },
                 log_store(&data_dir, files)?,
                 Arc::clone(&view),
                 Arc::clone(&clock),
@@ -162,6 +168,8 @@ impl Spu {
         };
         let spu = Self {
             id: spu_id,
+            incarnation: identity.life.incarnation,
+            data_dir: Arc::clone(&data_dir),
             data_address,
             metrics_address: watched.as_ref().map(|(_, address)| *address),
             context,
@@ -229,6 +237,7 @@ impl Spu {
             &context.options,
             &self.background,
         );
+        replication::spawn(context, self.incarnation, &self.background);
         first_word
     }
 
@@ -296,6 +305,9 @@ impl Spu {
         self.context.replicas.close().await;
         self.settling.stop().await;
         info!("every log is closed");
+        if let Err(error) = incarnation::end_well(self.data_dir.path(), self.incarnation) {
+            warn!(%error, "failed to note the end of this process, the next will be taken for one after a crash");
+        }
     }
 }
 
@@ -319,15 +331,14 @@ fn identity(
     clock: &dyn Clock,
     bound: SocketAddr,
 ) -> Result<Identity, StartError> {
-    let incarnation =
-        incarnation::begin(data_dir.path(), clock).map_err(|source| StartError::System {
-            action: "note this start in the data directory",
-            source,
-        })?;
+    let life = incarnation::begin(data_dir.path(), clock).map_err(|source| StartError::System {
+        action: "note this start in the data directory",
+        source,
+    })?;
     Ok(Identity {
         sc: options.sc.clone(),
         spu_id: options.id,
-        incarnation,
+        life,
         data_address: advertised(options, bound)?,
         rack: options.rack.clone(),
     })

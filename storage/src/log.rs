@@ -15,6 +15,7 @@
 mod clean;
 mod dirt;
 mod duplicates;
+mod following;
 mod group;
 mod maintenance;
 mod open;

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use thalweg_types::Offset;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use thalweg_types::{Incarnation, Offset, TopicId};
+use uuid::Uuid;
 
 use crate::accumulators::{self, KeyedAccumulators};
 use crate::failed_records::{self, FailedRecords};
@@ -36,6 +37,9 @@ pub const FAILED_RECORDS_TAG: i32 = 20005;
 /// In a Fetch request's partition: where the stream is to stop, so that its accumulators are those
 /// of that offset. An `i64`.
 pub const STOP_OFFSET_TAG: i32 = 20006;
+
+/// In a Fetch request's partition, from a follower: a [`FollowerTag`].
+pub const FOLLOWER_TAG: i32 = 20007;
 
 /// The tagged fields of one struct, as `kafka-protocol` keeps them.
 pub type TaggedFields = BTreeMap<i32, Bytes>;
@@ -110,6 +114,40 @@ pub fn stream_id(fields: &TaggedFields) -> Option<StreamId> {
     let value = fields.get(&STREAM_ID_TAG)?;
     let bytes = value.as_ref().try_into().ok()?;
     Some(StreamId(i32::from_be_bytes(bytes)))
+}
+
+/// What a follower says of its copy of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FollowerTag {
+    /// The partition's topic, since its name may stand for another one by now.
+    pub topic: TopicId,
+    /// Up to where the copy meets the topic's durability.
+    pub stable_end: Offset,
+    /// The life of its process.
+    pub incarnation: Incarnation,
+}
+
+/// Says how far a follower's copy of a request's partition goes.
+pub fn set_follower(fields: &mut TaggedFields, follower: FollowerTag) {
+    let mut value = BytesMut::with_capacity(32);
+    value.put_slice(follower.topic.0.as_bytes());
+    value.put_i64(follower.stable_end.0);
+    value.put_u64(follower.incarnation.0);
+    fields.insert(FOLLOWER_TAG, value.freeze());
+}
+
+/// How far a follower's copy of a request's partition goes.
+#[must_use]
+pub fn follower(fields: &TaggedFields) -> Option<FollowerTag> {
+    let mut value = fields.get(&FOLLOWER_TAG)?.as_ref();
+    if value.len() != 32 {
+        return None;
+    }
+    Some(FollowerTag {
+        topic: TopicId(Uuid::from_u128(value.get_u128())),
+        stable_end: Offset(value.get_i64()),
+        incarnation: Incarnation(value.get_u64()),
+    })
 }
 
 fn set_offset(fields: &mut TaggedFields, tag: i32, offset: Offset) {

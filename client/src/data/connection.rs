@@ -32,15 +32,18 @@ const RESPONSE_BYTES_MAX: usize = 512 << 20;
 
 /// What every connection of a client has in common.
 #[derive(Debug, Clone)]
-pub(crate) struct ConnectionOptions {
-    pub(crate) client_id: String,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) request_timeout: Duration,
+pub struct ConnectionOptions {
+    /// What the client calls itself.
+    pub client_id: String,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long an answer may take where nothing else is said.
+    pub request_timeout: Duration,
 }
 
-/// One TCP connection to an SPU. Ends when dropped.
+/// One TCP connection to an SPU, for requests of the data protocol as they are. Ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub struct Connection {
     address: String,
     client_id: String,
     versions: Vec<VersionRange>,
@@ -71,8 +74,11 @@ struct Waiting {
 }
 
 impl Connection {
-    /// Connects to `address` and agrees on versions.
-    pub(crate) async fn open(
+    /// Connects to `address` and agrees on versions. `tasks` owns the task that reads the answers.
+    ///
+    /// # Errors
+    /// When nobody answers there in time, or not in this protocol.
+    pub async fn open(
         address: &str,
         options: &ConnectionOptions,
         tasks: &TaskGroup,
@@ -123,8 +129,12 @@ impl Connection {
         &self.address
     }
 
-    /// Sends a request and waits for its answer.
-    pub(crate) async fn call<R: ApiRequest>(
+    /// Sends a request and waits for its answer, at most `wait`. Dropping the future gives up the
+    /// answer, or ends the connection where the request was half written.
+    ///
+    /// # Errors
+    /// When the connection ends before the answer has come; it is of no use then.
+    pub async fn call<R: ApiRequest>(
         self: &Arc<Self>,
         request: &R,
         wait: Duration,

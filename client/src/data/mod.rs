@@ -7,7 +7,8 @@ mod log_bounds;
 mod metadata;
 mod stream;
 
-pub(crate) use connection::{Connection, ConnectionOptions, Reply};
+pub(crate) use connection::Reply;
+pub use connection::{Connection, ConnectionOptions};
 pub(crate) use connections::Connections;
 pub use error::RequestError;
 pub(crate) use log_bounds::{LogPosition, delete_records, list_offset};

@@ -10,16 +10,18 @@ use std::time::Duration;
 use thalweg_metadata::{StoreError, Write};
 use thalweg_runtime::Clock;
 use thalweg_types::resource::{
-    Partition, Resource, ResourceKey, ResourceKind, ResourceVersion, Spu, SpuState, SpuStatus,
+    Partition, PartitionStatus, Resource, ResourceKey, ResourceKind, ResourceVersion, Spu,
+    SpuState, SpuStatus,
 };
-use thalweg_types::{PartitionId, SpuId};
+use thalweg_types::{Durability, PartitionId, SpuId};
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
 use super::registration::{Known, RegisterError, Registration};
 use super::registry::{Registry, SessionEnd, SessionNumber};
 use super::session::Report;
-use crate::election::leader_restarted;
+use crate::election::{distrusted, leader_restarted};
+use crate::isr::{self, IsrChange};
 use crate::state::{ChangeError, Changing, Controller, Observed};
 
 /// How SPUs are watched.
@@ -154,6 +156,59 @@ impl Members {
         Ok(())
     }
 
+    /// Stores the in-sync replicas that `leader` asks for; what comes back is refused, each with the
+    /// reason.
+    pub(super) async fn change_isr(
+        &self,
+        leader: SpuId,
+        changes: Vec<IsrChange>,
+    ) -> Result<Vec<(IsrChange, String)>, StoreError> {
+        let changing = self.controller.change().await;
+        let observed = changing.observe().await?;
+        let by_id: BTreeMap<PartitionId, &Partition> = observed
+            .partitions
+            .values()
+            .map(|partition| (partition.id, partition))
+            .collect();
+        let mut writes = Vec::new();
+        let mut asked = Vec::new();
+        let mut refused = Vec::new();
+        for change in changes {
+            let Some(partition) = by_id.get(&change.partition) else {
+                refused.push((change, "the partition is gone".to_owned()));
+                continue;
+            };
+            let life = |spu: SpuId| {
+                let is_fit = !changing.unfit.contains_key(&(spu, change.partition));
+                let stored = observed.spus.get(&spu).filter(|spu| spu.is_online());
+                stored.filter(|_| is_fit).map(|spu| spu.status.incarnation)
+            };
+            match isr::changed(partition, leader, &change, life) {
+                Ok(status) => {
+                    let name = partition.topic_partition();
+                    info!(partition = %name, isr = ?status.isr, was = ?partition.status.isr, "in-sync replicas");
+                    let partition = Partition::clone(partition);
+                    writes.push(Write::Update(
+                        Partition {
+                            status,
+                            ..partition
+                        }
+                        .into(),
+                    ));
+                    asked.push(change);
+                }
+                Err(reason) => refused.push((change, reason)),
+            }
+        }
+        let written = changing.write_each(writes).await?;
+        for (change, written) in asked.into_iter().zip(written) {
+            if let Err(error) = written {
+                refused.push((change, error.to_string()));
+            }
+        }
+        Ok(refused)
+    }
+
     /// Ends a session whose stream is over. An SPU that `left` in good order is offline at once; a
     /// stream that broke may come back before the timeout.
     pub(super) async fn disconnected(&self, spu: SpuId, session: SessionNumber, left: bool) {
@@ -204,7 +259,7 @@ async fn store_registration(
     let stored = observed.spus.get(&registration.spu);
     if stored.is_some_and(|stored| registration.is_restart_of(stored)) {
         let restarted = observed.partitions.values().filter_map(|partition| {
-            let status = leader_restarted(partition, registration.spu)?;
+            let status = restarted(partition, registration, observed)?;
             let partition = partition.clone();
             Some(Write::Update(
                 Partition {
@@ -230,6 +285,25 @@ async fn store_registration(
     }
     changing.reconcile().await?;
     Ok(())
+}
+
+/// The status of a partition after the restart of an SPU that holds it, where it changes.
+fn restarted(
+    partition: &Partition,
+    registration: &Registration,
+    observed: &Observed,
+) -> Option<PartitionStatus> {
+    let spu = registration.spu;
+    let topic = observed.topics.get(&partition.topic);
+    let may_lack = topic.is_some_and(|topic| topic.spec.config.durability() == Durability::Memory);
+    if may_lack
+        && !registration.ended_well
+        && let Some(status) = distrusted(partition, spu)
+    {
+        warn!(%spu, partition = %partition.topic_partition(), "stopped uncleanly and may lack records, it is out of sync until it has caught up");
+        return Some(status);
+    }
+    leader_restarted(partition, spu)
 }
 
 async fn store_offline(

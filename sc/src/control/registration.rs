@@ -21,6 +21,8 @@ pub(crate) struct Registration {
     pub(crate) data_address: String,
     pub(crate) rack: Option<String>,
     pub(crate) software_version: String,
+    /// Whether the process before this one closed its logs.
+    pub(crate) ended_well: bool,
 }
 
 /// Why an SPU may not register.
@@ -176,6 +178,7 @@ impl TryFrom<v1::Register> for Registration {
             data_address,
             rack,
             software_version,
+            ended_well,
         } = message;
         if spu_id < 0 {
             return Err(InvalidField::new("spu_id", "must be 0 or more"));
@@ -204,6 +207,7 @@ impl TryFrom<v1::Register> for Registration {
             data_address,
             rack: Some(rack).filter(|rack| !rack.is_empty()),
             software_version,
+            ended_well,
         })
     }
 }
@@ -225,6 +229,7 @@ mod tests {
             data_address: "127.0.0.1:9092".to_owned(),
             rack: None,
             software_version: "0.1.0".to_owned(),
+            ended_well: true,
         }
     }
 
@@ -307,6 +312,7 @@ mod tests {
             data_address: "localhost".to_owned(),
             rack: String::new(),
             software_version: String::new(),
+            ended_well: true,
         };
 
         let error = Registration::try_from(message).unwrap_err();

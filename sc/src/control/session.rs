@@ -14,7 +14,9 @@ use thalweg_proto::v1::{ReplicaReport, ReplicaReports, ReplicaState, ScMessage, 
 use thalweg_proto::v1::{sc_message, spu_message};
 use thalweg_proto::{InvalidField, status, status_of, v1};
 use thalweg_runtime::CancellationToken;
-use thalweg_types::{ErrorCode, LeaderEpoch, PartitionId, PartitionIndex, SpuId};
+use thalweg_types::{
+    ErrorCode, Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId,
+};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use tracing::debug;
@@ -24,6 +26,7 @@ use super::broadcast::Broadcast;
 use super::members::Admitted;
 use super::registration::Registration;
 use super::registry::{SessionEnd, SessionNumber};
+use crate::isr::IsrChange;
 
 /// How long a stream may be open without a registration.
 const REGISTER_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -40,6 +43,10 @@ pub(super) struct Report {
     /// For people.
     pub(super) reason: String,
 }
+
+/// Changes of in-sync replicas that were refused and of which the SPU has not been told. Each leader
+/// asks for one at a time and partition.
+type Refusals = Vec<v1::IsrRefusal>;
 
 /// How a session ended.
 enum Ending {
@@ -155,6 +162,7 @@ impl Session {
         shutdown: CancellationToken,
     ) -> Ending {
         let mut broadcast = Broadcast::new(self.members.controller().epoch());
+        let mut refusals = Refusals::new();
         loop {
             // All of these are cancel-safe: nothing is taken from a stream or a queue unless it is
             // returned, and a permit that is dropped gives its place back.
@@ -162,8 +170,9 @@ impl Session {
                 () = shutdown.cancelled() => return Ending::Refused(stopping()),
                 end = &mut admitted.ended => return Ending::Refused(self.ended(end)),
                 message = self.inbound.message() => match message {
-                    Ok(Some(message)) => if let Err(refused) = self.on_message(message).await {
-                        return Ending::Refused(refused);
+                    Ok(Some(message)) => match self.on_message(message).await {
+                        Ok(refused) => refusals.extend(refused),
+                        Err(refused) => return Ending::Refused(refused),
                     },
                     Ok(None) => return Ending::Left,
                     Err(_) => return Ending::Broken,
@@ -176,22 +185,24 @@ impl Session {
                         broadcast.on_change(change);
                     }
                 }
-                permit = self.outbound.reserve(), if broadcast.is_behind() => match permit {
-                    Ok(permit) => permit.send(Ok(broadcast.next_message())),
+                permit = self.outbound.reserve(), if broadcast.is_behind() || !refusals.is_empty() => match permit {
+                    // The partition as it is now comes first: most refusals are about an older one.
+                    Ok(permit) if broadcast.is_behind() => permit.send(Ok(broadcast.next_message())),
+                    Ok(permit) => permit.send(Ok(refusals_message(std::mem::take(&mut refusals)))),
                     Err(_) => return Ending::Broken,
                 },
             }
         }
     }
 
-    async fn on_message(&self, message: SpuMessage) -> Result<(), Status> {
+    async fn on_message(&self, message: SpuMessage) -> Result<Refusals, Status> {
         if !self.members.heard(self.spu, self.number) {
             // The reason for its end is on its way.
-            return Ok(());
+            return Ok(Refusals::new());
         }
         let SpuMessage { message } = message;
         match message {
-            Some(spu_message::Message::Heartbeat(v1::Heartbeat {})) | None => Ok(()),
+            Some(spu_message::Message::Heartbeat(v1::Heartbeat {})) | None => Ok(Refusals::new()),
             Some(spu_message::Message::Register(_)) => Err(status(
                 ErrorCode::InvalidRequest,
                 "`register` must be sent once, as the first message",
@@ -203,7 +214,20 @@ impl Session {
                     .map_err(|error| status(ErrorCode::InvalidRequest, error.to_string()))?;
                 let reported = self.members.reported(self.spu, &reports).await;
                 // An SPU that registers again reports again.
-                reported.map_err(|error| status(ErrorCode::Unavailable, error.to_string()))
+                reported
+                    .map(|()| Refusals::new())
+                    .map_err(|error| status(ErrorCode::Unavailable, error.to_string()))
+            }
+            Some(spu_message::Message::IsrChanges(v1::IsrChanges { changes })) => {
+                let changes: Result<Vec<_>, _> =
+                    changes.into_iter().map(IsrChange::try_from).collect();
+                let changes = changes
+                    .map_err(|error| status(ErrorCode::InvalidRequest, error.to_string()))?;
+                // An SPU that registers again asks again.
+                let refused = self.members.change_isr(self.spu, changes).await;
+                let refused =
+                    refused.map_err(|error| status(ErrorCode::Unavailable, error.to_string()))?;
+                Ok(refused.into_iter().map(refusal_of).collect())
             }
         }
     }
@@ -226,6 +250,51 @@ impl Session {
 
 fn stopping() -> Status {
     status(ErrorCode::Unavailable, "the SC is stopping; connect again")
+}
+
+fn refusal_of((change, reason): (IsrChange, String)) -> v1::IsrRefusal {
+    debug!(partition = %change.partition, reason, "refused to change in-sync replicas");
+    v1::IsrRefusal {
+        topic_id: change.partition.topic.to_string(),
+        partition: change.partition.partition.0,
+        partition_epoch: change.partition_epoch.0,
+        reason,
+    }
+}
+
+fn refusals_message(refusals: Refusals) -> ScMessage {
+    ScMessage {
+        message: Some(sc_message::Message::IsrRefusals(v1::IsrRefusals {
+            refusals,
+        })),
+    }
+}
+
+impl TryFrom<v1::IsrChange> for IsrChange {
+    type Error = InvalidField;
+
+    fn try_from(message: v1::IsrChange) -> Result<Self, InvalidField> {
+        let v1::IsrChange {
+            topic_id,
+            partition,
+            leader_epoch,
+            partition_epoch,
+            isr,
+        } = message;
+        let member =
+            |member: v1::InSyncReplica| (SpuId(member.spu_id), Incarnation(member.incarnation));
+        Ok(Self {
+            partition: PartitionId {
+                topic: topic_id
+                    .parse()
+                    .map_err(|error| InvalidField::new("topic_id", error))?,
+                partition: PartitionIndex(partition),
+            },
+            leader_epoch: LeaderEpoch(leader_epoch),
+            partition_epoch: PartitionEpoch(partition_epoch),
+            isr: isr.into_iter().map(member).collect(),
+        })
+    }
 }
 
 impl TryFrom<ReplicaReport> for Report {

@@ -106,16 +106,19 @@ impl Changing<'_> {
     /// Makes several writes in order. Those that are refused were built on rows that somebody else
     /// has changed since; reconciling afresh comes to them again.
     pub(crate) async fn write_all(&self, writes: Vec<Write>) -> Result<(), StoreError> {
-        for refused in self
-            .store
-            .write(writes)
-            .await?
-            .into_iter()
-            .filter_map(Result::err)
-        {
+        let written = self.write_each(writes).await?;
+        for refused in written.into_iter().filter_map(Result::err) {
             debug!(%refused, "a planned write came too late");
         }
         Ok(())
+    }
+
+    /// Makes several writes in order: what became of each.
+    pub(crate) async fn write_each(
+        &self,
+        writes: Vec<Write>,
+    ) -> Result<Vec<Result<Resource, Refused>>, StoreError> {
+        self.store.write(writes).await
     }
 
     /// Brings what is stored to what is wanted.

@@ -32,6 +32,7 @@ pub(crate) fn registration(id: i32) -> Register {
         data_address: format!("127.0.0.1:{}", 9092 + id),
         rack: String::new(),
         software_version: "0.1.0".to_owned(),
+        ended_well: true,
     }
 }
 

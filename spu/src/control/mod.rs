@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken};
 use thalweg_storage::{DataDir, DataDirError};
-use thalweg_types::{Incarnation, SpuId};
+use thalweg_types::SpuId;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use self::session::{Session, SessionEnd};
 use crate::admin::AdminForward;
 use crate::cluster_view::ClusterView;
+use crate::incarnation::Life;
 use crate::producer_ids::ProducerIds;
 use crate::replica::ReplicaSet;
 
@@ -51,7 +52,7 @@ pub enum ControlError {
 pub(crate) struct Identity {
     pub(crate) sc: String,
     pub(crate) spu_id: SpuId,
-    pub(crate) incarnation: Incarnation,
+    pub(crate) life: Life,
     pub(crate) data_address: String,
     pub(crate) rack: String,
 }
@@ -114,7 +115,7 @@ impl ControlClient {
         let first = !self.told.send_replace(true);
         let sc = &self.identity.sc;
         if first {
-            info!(sc, incarnation = %self.identity.incarnation, "registered");
+            info!(sc, incarnation = %self.identity.life.incarnation, "registered");
         } else {
             info!(sc, "found the SC again");
         }

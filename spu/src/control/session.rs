@@ -6,7 +6,7 @@ use thalweg_proto::v1::sc_message::Message as FromSc;
 use thalweg_proto::v1::spu_message::Message as ToSc;
 use thalweg_proto::{ERROR_CODE_ENTRY, error_code, v1};
 use thalweg_runtime::CancellationToken;
-use thalweg_types::ClusterId;
+use thalweg_types::{ClusterId, Incarnation, PartitionEpoch, PartitionId, PartitionIndex, SpuId};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,7 +17,7 @@ use super::directive::{self, Cluster, not_older};
 use super::{ControlClient, ControlError};
 use crate::admin::innermost_reason;
 use crate::cluster_view::View;
-use crate::replica::{AssignedBy, ReplicaHealth, ReplicaReport};
+use crate::replica::{AssignedBy, IsrChange, ReplicaHealth, ReplicaReport};
 
 /// Messages that wait to be sent. An SC that reads so slowly that it fills up is as good as gone.
 const OUTGOING_MAX: usize = 64;
@@ -82,6 +82,8 @@ impl<'a> Session<'a> {
         self.client.log_told();
         let reports = self.client.replicas.reports();
         reports.tell_all_again();
+        let isr_changes = self.client.replicas.isr_changes();
+        isr_changes.tell_all_again();
         self.fill_producer_ids().await;
 
         loop {
@@ -89,6 +91,7 @@ impl<'a> Session<'a> {
                 message = self.next(&mut incoming) => match message? {
                     FromSc::Delta(delta) => self.follow_delta(delta).await?,
                     FromSc::Snapshot(snapshot) => self.follow_snapshot(&cluster, snapshot).await?,
+                    FromSc::IsrRefusals(refusals) => self.take_refusals(refusals)?,
                     FromSc::Registered(_) => {
                         return Err(SessionEnd::Lost("it said `registered` twice".into()));
                     }
@@ -97,6 +100,10 @@ impl<'a> Session<'a> {
                 () = reports.changed() => {
                     let reports = reports.take().into_iter().map(message_of).collect();
                     send(&outgoing, ToSc::Replicas(v1::ReplicaReports { reports }))?;
+                }
+                () = isr_changes.changed() => {
+                    let changes = isr_changes.take().into_iter().map(isr_message_of).collect();
+                    send(&outgoing, ToSc::IsrChanges(v1::IsrChanges { changes }))?;
                 }
             }
         }
@@ -108,7 +115,7 @@ impl<'a> Session<'a> {
         } = self.client;
         v1::Register {
             spu_id: identity.spu_id.0,
-            incarnation: identity.incarnation.0,
+            incarnation: identity.life.incarnation.0,
             cluster_id: data_dir
                 .cluster_id()
                 .map(|id| id.to_string())
@@ -117,6 +124,7 @@ impl<'a> Session<'a> {
             data_address: identity.data_address.clone(),
             rack: identity.rack.clone(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ended_well: identity.life.last_ended_well,
         }
     }
 
@@ -162,6 +170,21 @@ impl<'a> Session<'a> {
         let view = View::clone(&self.client.view.current());
         self.follow(directive::delta(view, message).map_err(lost)?)
             .await;
+        Ok(())
+    }
+
+    fn take_refusals(&self, message: v1::IsrRefusals) -> Result<(), SessionEnd> {
+        for refusal in message.refusals {
+            let id = PartitionId {
+                topic: refusal
+                    .topic_id
+                    .parse()
+                    .map_err(|_| SessionEnd::Lost("a topic id is no UUID".into()))?,
+                partition: PartitionIndex(refusal.partition),
+            };
+            let epoch = PartitionEpoch(refusal.partition_epoch);
+            self.client.replicas.isr_refused(id, epoch, &refusal.reason);
+        }
         Ok(())
     }
 
@@ -213,6 +236,20 @@ fn send(outgoing: &mpsc::Sender<v1::SpuMessage>, message: ToSc) -> Result<(), Se
     outgoing
         .try_send(message)
         .map_err(|_| SessionEnd::Lost("it does not read what this SPU sends".into()))
+}
+
+fn isr_message_of((partition, change): (PartitionId, IsrChange)) -> v1::IsrChange {
+    let member = |(spu, incarnation): (SpuId, Incarnation)| v1::InSyncReplica {
+        spu_id: spu.0,
+        incarnation: incarnation.0,
+    };
+    v1::IsrChange {
+        topic_id: partition.topic.to_string(),
+        partition: partition.partition.0,
+        leader_epoch: change.leader_epoch.0,
+        partition_epoch: change.partition_epoch.0,
+        isr: change.isr.into_iter().map(member).collect(),
+    }
 }
 
 fn message_of(report: ReplicaReport) -> v1::ReplicaReport {

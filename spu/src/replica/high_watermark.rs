@@ -42,12 +42,17 @@ impl HighWatermark {
         self.advance()
     }
 
-    /// Takes over another ISR, and returns the high watermark.
-    pub fn set_isr(&mut self, isr: impl IntoIterator<Item = SpuId>) -> Offset {
-        self.stable_ends = isr
-            .into_iter()
-            .map(|spu| (spu, self.stable_ends.get(&spu).copied().unwrap_or_default()))
-            .collect();
+    /// Voids what an in-sync replica has said: its process has restarted.
+    pub fn forget(&mut self, spu: SpuId) {
+        if let Some(known) = self.stable_ends.get_mut(&spu) {
+            *known = Offset::ZERO;
+        }
+    }
+
+    /// Takes over another ISR, with how far each is known to keep the log, and returns the high
+    /// watermark.
+    pub fn set_isr(&mut self, isr: impl IntoIterator<Item = (SpuId, Offset)>) -> Offset {
+        self.stable_ends = isr.into_iter().collect();
         self.advance()
     }
 
@@ -86,7 +91,7 @@ mod tests {
         let mut mark = HighWatermark::new(Offset(7), [A]);
 
         assert_eq!(mark.observe(A, Offset(3)), Offset(7));
-        assert_eq!(mark.set_isr([A, B]), Offset(7));
+        assert_eq!(mark.set_isr([(A, Offset(3)), (B, Offset(0))]), Offset(7));
         assert_eq!(mark.observe(A, Offset(20)), Offset(7));
     }
 
@@ -95,7 +100,7 @@ mod tests {
         let mut mark = HighWatermark::new(Offset::ZERO, [A, B]);
         mark.observe(A, Offset(9));
 
-        assert_eq!(mark.set_isr([A]), Offset(9));
+        assert_eq!(mark.set_isr([(A, Offset(9))]), Offset(9));
     }
 
     #[test]

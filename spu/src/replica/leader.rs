@@ -17,12 +17,18 @@ use thalweg_runtime::Clock;
 use thalweg_storage::{
     Append, AppendError, Appended, Log, LogHealth, LogListener, LogProgress, ProducerSequences,
 };
-use thalweg_types::{LeaderEpoch, Offset, PartitionId, SpuId, TopicConfig, TopicPartition};
+use thalweg_types::{
+    Incarnation, LeaderEpoch, Offset, PartitionEpoch, PartitionId, SpuId, TopicConfig,
+    TopicPartition,
+};
 use tokio::sync::{oneshot, watch};
+use tracing::{debug, info};
 
 use super::commit::{Acks, Commit};
 use super::error::ProduceError;
+use super::followers::{FollowerPosition, Followers, Membership, WantedIsr};
 use super::high_watermark::HighWatermark;
+use super::isr_changes::{IsrChange, IsrChanges};
 use super::reports::{ReplicaHealth, ReplicaReports};
 
 /// One reign of this SPU as the leader of one partition.
@@ -34,9 +40,20 @@ pub struct Replica {
     log: Arc<Log>,
     clock: Arc<dyn Clock>,
     reports: Arc<ReplicaReports>,
+    isr_changes: Arc<IsrChanges>,
+    incarnation: Incarnation,
+    replica_lag_max: Duration,
     settings: RwLock<Settings>,
-    commit: Mutex<Commit<Acknowledge>>,
+    progress: Mutex<Progress>,
     committed: watch::Sender<Committed>,
+    /// The log's end, for followers that wait for more.
+    appended: watch::Sender<Offset>,
+}
+
+/// How far the log has come, here and on the followers.
+struct Progress {
+    commit: Commit<Acknowledge>,
+    followers: Followers,
 }
 
 /// What the SC may change during a reign.
@@ -66,34 +83,53 @@ pub(super) struct Reign {
     pub(super) topic_partition: TopicPartition,
     pub(super) id: PartitionId,
     pub(super) leader_epoch: LeaderEpoch,
-    pub(super) isr: Vec<SpuId>,
+    pub(super) membership: Membership,
     pub(super) config: Arc<TopicConfig>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) reports: Arc<ReplicaReports>,
+    pub(super) isr_changes: Arc<IsrChanges>,
+    /// Of this process.
+    pub(super) incarnation: Incarnation,
+    /// How long a follower may lag before it leaves the ISR.
+    pub(super) replica_lag_max: Duration,
 }
 
 impl Replica {
     /// Begins a reign over `log`, whose epoch has been begun.
     pub(super) fn begin(log: Arc<Log>, reign: Reign) -> Arc<Self> {
         let known = log.high_watermark();
-        let mark = HighWatermark::new(known, reign.isr.iter().copied());
+        let in_sync = reign.membership.isr.len();
+        let mark = HighWatermark::new(known, reign.membership.isr.iter().copied());
+        let followers = Followers::new(
+            reign.spu_id,
+            reign.membership,
+            log.log_end(),
+            reign.clock.monotonic(),
+        );
         let replica = Arc::new(Self {
             spu_id: reign.spu_id,
             topic_partition: reign.topic_partition,
             id: reign.id,
             leader_epoch: reign.leader_epoch,
-            commit: Mutex::new(Commit::new(known, mark)),
+            progress: Mutex::new(Progress {
+                commit: Commit::new(known, mark),
+                followers,
+            }),
+            appended: watch::Sender::new(log.log_end()),
             committed: watch::Sender::new(Committed {
                 high_watermark: known,
                 ended: None,
             }),
             settings: RwLock::new(Settings {
                 config: reign.config,
-                in_sync: reign.isr.len(),
+                in_sync,
             }),
             log,
             clock: reign.clock,
             reports: reign.reports,
+            isr_changes: reign.isr_changes,
+            incarnation: reign.incarnation,
+            replica_lag_max: reign.replica_lag_max,
         });
         // The listener first: what the log does in between is then seen twice and never missed.
         replica.log.set_listener(Arc::new(Listener {
@@ -254,20 +290,136 @@ impl Replica {
             .await;
     }
 
+    /// Waits until the log reaches beyond `beyond`, committed or not, or the reign is over.
+    /// Cancel-safe.
+    pub async fn wait_for_append(&self, beyond: Offset) {
+        let mut appended = self.appended.subscribe();
+        let mut committed = self.committed.subscribe();
+        // The senders live in `self`, so the only outcomes are that the conditions hold.
+        tokio::select! {
+            _ = appended.wait_for(|end| *end > beyond) => {}
+            _ = committed.wait_for(|now| now.ended.is_some()) => {}
+        }
+    }
+
+    /// Notes how far a follower is. Whether it holds a replica, in the life that it speaks of.
+    pub fn follower_fetched(&self, spu: SpuId, position: FollowerPosition) -> bool {
+        let now = self.clock.monotonic();
+        let mut done = Vec::new();
+        let wanted = {
+            let mut progress = self.progress();
+            let log_end = self.log.log_end();
+            let counted = progress.followers.fetched(spu, position, log_end, now);
+            let Some(counted) = counted else {
+                return false;
+            };
+            let mark = progress.commit.high_watermark_mut();
+            if counted.has_restarted {
+                mark.forget(spu);
+            }
+            let high_watermark = mark.observe(spu, counted.stable_end);
+            let wanted = progress
+                .followers
+                .ask(high_watermark, now, self.replica_lag_max);
+            if wanted.is_some() {
+                self.recount(&mut progress);
+            }
+            progress.commit.take_done(&mut done);
+            self.publish(progress.commit.high_watermark_mut().offset());
+            wanted
+        };
+        for waiter in done {
+            waiter.send();
+        }
+        if let Some(wanted) = wanted {
+            self.ask(wanted);
+        }
+        true
+    }
+
+    /// Looks which followers should leave the ISR. To be called several times in the lag that they
+    /// are allowed.
+    pub(super) fn check_followers(&self) {
+        if self.has_ended() {
+            return;
+        }
+        let now = self.clock.monotonic();
+        let wanted = {
+            let mut progress = self.progress();
+            let high_watermark = progress.commit.high_watermark_mut().offset();
+            let wanted = progress
+                .followers
+                .ask(high_watermark, now, self.replica_lag_max);
+            if wanted.is_some() {
+                self.recount(&mut progress);
+            }
+            wanted
+        };
+        if let Some(wanted) = wanted {
+            self.ask(wanted);
+        }
+    }
+
+    /// The SC has refused what was asked for about the partition at `partition_epoch`.
+    pub(super) fn isr_refused(&self, partition_epoch: PartitionEpoch, reason: &str) {
+        debug!(partition = %self.topic_partition, reason, "the SC refused a change of in-sync replicas");
+        self.isr_changes.forget(self.id);
+        let now = self.clock.monotonic();
+        let mut progress = self.progress();
+        progress.followers.refused(partition_epoch, now);
+        self.recount(&mut progress);
+        drop(progress);
+        self.progressed(self.log.stable_end());
+    }
+
+    fn ask(&self, wanted: WantedIsr) {
+        let leader = (self.spu_id, self.incarnation);
+        let isr = std::iter::once(leader).chain(wanted.followers).collect();
+        info!(partition = %self.topic_partition, ?isr, "asking for other in-sync replicas");
+        let change = IsrChange {
+            leader_epoch: self.leader_epoch,
+            partition_epoch: wanted.partition_epoch,
+            isr,
+        };
+        self.isr_changes.ask(self.id, change);
+    }
+
+    /// Counts the followers that are in sync, or may be, and no others.
+    fn recount(&self, progress: &mut Progress) {
+        let Progress { commit, followers } = progress;
+        let counted = followers.counted();
+        let mark = commit.high_watermark_mut();
+        mark.set_isr(counted.iter().map(|spu| {
+            let known = if *spu == self.spu_id {
+                Some(self.log.stable_end())
+            } else {
+                followers.stable_end(*spu)
+            };
+            (*spu, known.unwrap_or_default())
+        }));
+    }
+
     /// Takes over what the SC changed without a new reign.
-    pub(super) fn update(&self, config: Arc<TopicConfig>, isr: &[SpuId]) {
+    pub(super) fn update(&self, config: Arc<TopicConfig>, membership: Membership) {
         {
             let mut settings = self
                 .settings
                 .write()
                 .expect("nobody panics while holding the settings");
             settings.config = config;
-            settings.in_sync = isr.len();
+            settings.in_sync = membership.isr.len();
         }
-        self.commit()
-            .high_watermark_mut()
-            .set_isr(isr.iter().copied());
+        let now = self.clock.monotonic();
+        {
+            let mut progress = self.progress();
+            progress.followers.update(membership, now);
+            if !progress.followers.is_asking() {
+                self.isr_changes.forget(self.id);
+            }
+            self.recount(&mut progress);
+        }
         self.progressed(self.log.stable_end());
+        self.check_followers();
     }
 
     /// Looks how the log fares, and reports it.
@@ -280,13 +432,14 @@ impl Replica {
         let waiting = {
             // Under the lock, so that an append that is being written now either is among the
             // waiters or sees the end.
-            let mut commit = self.commit();
+            let mut progress = self.progress();
             self.committed.send_if_modified(|committed| {
                 let first = committed.ended.is_none();
                 committed.ended.get_or_insert_with(|| reason.into());
                 first
             });
-            commit.take_all()
+            self.isr_changes.forget(self.id);
+            progress.commit.take_all()
         };
         for waiter in waiting {
             // Whoever gave up waiting needs no answer.
@@ -328,13 +481,13 @@ impl Replica {
     /// Answers now if the mark is passed, or when it is.
     fn acknowledge(&self, acks: Acks, acknowledge: Acknowledge) {
         let end = acknowledge.appended.next_offset;
-        let mut commit = self.commit();
+        let mut progress = self.progress();
         if let Some(reason) = self.committed.borrow().ended.clone() {
             let _ = acknowledge.produced.send(Err(self.ended_error(&reason)));
             return;
         }
-        let ready = commit.wait(acks, end, acknowledge);
-        drop(commit);
+        let ready = progress.commit.wait(acks, end, acknowledge);
+        drop(progress);
         if let Some(ready) = ready {
             ready.send();
         }
@@ -343,7 +496,8 @@ impl Replica {
     fn progressed(&self, stable_end: Offset) {
         let mut done = Vec::new();
         {
-            let mut commit = self.commit();
+            let mut progress = self.progress();
+            let commit = &mut progress.commit;
             commit.observe_stable_end(stable_end);
             let high_watermark = commit.high_watermark_mut().observe(self.spu_id, stable_end);
             commit.take_done(&mut done);
@@ -381,8 +535,8 @@ impl Replica {
         }
     }
 
-    fn commit(&self) -> MutexGuard<'_, Commit<Acknowledge>> {
-        self.commit
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress
             .lock()
             .expect("nobody panics while holding the marks")
     }
@@ -420,6 +574,11 @@ struct Listener {
 impl LogListener for Listener {
     fn progressed(&self, progress: LogProgress) {
         if let Some(replica) = self.replica.upgrade() {
+            replica.appended.send_if_modified(|end| {
+                let grew = *end < progress.log_end;
+                *end = progress.log_end.max(*end);
+                grew
+            });
             replica.progressed(progress.stable_end);
         }
     }

@@ -6,8 +6,13 @@
 
 mod commit;
 mod error;
+mod followed;
+mod follower;
+mod followers;
 mod high_watermark;
+mod isr_changes;
 mod leader;
+mod outbox;
 mod plan;
 mod reports;
 mod set;
@@ -15,8 +20,12 @@ mod slot;
 
 pub use commit::Acks;
 pub use error::{ProduceError, ReplicaError};
+pub use followed::Followed;
+pub use follower::{FollowError, Follower, Standing};
+pub use followers::FollowerPosition;
 pub use high_watermark::HighWatermark;
+pub use isr_changes::{IsrChange, IsrChanges};
 pub use leader::Replica;
 pub use reports::{ReplicaHealth, ReplicaReport, ReplicaReports};
 pub(crate) use set::AssignedBy;
-pub use set::{LogStore, ReplicaSet};
+pub use set::{LogStore, ReplicaOwner, ReplicaSet};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use thalweg_types::{LeaderEpoch, PartitionId, SpuId, TopicConfig, TopicPartition};
 
+use super::followers::Membership;
 use crate::cluster_view::View;
 
 /// What this SPU should do with one partition.
@@ -22,7 +23,7 @@ pub(super) struct Assignment {
 pub(super) enum Role {
     Leader {
         epoch: LeaderEpoch,
-        isr: Vec<SpuId>,
+        membership: Membership,
     },
     Follower {
         leader: Option<SpuId>,
@@ -85,7 +86,11 @@ fn assigned_to(view: &View, spu: SpuId) -> BTreeMap<PartitionId, Assignment> {
             let role = if partition.leader == Some(spu) {
                 Role::Leader {
                     epoch: partition.leader_epoch,
-                    isr: partition.isr.clone(),
+                    membership: Membership {
+                        replicas: partition.replicas.clone(),
+                        isr: partition.isr.clone(),
+                        partition_epoch: partition.partition_epoch,
+                    },
                 }
             } else {
                 Role::Follower {

@@ -1,13 +1,9 @@
 //! What became of the replicas, for the SC: kept until the control client has told it.
-//!
-//! Bounded by the number of partitions: a newer report about a partition replaces the older one.
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
 
 use thalweg_storage::LogHealth;
 use thalweg_types::{LeaderEpoch, PartitionId};
-use tokio::sync::Notify;
+
+use super::outbox::Outbox;
 
 /// How a replica fares.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,77 +50,41 @@ pub struct ReplicaReport {
 /// What the SC should know about the replicas.
 #[derive(Debug, Default)]
 pub struct ReplicaReports {
-    state: Mutex<ReportsState>,
-    changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct ReportsState {
-    /// The newest about each partition.
-    newest: BTreeMap<PartitionId, (LeaderEpoch, ReplicaHealth)>,
-    /// Those that the SC has not been told.
-    untold: BTreeSet<PartitionId>,
+    outbox: Outbox<(LeaderEpoch, ReplicaHealth)>,
 }
 
 impl ReplicaReports {
     /// Notes how a replica fares; what is known already is not told again.
     pub fn report(&self, partition: PartitionId, epoch: LeaderEpoch, health: ReplicaHealth) {
-        {
-            let mut state = self.state();
-            let report = (epoch, health);
-            if state.newest.get(&partition) == Some(&report) {
-                return;
-            }
-            state.newest.insert(partition, report);
-            state.untold.insert(partition);
-        }
-        self.changed.notify_one();
+        self.outbox.put(partition, (epoch, health));
     }
 
     /// Forgets a partition that is no longer held.
     pub fn forget(&self, partition: PartitionId) {
-        let mut state = self.state();
-        state.newest.remove(&partition);
-        state.untold.remove(&partition);
+        self.outbox.forget(partition);
     }
 
     /// A new stream to the SC has begun: everything is to be told again.
     pub fn tell_all_again(&self) {
-        let mut state = self.state();
-        state.untold = state.newest.keys().copied().collect();
-        drop(state);
-        self.changed.notify_one();
+        self.outbox.tell_all_again();
     }
 
     /// Waits until there is something to tell. Cancel-safe; one caller at a time.
     pub async fn changed(&self) {
-        while self.state().untold.is_empty() {
-            self.changed.notified().await;
-        }
+        self.outbox.changed().await;
     }
 
     /// Takes what is to be told.
     #[must_use]
     pub fn take(&self) -> Vec<ReplicaReport> {
-        let mut state = self.state();
-        let untold = std::mem::take(&mut state.untold);
-        untold
-            .into_iter()
-            .filter_map(|partition| {
-                let (leader_epoch, health) = state.newest.get(&partition)?.clone();
-                Some(ReplicaReport {
-                    partition,
-                    leader_epoch,
-                    health,
-                })
+        let taken = self.outbox.take().into_iter();
+        taken
+            .map(|(partition, (leader_epoch, health))| ReplicaReport {
+                partition,
+                leader_epoch,
+                health,
             })
             .collect()
-    }
-
-    fn state(&self) -> MutexGuard<'_, ReportsState> {
-        self.state
-            .lock()
-            .expect("nobody panics while holding the reports")
     }
 }
 

@@ -8,14 +8,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use thalweg_runtime::{Clock, TaskGroup};
 use thalweg_storage::{DataDir, Log, LogFiles, StorageThreads};
-use thalweg_types::{LeaderEpoch, PartitionId, PartitionIndex, SpuId, TopicName, TopicPartition};
+use thalweg_types::{
+    Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId, TopicName,
+    TopicPartition,
+};
 use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
 use super::error::ReplicaError;
+use super::followed::Followed;
+use super::isr_changes::IsrChanges;
 use super::leader::Replica;
 use super::plan::{Assignment, Plan};
 use super::reports::ReplicaReports;
@@ -35,6 +41,17 @@ pub struct LogStore {
     pub threads: Arc<StorageThreads>,
     /// How files are opened; tests put faults in.
     pub files: Arc<dyn LogFiles>,
+}
+
+/// Whose replicas they are.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplicaOwner {
+    /// This SPU.
+    pub spu_id: SpuId,
+    /// The life of its process.
+    pub incarnation: Incarnation,
+    /// How long a follower may lag before it leaves the ISR.
+    pub replica_lag_max: Duration,
 }
 
 /// Who says what this SPU should hold.
@@ -70,7 +87,7 @@ impl ReplicaSet {
     /// Holds nothing yet. `tasks` owns the work of opening and closing.
     #[must_use]
     pub fn new(
-        spu_id: SpuId,
+        me: ReplicaOwner,
         store: LogStore,
         view: Arc<ClusterView>,
         clock: Arc<dyn Clock>,
@@ -79,10 +96,14 @@ impl ReplicaSet {
         Arc::new(Self {
             view,
             context: Arc::new(SlotContext {
-                spu_id,
+                spu_id: me.spu_id,
+                incarnation: me.incarnation,
+                replica_lag_max: me.replica_lag_max,
                 store,
                 clock,
                 reports: Arc::default(),
+                isr_changes: Arc::default(),
+                followed: Arc::default(),
             }),
             slots: RwLock::default(),
             wanted: tokio::sync::Mutex::default(),
@@ -167,6 +188,34 @@ impl ReplicaSet {
     #[must_use]
     pub fn reports(&self) -> &Arc<ReplicaReports> {
         &self.context.reports
+    }
+
+    /// What leaders ask the SC for.
+    #[must_use]
+    pub fn isr_changes(&self) -> &Arc<IsrChanges> {
+        &self.context.isr_changes
+    }
+
+    /// What this SPU follows.
+    #[must_use]
+    pub fn followed(&self) -> &Arc<Followed> {
+        &self.context.followed
+    }
+
+    /// The SC has refused what a leader here asked for.
+    pub(crate) fn isr_refused(&self, id: PartitionId, epoch: PartitionEpoch, reason: &str) {
+        if let Some(SlotState::Leader(replica)) = self.slot(id).map(|slot| slot.state()) {
+            replica.isr_refused(epoch, reason);
+        }
+    }
+
+    /// Looks which followers lag too far behind.
+    pub(crate) fn check_followers(&self) {
+        for slot in self.slots() {
+            if let SlotState::Leader(replica) = slot.state() {
+                replica.check_followers();
+            }
+        }
     }
 
     /// Waits until every log is open, changed or closed as was wanted. Cancel-safe.

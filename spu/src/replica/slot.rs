@@ -6,12 +6,17 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 use thalweg_runtime::Clock;
 use thalweg_storage::{Log, LogOptions, MaintainError, OpenError};
-use thalweg_types::{PartitionId, SpuId};
+use thalweg_types::{Incarnation, LeaderEpoch, PartitionId, SpuId};
 use tracing::{debug, info, warn};
 
+use super::followed::Followed;
+use super::follower::Follower;
+use super::followers::Membership;
+use super::isr_changes::IsrChanges;
 use super::leader::{Reign, Replica};
 use super::plan::{Assignment, Role};
 use super::reports::{ReplicaHealth, ReplicaReports};
@@ -37,7 +42,7 @@ enum Wanted {
 pub(super) enum SlotState {
     Opening,
     Leader(Arc<Replica>),
-    Follower(Arc<Log>),
+    Follower(Arc<Follower>),
     Failed {
         reason: String,
         /// The log where it could be opened. It stays, so that nobody opens it again as if the
@@ -63,6 +68,13 @@ pub(super) struct SlotContext {
     pub(super) store: LogStore,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) reports: Arc<ReplicaReports>,
+    pub(super) isr_changes: Arc<IsrChanges>,
+    /// Of this process.
+    pub(super) incarnation: Incarnation,
+    /// How long a follower may lag before it leaves the ISR.
+    pub(super) replica_lag_max: Duration,
+    /// What this SPU follows, for whoever fetches.
+    pub(super) followed: Arc<Followed>,
 }
 
 impl Slot {
@@ -96,7 +108,7 @@ impl Slot {
     pub(super) fn log(&self) -> Option<Arc<Log>> {
         match self.state() {
             SlotState::Leader(replica) => Some(Arc::clone(replica.log())),
-            SlotState::Follower(log) => Some(log),
+            SlotState::Follower(follower) => Some(Arc::clone(follower.log())),
             SlotState::Failed { log, .. } => log,
             SlotState::Opening | SlotState::Closed => None,
         }
@@ -137,83 +149,134 @@ impl Slot {
     }
 
     fn hold(&self, assignment: Assignment, context: &SlotContext) {
+        let held = self
+            .open_log(&assignment, context)
+            .and_then(|log| match &assignment.role {
+                Role::Leader { epoch, membership } => {
+                    self.lead(log, &assignment, *epoch, membership, context)
+                }
+                Role::Follower { leader, epoch } => {
+                    self.follow(log, &assignment, (*leader, *epoch), context)
+                }
+            });
+        match held {
+            Ok(Some(state)) => self.set_state(state),
+            Ok(None) => {}
+            Err(failure) => self.fail(failure, &assignment, context),
+        }
+    }
+
+    /// The log with the settings that are wanted, opened if it is not.
+    fn open_log(
+        &self,
+        assignment: &Assignment,
+        context: &SlotContext,
+    ) -> Result<Arc<Log>, Failure> {
         let options = LogOptions::from(&*assignment.config);
-        let log = match self.log() {
-            Some(log) => {
-                log.update_options(options);
-                log
-            }
-            None => match self.open(options, context) {
-                Ok(log) => log,
-                Err(error) => {
-                    let failure = Failure {
-                        reason: error.to_string(),
-                        log: None,
-                        may_heal: true,
-                        is_disk_full: matches!(&error, OpenError::Io { source, .. } if is_disk_full(source)),
-                    };
-                    self.fail(failure, &assignment, context);
-                    return;
-                }
+        if let Some(log) = self.log() {
+            log.update_options(options);
+            return Ok(log);
+        }
+        self.open(options, context).map_err(|error| Failure {
+            reason: error.to_string(),
+            log: None,
+            may_heal: true,
+            is_disk_full: matches!(&error, OpenError::Io { source, .. } if is_disk_full(source)),
+        })
+    }
+
+    /// Leads; `None` where it already does.
+    fn lead(
+        &self,
+        log: Arc<Log>,
+        assignment: &Assignment,
+        epoch: LeaderEpoch,
+        membership: &Membership,
+        context: &SlotContext,
+    ) -> Result<Option<SlotState>, Failure> {
+        if let SlotState::Leader(replica) = self.state()
+            && replica.leader_epoch() == epoch
+            && !replica.has_ended()
+        {
+            replica.update(Arc::clone(&assignment.config), membership.clone());
+            return Ok(None);
+        }
+        self.end_following(context);
+        if let Err(error) = log.begin_epoch(epoch) {
+            let is_disk_full =
+                matches!(&error, MaintainError::Io { source, .. } if is_disk_full(source));
+            return Err(Failure {
+                reason: format!("leader epoch {epoch} could not begin: {error}"),
+                log: Some(log),
+                may_heal: is_disk_full,
+                is_disk_full,
+            });
+        }
+        info!(partition = %assignment.topic_partition, %epoch, "leading");
+        Ok(Some(SlotState::Leader(Replica::begin(
+            log,
+            Reign {
+                spu_id: context.spu_id,
+                topic_partition: assignment.topic_partition.clone(),
+                id: self.id,
+                leader_epoch: epoch,
+                membership: membership.clone(),
+                config: Arc::clone(&assignment.config),
+                clock: Arc::clone(&context.clock),
+                reports: Arc::clone(&context.reports),
+                isr_changes: Arc::clone(&context.isr_changes),
+                incarnation: context.incarnation,
+                replica_lag_max: context.replica_lag_max,
             },
-        };
-        let state = match assignment.role {
-            Role::Leader { epoch, ref isr } => {
-                if let SlotState::Leader(replica) = self.state()
-                    && replica.leader_epoch() == epoch
-                    && !replica.has_ended()
-                {
-                    replica.update(Arc::clone(&assignment.config), isr);
-                    return;
-                }
-                if let Err(error) = log.begin_epoch(epoch) {
-                    let is_disk_full =
-                        matches!(&error, MaintainError::Io { source, .. } if is_disk_full(source));
-                    let failure = Failure {
-                        reason: format!("leader epoch {epoch} could not begin: {error}"),
-                        log: Some(log),
-                        may_heal: is_disk_full,
-                        is_disk_full,
-                    };
-                    self.fail(failure, &assignment, context);
-                    return;
-                }
-                let isr = isr.clone();
-                info!(partition = %assignment.topic_partition, %epoch, "leading");
-                SlotState::Leader(Replica::begin(
-                    log,
-                    Reign {
-                        spu_id: context.spu_id,
-                        topic_partition: assignment.topic_partition,
-                        id: self.id,
-                        leader_epoch: epoch,
-                        isr,
-                        config: assignment.config,
-                        clock: Arc::clone(&context.clock),
-                        reports: Arc::clone(&context.reports),
-                    },
-                ))
-            }
-            Role::Follower { leader, epoch } => {
-                debug!(partition = %assignment.topic_partition, ?leader, "following");
-                // Under the epoch that is now in force, or the SC would take it for old: it must
-                // know whether this replica may lead (again).
-                if let SlotState::Failed {
-                    reason,
-                    may_heal: false,
-                    ..
-                } = self.state()
-                {
-                    let health = ReplicaHealth::Failed { reason };
-                    context.reports.report(self.id, epoch, health);
-                    return;
-                }
-                let health = ReplicaHealth::from(&log.health());
-                context.reports.report(self.id, epoch, health);
-                SlotState::Follower(log)
-            }
-        };
-        self.set_state(state);
+        ))))
+    }
+
+    /// Follows; `None` where it already does, or can't be trusted to.
+    fn follow(
+        &self,
+        log: Arc<Log>,
+        assignment: &Assignment,
+        reign: (Option<SpuId>, LeaderEpoch),
+        context: &SlotContext,
+    ) -> Result<Option<SlotState>, Failure> {
+        if let SlotState::Follower(follower) = self.state()
+            && (follower.leader(), follower.leader_epoch()) == reign
+        {
+            return Ok(None);
+        }
+        self.end_following(context);
+        let (leader, epoch) = reign;
+        debug!(partition = %assignment.topic_partition, ?leader, %epoch, "following");
+        // Under the epoch that is now in force, or the SC would take it for old: it must know
+        // whether this replica may lead (again).
+        if let SlotState::Failed {
+            reason,
+            may_heal: false,
+            ..
+        } = self.state()
+        {
+            let health = ReplicaHealth::Failed { reason };
+            context.reports.report(self.id, epoch, health);
+            return Ok(None);
+        }
+        let health = ReplicaHealth::from(&log.health());
+        context.reports.report(self.id, epoch, health);
+        let begun = Follower::begin(
+            Arc::clone(&log),
+            assignment.topic_partition.clone(),
+            self.id,
+            reign,
+            Arc::clone(&context.reports),
+            Arc::clone(&context.followed).on_stable(),
+        );
+        let follower = begun.map_err(|error| Failure {
+            reason: format!("can't follow: {error}"),
+            log: Some(log),
+            may_heal: true,
+            is_disk_full: false,
+        })?;
+        context.followed.insert(Arc::clone(&follower));
+        Ok(Some(SlotState::Follower(follower)))
     }
 
     fn open(&self, options: LogOptions, context: &SlotContext) -> Result<Arc<Log>, OpenError> {
@@ -258,7 +321,16 @@ impl Slot {
         });
     }
 
+    /// Nothing that the former leader sends is taken any more.
+    fn end_following(&self, context: &SlotContext) {
+        if let SlotState::Follower(follower) = self.state() {
+            context.followed.remove(self.id);
+            follower.end();
+        }
+    }
+
     fn close(&self, delete: bool, context: &SlotContext) {
+        self.end_following(context);
         let close = if delete {
             Log::close_to_delete
         } else {

@@ -433,7 +433,7 @@ impl Log {
         Ok(())
     }
 
-    fn truncate_epochs(&self, end: Offset) -> Result<(), MaintainError> {
+    pub(super) fn truncate_epochs(&self, end: Offset) -> Result<(), MaintainError> {
         let mut epochs = (*self.epochs()).clone();
         if epochs.truncate_to(end) {
             *write(&self.epochs) = Arc::new(epochs);

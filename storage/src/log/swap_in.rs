@@ -144,7 +144,7 @@ impl Log {
         })
     }
 
-    fn store_cleaned(&self, cleaned: CleanedTo) -> Result<(), MaintainError> {
+    pub(super) fn store_cleaned(&self, cleaned: CleanedTo) -> Result<(), MaintainError> {
         let path = self.folder.join(COMPACTED_FILE);
         let mut known = lock(&self.cleaned);
         if *known != cleaned {

@@ -10,6 +10,7 @@ mod damage;
 mod documented;
 mod epochs;
 mod faults;
+mod following;
 mod lookups;
 mod model;
 mod producers;

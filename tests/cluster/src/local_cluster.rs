@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use thalweg_client::{Client, ClientOptions, NewTopic};
 use thalweg_types::TopicName;
-use thalweg_types::resource::SpuState;
+use thalweg_types::resource::{ReplicaPlacement, SpuState};
 
 use crate::node::program_path;
 use crate::{Node, eventually};
@@ -199,8 +199,27 @@ impl LocalCluster {
         partitions: i32,
         config: &[(&str, &str)],
     ) -> TopicName {
+        self.create_replicated_topic(name, partitions, 1, config)
+            .await
+    }
+
+    /// As [`LocalCluster::create_topic`], with several replicas.
+    ///
+    /// # Panics
+    /// When the topic is refused.
+    pub async fn create_replicated_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        replication_factor: i32,
+        config: &[(&str, &str)],
+    ) -> TopicName {
         let name: TopicName = name.parse().expect("the test's name is allowed");
         let mut topic = NewTopic::new(name.clone(), partitions);
+        topic.placement = ReplicaPlacement::Computed {
+            partitions,
+            replication_factor,
+        };
         for (key, value) in config {
             topic
                 .config

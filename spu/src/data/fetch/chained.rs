@@ -16,7 +16,7 @@ use thalweg_wire::{
     StreamPurpose, tags,
 };
 
-use super::{Found, Records, leader, plain, size, with_ends};
+use super::{Found, Records, Wait, leader, plain, size, with_ends};
 use crate::data::refusal::Refusal;
 use crate::data::router::Router;
 use crate::data::streams::{Position, Progress, Restored, Work, add_counts};
@@ -228,7 +228,7 @@ impl ChainedFetch {
                 || self.is_full
                 || (self.is_at_end && self.next_offset > self.from),
             has_more: self.end.is_none() && !self.is_at_end,
-            wait: Some((replica, self.next_offset)),
+            wait: Some(Wait::Committed(replica, self.next_offset)),
         }
     }
 }

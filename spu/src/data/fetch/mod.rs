@@ -7,6 +7,7 @@
 //! Fetch sessions are refused by answering session 0, which every client takes as "none".
 
 mod chained;
+mod follower;
 mod plain;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::select_all;
 use thalweg_storage::LogSlice;
-use thalweg_types::{Offset, PartitionIndex, TopicName};
+use thalweg_types::{Offset, PartitionIndex, SpuId, TopicName};
 use thalweg_wire::messages::fetch_request::FetchPartition;
 use thalweg_wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use thalweg_wire::messages::{self, FetchRequest, FetchResponse};
@@ -76,8 +77,26 @@ struct Found {
     is_final: bool,
     /// More can be read at once, without waiting.
     has_more: bool,
-    /// Whom to wait for, and beyond which offset.
-    wait: Option<(Arc<Replica>, Offset)>,
+    /// What to wait for.
+    wait: Option<Wait>,
+}
+
+/// What a partition that is asked for waits for.
+enum Wait {
+    /// That more than this is committed.
+    Committed(Arc<Replica>, Offset),
+    /// That the log reaches beyond this.
+    Appended(Arc<Replica>, Offset),
+}
+
+impl Wait {
+    /// Cancel-safe.
+    async fn until_there(&self) {
+        match self {
+            Self::Committed(replica, beyond) => replica.wait_for_data(*beyond).await,
+            Self::Appended(replica, beyond) => replica.wait_for_append(*beyond).await,
+        }
+    }
 }
 
 /// One round over all partitions.
@@ -115,6 +134,8 @@ fn size(bytes: i32) -> usize {
 struct Fetch<'a> {
     router: &'a Router,
     asked: Vec<Asked>,
+    /// Which follower asks, if one does.
+    follower: Option<SpuId>,
     read_committed: bool,
     bytes_min: usize,
     bytes_max: usize,
@@ -147,6 +168,7 @@ impl<'a> Fetch<'a> {
         Self {
             router,
             asked,
+            follower: (request.replica_id.0 >= 0).then_some(SpuId(request.replica_id.0)),
             read_committed: request.isolation_level == READ_COMMITTED,
             bytes_min: size(request.min_bytes).min(bytes_max),
             bytes_max,
@@ -213,7 +235,7 @@ impl<'a> Fetch<'a> {
             .found
             .iter()
             .filter_map(|found| found.wait.as_ref())
-            .map(|(replica, beyond)| replica.wait_for_data(*beyond).boxed())
+            .map(|wait| wait.until_there().boxed())
             .collect();
         let more = async {
             if waits.is_empty() {
@@ -278,6 +300,12 @@ impl<'a> Fetch<'a> {
             .with_aborted_transactions(self.read_committed.then(Vec::new));
         let found = match (&asked.topic, &asked.chained) {
             (Err(refusal), _) => Err(refusal.clone()),
+            (Ok(topic), _) if let Some(spu) = self.follower => {
+                let shared = &self.router.shared;
+                follower::read(shared, spu, topic, &asked.partition, room, is_first)
+                    .await
+                    .map(|read| read.into_found(data.clone()))
+            }
             (Ok(topic), None) => {
                 plain::read(&self.router.shared, topic, &asked.partition, room, is_first)
                     .await

@@ -8,7 +8,7 @@ use thalweg_wire::KafkaError;
 use thalweg_wire::messages::fetch_request::FetchPartition;
 use thalweg_wire::messages::fetch_response::{EpochEndOffset, PartitionData};
 
-use super::{Found, Records, leader, size, with_ends};
+use super::{Found, Records, Wait, leader, size, with_ends};
 use crate::data::connection::Shared;
 use crate::data::refusal::Refusal;
 use crate::replica::Replica;
@@ -64,21 +64,29 @@ pub(super) async fn read(
 impl PlainRead {
     pub(super) fn into_found(self, data: PartitionData) -> Found {
         let mut data = with_ends(data, &self.replica, self.high_watermark);
-        if let Some((epoch, end)) = self.diverging {
-            data = data.with_diverging_epoch(
-                EpochEndOffset::default()
-                    .with_epoch(epoch.0)
-                    .with_end_offset(end.0),
-            );
+        if let Some(diverging) = self.diverging {
+            data = with_diverging(data, diverging);
         }
         Found {
             data,
             is_final: self.diverging.is_some(),
             has_more: false,
-            wait: Some((self.replica, self.high_watermark)),
+            wait: Some(Wait::Committed(self.replica, self.high_watermark)),
             records: self.records,
         }
     }
+}
+
+/// Says where the log that was read parts from this one.
+pub(super) fn with_diverging(
+    data: PartitionData,
+    (epoch, end): (LeaderEpoch, Offset),
+) -> PartitionData {
+    data.with_diverging_epoch(
+        EpochEndOffset::default()
+            .with_epoch(epoch.0)
+            .with_end_offset(end.0),
+    )
 }
 
 /// Reads the log for a consumer: where compaction has removed all records of what comes first, from
@@ -108,7 +116,7 @@ pub(super) async fn read_log(
 }
 
 /// Reads the log, on a thread that may block where bytes have to be verified first.
-async fn read_whole(
+pub(super) async fn read_whole(
     log: &Arc<Log>,
     from: Offset,
     bytes_max: u32,
@@ -138,7 +146,10 @@ pub(super) fn check_range(log: &Log, from: Offset) -> Result<(), Refusal> {
 }
 
 /// Where the log that the client has read parts from this one (KIP-595), if it does.
-fn diverging(replica: &Replica, asked: &FetchPartition) -> Option<(LeaderEpoch, Offset)> {
+pub(super) fn diverging(
+    replica: &Replica,
+    asked: &FetchPartition,
+) -> Option<(LeaderEpoch, Offset)> {
     if asked.last_fetched_epoch < 0 {
         return None;
     }

@@ -19,6 +19,7 @@ mod modules;
 mod projects;
 mod refusals;
 mod registry;
+mod replication;
 mod restart;
 mod smartmodules;
 mod streams;

@@ -1,0 +1,253 @@
+//! One time of this SPU as a follower of one partition: what it does to its copy of the log.
+//!
+//! Whoever fetches from the leader calls it. Once the time has ended (another leader, this SPU
+//! leads, the partition is gone) it changes nothing any more, also where an answer of the former
+//! leader comes late. All its methods block on the disk.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use thalweg_storage::{
+    AppendError, FollowerAppend, Log, LogHealth, LogListener, LogProgress, MaintainError,
+};
+use thalweg_types::{LeaderEpoch, Offset, PartitionId, SpuId, TopicPartition};
+use tracing::{info, warn};
+
+use super::reports::{ReplicaHealth, ReplicaReports};
+
+/// One time of this SPU as a follower of one partition.
+pub struct Follower {
+    topic_partition: TopicPartition,
+    id: PartitionId,
+    leader: Option<SpuId>,
+    leader_epoch: LeaderEpoch,
+    log: Arc<Log>,
+    ended: Mutex<bool>,
+}
+
+/// Where a follower stands, as it tells its leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The offset that the next record gets.
+    pub log_end: Offset,
+    /// The first offset kept.
+    pub log_start: Offset,
+    /// Up to where the topic's durability is met.
+    pub stable_end: Offset,
+    /// The epoch of the last batch.
+    pub last_epoch: LeaderEpoch,
+}
+
+/// Why a follower did not take what its leader sent.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The batches don't go with the log.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The log could not be changed.
+    #[error(transparent)]
+    Maintain(#[from] MaintainError),
+}
+
+/// Passes on that the log made progress or failed. `stable` hears of the partitions of which more is
+/// stable.
+struct Listener {
+    id: PartitionId,
+    leader_epoch: LeaderEpoch,
+    reports: Arc<ReplicaReports>,
+    stable: Arc<dyn Fn(PartitionId) + Send + Sync>,
+}
+
+impl LogListener for Listener {
+    fn progressed(&self, _progress: LogProgress) {
+        (self.stable)(self.id);
+    }
+
+    fn failed(&self, health: LogHealth) {
+        let health = ReplicaHealth::from(&health);
+        self.reports.report(self.id, self.leader_epoch, health);
+    }
+}
+
+impl Follower {
+    /// Begins to follow `leader`. `stable` is told whenever more of the log is stable.
+    ///
+    /// # Errors
+    /// When the log can't be changed.
+    pub(super) fn begin(
+        log: Arc<Log>,
+        topic_partition: TopicPartition,
+        id: PartitionId,
+        (leader, leader_epoch): (Option<SpuId>, LeaderEpoch),
+        reports: Arc<ReplicaReports>,
+        stable: Arc<dyn Fn(PartitionId) + Send + Sync>,
+    ) -> Result<Arc<Self>, MaintainError> {
+        log.begin_following()?;
+        log.set_listener(Arc::new(Listener {
+            id,
+            leader_epoch,
+            reports,
+            stable,
+        }));
+        Ok(Arc::new(Self {
+            topic_partition,
+            id,
+            leader,
+            leader_epoch,
+            log,
+            ended: Mutex::new(false),
+        }))
+    }
+
+    /// The partition by its topic's name.
+    #[must_use]
+    pub fn topic_partition(&self) -> &TopicPartition {
+        &self.topic_partition
+    }
+
+    /// The partition by its topic's id.
+    #[must_use]
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// Whom it follows; absent while nobody leads.
+    #[must_use]
+    pub fn leader(&self) -> Option<SpuId> {
+        self.leader
+    }
+
+    /// The leader's reign.
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    pub(super) fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Where it stands; `None` once the time has ended, or while the log can't be written.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        let _time = self.time()?;
+        if self.log.health() != LogHealth::Ok {
+            return None;
+        }
+        // In this order: what is stable is never said to be more than there is.
+        let stable_end = self.log.stable_end();
+        Some(Standing {
+            log_end: self.log.log_end(),
+            log_start: self.log.log_start(),
+            stable_end,
+            last_epoch: self.log.last_epoch(),
+        })
+    }
+
+    /// Appends what the leader sent from the log's end on.
+    ///
+    /// # Errors
+    /// As the log refuses it.
+    pub fn append(&self, batches: Bytes, now_ms: i64) -> Result<(), FollowError> {
+        let Some(_time) = self.time() else {
+            return Ok(());
+        };
+        self.log
+            .append_as_follower(FollowerAppend { batches, now_ms })?;
+        Ok(())
+    }
+
+    /// Takes over what the leader says is committed and where its log starts.
+    ///
+    /// # Errors
+    /// When the log can't be cut at its start.
+    pub fn adopt(&self, high_watermark: Offset, log_start: Offset) -> Result<(), FollowError> {
+        let Some(_time) = self.time() else {
+            return Ok(());
+        };
+        self.log.set_high_watermark(high_watermark);
+        let log_start = log_start.min(self.log.high_watermark());
+        if log_start > self.log.log_start() {
+            self.log.delete_records_before(log_start)?;
+        }
+        Ok(())
+    }
+
+    /// Cuts off what the leader's log does not have: its newest epoch that is not after ours is
+    /// `epoch`, and ended at `end` (KIP-101, KIP-595).
+    ///
+    /// # Errors
+    /// When the log can't be cut.
+    pub fn truncate(&self, epoch: LeaderEpoch, end: Offset) -> Result<(), FollowError> {
+        let Some(_time) = self.time() else {
+            return Ok(());
+        };
+        let (known, known_end) = self.log.epoch_end(epoch);
+        // Where our log does not know that epoch, the newest before it ends where both still agree.
+        let agreed = match known {
+            LeaderEpoch::UNKNOWN => end,
+            known if known == epoch => end.min(known_end),
+            _ => known_end.min(end),
+        };
+        let (log_start, log_end) = (self.log.log_start(), self.log.log_end());
+        if agreed < log_start {
+            return self.restart_now(log_start);
+        }
+        if agreed >= log_end {
+            return Ok(());
+        }
+        let partition = &self.topic_partition;
+        if agreed < self.log.high_watermark() {
+            warn!(%partition, from = %agreed, log_end = %log_end, high_watermark = %self.log.high_watermark(), "the leader's log lacks records that were committed here, cutting them off: it was elected uncleanly");
+        } else {
+            info!(%partition, from = %agreed, log_end = %log_end, "cutting off what was never committed");
+        }
+        self.log.truncate_to(agreed)?;
+        Ok(())
+    }
+
+    /// Lets the log begin anew at an offset: the leader does not hold what comes before it.
+    ///
+    /// # Errors
+    /// When a file operation fails.
+    pub fn restart_at(&self, offset: Offset) -> Result<(), FollowError> {
+        let Some(_time) = self.time() else {
+            return Ok(());
+        };
+        self.restart_now(offset)
+    }
+
+    fn restart_now(&self, offset: Offset) -> Result<(), FollowError> {
+        let (log_start, log_end) = (self.log.log_start(), self.log.log_end());
+        info!(partition = %self.topic_partition, %offset, %log_start, %log_end, "this copy of the log begins anew where the leader's does");
+        self.log.restart_at(offset)?;
+        Ok(())
+    }
+
+    /// Ends the time; when this returns nothing more is changed.
+    pub(super) fn end(&self) {
+        *self.lock() = true;
+    }
+
+    /// Held while the log is changed; `None` once the time has ended.
+    fn time(&self) -> Option<MutexGuard<'_, bool>> {
+        let ended = self.lock();
+        (!*ended).then_some(ended)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.ended
+            .lock()
+            .expect("nobody panics while holding a follower's time")
+    }
+}
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Follower")
+            .field("partition", &self.topic_partition)
+            .field("leader", &self.leader)
+            .field("leader_epoch", &self.leader_epoch)
+            .finish_non_exhaustive()
+    }
+}

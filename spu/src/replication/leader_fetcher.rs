@@ -1,0 +1,305 @@
+//! Follows all that one SPU leads, over two connections to it.
+//!
+//! One waits at the leader for more records, and takes them. The other says, whenever more of the
+//! copies meets their topics' durability, how far they are: producers wait for just that, and must
+//! not wait until the first one has its answer. Both go on until nothing is followed from this
+//! leader any more; what goes wrong with one partition holds up no other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thalweg_client::{Connection, ConnectionOptions, RequestError};
+use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken, TaskGroup};
+use thalweg_types::{Incarnation, PartitionId, PartitionIndex, SpuId, TopicName, TopicPartition};
+use thalweg_wire::messages::{FetchRequest, FetchResponse};
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use super::Partitions;
+use super::request::{self, Asker};
+use super::take::{Taken, take};
+use crate::context::SpuContext;
+use crate::replica::{Follower, Standing};
+
+/// How long connecting to a leader may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a leader may take to answer, beyond what it is told to wait.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to rest where no partition can be asked for.
+const IDLE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Follows all that one SPU leads.
+pub(super) struct LeaderFetcher {
+    context: SpuContext,
+    leader: SpuId,
+    asker: Asker,
+    partitions: watch::Receiver<Partitions>,
+    /// Own the connections' readers.
+    tasks: TaskGroup,
+}
+
+/// Why a loop does not go on.
+enum Stop {
+    /// Nothing is followed from this leader any more, or the process ends.
+    Done,
+    /// The connection is of no use any more.
+    Broken(String),
+    /// Other partitions are to be followed, and the leader should hear of it at once.
+    Changed,
+}
+
+/// One partition of a request.
+type Asked = (Arc<Follower>, Standing);
+
+impl LeaderFetcher {
+    pub(super) fn new(
+        context: SpuContext,
+        incarnation: Incarnation,
+        leader: SpuId,
+        partitions: watch::Receiver<Partitions>,
+        tasks: TaskGroup,
+    ) -> Self {
+        let bytes_max = i32::try_from(context.options.replica_fetch_bytes).unwrap_or(i32::MAX);
+        let asker = Asker {
+            spu: context.spu_id,
+            incarnation,
+            bytes_max,
+            wait: context.options.replica_fetch_wait,
+        };
+        Self {
+            context,
+            leader,
+            asker,
+            partitions,
+            tasks,
+        }
+    }
+
+    /// Follows until nothing is to be followed any more.
+    pub(super) async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        debug!(leader = %self.leader, "following");
+        let copying = self.keep(Self::copy);
+        let telling = self.keep(Self::tell);
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            _both = futures::future::join(copying, telling) => {}
+        }
+        debug!(leader = %self.leader, "not following any more");
+        Ok(())
+    }
+
+    /// Runs a loop over one connection after the other.
+    async fn keep(&self, work: impl AsyncFn(&Self, &Arc<Connection>, &mut Pauses) -> Stop) {
+        let mut backoff = Backoff::new(BackoffOptions::default());
+        let mut pauses = Pauses::default();
+        let never = CancellationToken::new();
+        let mut is_lost = false;
+        while self.partitions.has_changed().is_ok() {
+            let stop = match self.connect().await {
+                Ok(connection) => {
+                    if is_lost {
+                        info!(leader = %self.leader, "found the leader again");
+                        is_lost = false;
+                    }
+                    backoff.reset();
+                    work(self, &connection, &mut pauses).await
+                }
+                Err(reason) => Stop::Broken(reason),
+            };
+            match stop {
+                Stop::Done => return,
+                Stop::Changed => {}
+                Stop::Broken(reason) => {
+                    if !is_lost {
+                        warn!(leader = %self.leader, reason, "lost the leader, trying again");
+                        is_lost = true;
+                    }
+                    backoff.wait(&never).await;
+                }
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Arc<Connection>, String> {
+        let view = self.context.view.current();
+        let Some(spu) = view.spus.get(&self.leader) else {
+            return Err("its address is not known".to_owned());
+        };
+        let address = format!("{}:{}", spu.host, spu.port);
+        let options = ConnectionOptions {
+            client_id: format!("thalweg-spu-{}", self.asker.spu),
+            connect_timeout: CONNECT_TIMEOUT,
+            request_timeout: ANSWER_TIMEOUT,
+        };
+        Connection::open(&address, &options, &self.tasks)
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    /// Copies what there is to copy.
+    async fn copy(&self, connection: &Arc<Connection>, pauses: &mut Pauses) -> Stop {
+        let mut changes = self.partitions.clone();
+        let mut turn = 0;
+        loop {
+            let followed = changes.borrow_and_update().clone();
+            let mut asked = self.ready(&followed, pauses);
+            if asked.is_empty() {
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() {
+                        return Stop::Done;
+                    },
+                    () = tokio::time::sleep(IDLE_PAUSE) => {}
+                }
+                continue;
+            }
+            // Another one is the first each time: an answer has room for some only.
+            turn = (turn + 1) % asked.len();
+            asked.rotate_left(turn);
+            let has_paused = asked.len() < followed.len();
+            let mut asker = self.asker;
+            if has_paused {
+                asker.wait = asker.wait.min(IDLE_PAUSE);
+            }
+            let request = request::more(asker, pairs(&asked));
+            let answer = tokio::select! {
+                answer = self.call(connection, &request) => answer,
+                changed = changes.changed() => return match changed {
+                    Ok(()) => Stop::Changed,
+                    Err(_) => Stop::Done,
+                },
+            };
+            match answer {
+                Ok(answer) => self.take(answer, asked, pauses).await,
+                Err(error) => return Stop::Broken(error.to_string()),
+            }
+        }
+    }
+
+    /// Tells how far the copies are, whenever more of them is stable.
+    async fn tell(&self, connection: &Arc<Connection>, pauses: &mut Pauses) -> Stop {
+        let mut changes = self.partitions.clone();
+        let followed = self.context.replicas.followed();
+        let mut more = followed.more_is_stable();
+        loop {
+            more.mark_unchanged();
+            let partitions = changes.borrow_and_update().clone();
+            let stable: Partitions = followed
+                .take_stable(&partitions)
+                .into_iter()
+                .map(|follower| (follower.id(), follower))
+                .collect();
+            let asked = self.ready(&stable, pauses);
+            if asked.is_empty() {
+                tokio::select! {
+                    _ = more.changed() => {}
+                    changed = changes.changed() => if changed.is_err() {
+                        return Stop::Done;
+                    },
+                }
+                continue;
+            }
+            let request = request::standing(self.asker, pairs(&asked));
+            // What it answers the other loop hears as well.
+            if let Err(error) = self.call(connection, &request).await {
+                return Stop::Broken(error.to_string());
+            }
+        }
+    }
+
+    async fn call(
+        &self,
+        connection: &Arc<Connection>,
+        request: &FetchRequest,
+    ) -> Result<FetchResponse, RequestError> {
+        connection
+            .call(request, self.asker.wait + ANSWER_TIMEOUT)
+            .await
+    }
+
+    /// The partitions that can be asked for now.
+    fn ready(&self, followed: &Partitions, pauses: &mut Pauses) -> Vec<Asked> {
+        let now = self.context.clock.monotonic();
+        pauses.until.retain(|_, until| *until > now);
+        followed
+            .values()
+            .filter(|follower| !pauses.until.contains_key(&follower.id()))
+            .filter_map(|follower| Some((Arc::clone(follower), follower.standing()?)))
+            .collect()
+    }
+
+    async fn take(&self, answer: FetchResponse, asked: Vec<Asked>, pauses: &mut Pauses) {
+        let now_ms = self.context.clock.now_ms();
+        let mut by_name: HashMap<TopicPartition, Asked> = asked
+            .into_iter()
+            .map(|asked| (asked.0.topic_partition().clone(), asked))
+            .collect();
+        let mut parts = Vec::new();
+        for topic in answer.responses {
+            let Ok(name) = TopicName::new(&topic.topic) else {
+                continue;
+            };
+            for data in topic.partitions {
+                let partition = TopicPartition {
+                    topic: name.clone(),
+                    partition: PartitionIndex(data.partition_index),
+                };
+                if let Some(asked) = by_name.remove(&partition) {
+                    parts.push((asked, data));
+                }
+            }
+        }
+        let work = move || {
+            parts
+                .into_iter()
+                .map(|((follower, standing), data)| {
+                    let taken = take(&follower, standing, data, now_ms);
+                    (follower, taken)
+                })
+                .collect::<Vec<_>>()
+        };
+        // It fails only when the runtime is going away.
+        let taken = tokio::task::spawn_blocking(work).await.unwrap_or_default();
+        let now = self.context.clock.monotonic();
+        for (follower, taken) in taken {
+            pauses.note(&follower, taken, now);
+        }
+    }
+}
+
+fn pairs(asked: &[Asked]) -> impl Iterator<Item = (&Follower, Standing)> {
+    asked
+        .iter()
+        .map(|(follower, standing)| (&**follower, *standing))
+}
+
+/// Partitions that rest after an error.
+#[derive(Default)]
+struct Pauses {
+    /// On the monotonic clock.
+    until: BTreeMap<PartitionId, Duration>,
+    /// What was said of each last, so that it is said once.
+    said: HashMap<PartitionId, String>,
+}
+
+impl Pauses {
+    fn note(&mut self, follower: &Follower, taken: Taken, now: Duration) {
+        let id = follower.id();
+        match taken {
+            Taken::Well => {
+                self.said.remove(&id);
+            }
+            Taken::Later(pause, reason) => {
+                self.until.insert(id, now + pause);
+                let partition = follower.topic_partition();
+                if self.said.get(&id) == Some(&reason) {
+                    debug!(%partition, reason, "can't copy from the leader yet");
+                } else {
+                    info!(%partition, leader = ?follower.leader(), reason, "can't copy from the leader for now");
+                    self.said.insert(id, reason);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a follower asks its leader for. Pure.
+
+use std::time::Duration;
+
+use thalweg_types::{Incarnation, SpuId, TopicName};
+use thalweg_wire::StrBytes;
+use thalweg_wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use thalweg_wire::messages::{BrokerId, FetchRequest, TopicName as WireTopicName};
+use thalweg_wire::tags::{self, FollowerTag};
+
+use crate::replica::{Follower, Standing};
+
+/// The most that one partition gives in one answer, in bytes, so that each has its turn.
+const PARTITION_BYTES: i32 = 1 << 20;
+
+/// Who asks, and for how much.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) spu: SpuId,
+    pub(super) incarnation: Incarnation,
+    /// Of all partitions together.
+    pub(super) bytes_max: i32,
+    /// How long the leader may wait for more.
+    pub(super) wait: Duration,
+}
+
+/// Asks for what comes after what the followers have.
+pub(super) fn more<'a>(
+    asker: Asker,
+    followers: impl IntoIterator<Item = (&'a Follower, Standing)>,
+) -> FetchRequest {
+    let wait_ms = i32::try_from(asker.wait.as_millis()).unwrap_or(i32::MAX);
+    fetch(asker, followers, PARTITION_BYTES)
+        .with_max_wait_ms(wait_ms)
+        .with_min_bytes(1)
+        .with_max_bytes(asker.bytes_max)
+}
+
+/// Says how far the followers are, and asks for nothing.
+pub(super) fn standing<'a>(
+    asker: Asker,
+    followers: impl IntoIterator<Item = (&'a Follower, Standing)>,
+) -> FetchRequest {
+    fetch(asker, followers, 0)
+}
+
+fn fetch<'a>(
+    asker: Asker,
+    followers: impl IntoIterator<Item = (&'a Follower, Standing)>,
+    partition_bytes: i32,
+) -> FetchRequest {
+    let mut topics: Vec<(TopicName, FetchTopic)> = Vec::new();
+    for (follower, standing) in followers {
+        let partition = partition(asker, follower, standing, partition_bytes);
+        let name = &follower.topic_partition().topic;
+        match topics.last_mut() {
+            Some((last, topic)) if last == name => topic.partitions.push(partition),
+            _ => {
+                let wire_name = WireTopicName(StrBytes::from_string(name.to_string()));
+                let topic = FetchTopic::default()
+                    .with_topic(wire_name)
+                    .with_partitions(vec![partition]);
+                topics.push((name.clone(), topic));
+            }
+        }
+    }
+    FetchRequest::default()
+        .with_replica_id(BrokerId(asker.spu.0))
+        .with_session_epoch(-1)
+        .with_topics(topics.into_iter().map(|(_, topic)| topic).collect())
+}
+
+fn partition(
+    asker: Asker,
+    follower: &Follower,
+    standing: Standing,
+    partition_bytes: i32,
+) -> FetchPartition {
+    let mut partition = FetchPartition::default()
+        .with_partition(follower.topic_partition().partition.0)
+        .with_current_leader_epoch(follower.leader_epoch().0)
+        .with_fetch_offset(standing.log_end.0)
+        .with_last_fetched_epoch(standing.last_epoch.0)
+        .with_log_start_offset(standing.log_start.0)
+        .with_partition_max_bytes(partition_bytes);
+    tags::set_follower(
+        &mut partition.unknown_tagged_fields,
+        FollowerTag {
+            topic: follower.id().topic,
+            stable_end: standing.stable_end,
+            incarnation: asker.incarnation,
+        },
+    );
+    partition
+}

@@ -1,0 +1,78 @@
+//! What becomes of a leader's answer. Blocks on the disk.
+
+use std::time::Duration;
+
+use thalweg_types::{LeaderEpoch, Offset};
+use thalweg_wire::messages::fetch_response::PartitionData;
+use thalweg_wire::{KafkaError, kafka_error};
+
+use crate::replica::{FollowError, Follower, Standing};
+
+/// How long a partition rests whose leader is not, or not yet, where this SPU believes: the SC is
+/// about to say.
+const ELSEWHERE_PAUSE: Duration = Duration::from_millis(50);
+/// How long a partition rests after an error that does not pass so soon.
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
+
+/// What became of one partition's part of an answer.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// It is as the leader says.
+    Well,
+    /// To be asked for again after a pause, and why.
+    Later(Duration, String),
+}
+
+/// Takes one partition's part of an answer to a request that `standing` was in.
+pub(super) fn take(
+    follower: &Follower,
+    standing: Standing,
+    data: PartitionData,
+    now_ms: i64,
+) -> Taken {
+    match kafka_error(data.error_code) {
+        None => {}
+        Some(KafkaError::OffsetOutOfRange) => {
+            return restart(follower, standing, Offset(data.log_start_offset));
+        }
+        Some(error) => {
+            let pause = match error {
+                KafkaError::NotLeaderOrFollower
+                | KafkaError::FencedLeaderEpoch
+                | KafkaError::UnknownLeaderEpoch
+                | KafkaError::UnknownTopicOrPartition
+                | KafkaError::LeaderNotAvailable => ELSEWHERE_PAUSE,
+                _ => ERROR_PAUSE,
+            };
+            return Taken::Later(pause, error.to_string());
+        }
+    }
+    let diverging = &data.diverging_epoch;
+    let taken = if diverging.end_offset >= 0 || diverging.epoch >= 0 {
+        follower.truncate(LeaderEpoch(diverging.epoch), Offset(diverging.end_offset))
+    } else {
+        append(follower, data, now_ms)
+    };
+    taken.map_or_else(failed, |()| Taken::Well)
+}
+
+fn append(follower: &Follower, data: PartitionData, now_ms: i64) -> Result<(), FollowError> {
+    if let Some(records) = data.records.filter(|records| !records.is_empty()) {
+        follower.append(records, now_ms)?;
+    }
+    follower.adopt(Offset(data.high_watermark), Offset(data.log_start_offset))
+}
+
+/// The leader does not hold what comes after this copy.
+fn restart(follower: &Follower, standing: Standing, leader_start: Offset) -> Taken {
+    if leader_start < Offset::ZERO || leader_start == standing.log_end {
+        return Taken::Later(ERROR_PAUSE, "the leader's log is elsewhere".to_owned());
+    }
+    follower
+        .restart_at(leader_start)
+        .map_or_else(failed, |()| Taken::Well)
+}
+
+fn failed(error: FollowError) -> Taken {
+    Taken::Later(ERROR_PAUSE, error.to_string())
+}

@@ -1,0 +1,223 @@
+//! Replicas on several SPUs: what one acknowledges outlives it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use thalweg_client::{Client, ProducerOptions, ProducerRecord, resource};
+use thalweg_tests_cluster::{LocalCluster, eventually, read_back};
+use thalweg_types::{PartitionIndex, SpuId, TopicName};
+
+use crate::workload::Workload;
+
+const SPUS: i32 = 3;
+
+async fn partitions(client: &Client, topic: &TopicName) -> Vec<resource::Partition> {
+    let described = client.admin().describe_topic(topic).await;
+    described.map_or_else(|_| Vec::new(), |described| described.partitions)
+}
+
+async fn leader(client: &Client, topic: &TopicName) -> SpuId {
+    eventually("there is a leader", || async {
+        let partitions = partitions(client, topic).await;
+        partitions.first()?.status.leader
+    })
+    .await
+}
+
+/// Waits until every replica of the topic is in sync.
+async fn all_in_sync(client: &Client, topic: &TopicName) {
+    eventually("every replica is in sync", || async {
+        let partitions = partitions(client, topic).await;
+        let is_whole = |partition: &resource::Partition| {
+            partition.status.isr.len() == partition.spec.replicas.len()
+        };
+        (!partitions.is_empty() && partitions.iter().all(is_whole)).then_some(())
+    })
+    .await;
+}
+
+/// The bytes of a partition's log on one SPU, all segments one after the other.
+fn log_bytes(cluster: &LocalCluster, spu: i32, partition: PartitionIndex) -> Vec<u8> {
+    let held = cluster.path(&format!("spu-{spu}")).join("partitions");
+    let suffix = format!("-{partition}");
+    let mut segments = BTreeMap::new();
+    for folder in std::fs::read_dir(held).unwrap() {
+        let folder = folder.unwrap().path();
+        if !folder.to_string_lossy().ends_with(&suffix) {
+            continue;
+        }
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|end| end == "log") {
+                segments.insert(path.file_name().unwrap().to_owned(), read(&path));
+            }
+        }
+    }
+    segments.into_values().collect::<Vec<_>>().concat()
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}
+
+/// Stops everything, and sees that all copies of a topic are the same.
+async fn assert_same_copies(mut cluster: LocalCluster, partitions: i32) {
+    for spu in 0..SPUS {
+        cluster.take_spu(spu).stop().unwrap();
+    }
+    for partition in (0..partitions).map(PartitionIndex) {
+        let first = log_bytes(&cluster, 0, partition);
+        assert!(!first.is_empty(), "partition {partition} holds nothing");
+        for spu in 1..SPUS {
+            let same = log_bytes(&cluster, spu, partition) == first;
+            assert!(same, "SPU {spu} has another copy of partition {partition}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_when_leaders_are_killed_and_all_copies_end_up_the_same() {
+    for durability in ["fsync", "memory"] {
+        let mut cluster = LocalCluster::start(SPUS).await;
+        let config = [
+            ("durability", durability),
+            ("min.insync.replicas", "2"),
+            ("segment.bytes", "200000"),
+        ];
+        let topic = cluster
+            .create_replicated_topic("numbers", 3, SPUS, &config)
+            .await;
+        let client = cluster.client().await;
+        let workload = Workload::start(&client, &topic).await;
+
+        for round in 0..3 {
+            workload.progress(500 + 777 * round).await;
+            let killed = leader(&client, &topic).await;
+            cluster.take_spu(killed.0).kill();
+            // Others lead, and producers go on.
+            workload.progress(500).await;
+            cluster.start_spu(killed.0);
+            all_in_sync(&client, &topic).await;
+        }
+        workload.progress(500).await;
+        let history = workload.finish().await;
+
+        assert!(history.acknowledged_count() > 1_000);
+        history.check(&read_back(&client, &topic).await);
+        all_in_sync(&client, &topic).await;
+        assert_same_copies(cluster, 3).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_was_away_catches_up_over_many_segments_and_joins_again() {
+    let mut cluster = LocalCluster::start(SPUS).await;
+    let config = [("segment.bytes", "100000"), ("durability", "memory")];
+    let topic = cluster
+        .create_replicated_topic("numbers", 1, SPUS, &config)
+        .await;
+    let client = cluster.client().await;
+    let workload = Workload::start(&client, &topic).await;
+    workload.progress(500).await;
+    let leads = leader(&client, &topic).await;
+    let away = (leads.0 + 1) % SPUS;
+
+    cluster.take_spu(away).kill();
+    workload.progress(50_000).await;
+    cluster.start_spu(away);
+    all_in_sync(&client, &topic).await;
+
+    assert_eq!(leader(&client, &topic).await, leads, "the leader stayed");
+    let history = workload.finish().await;
+    history.check(&read_back(&client, &topic).await);
+    all_in_sync(&client, &topic).await;
+    assert_same_copies(cluster, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_was_paused_and_deposed_cuts_what_was_never_committed() {
+    let cluster = LocalCluster::start(SPUS).await;
+    let config = [("min.insync.replicas", "2")];
+    let topic = cluster
+        .create_replicated_topic("numbers", 1, SPUS, &config)
+        .await;
+    let client = cluster.client().await;
+    let workload = Workload::start(&client, &topic).await;
+
+    for _ in 0..2 {
+        workload.progress(500).await;
+        let paused = leader(&client, &topic).await;
+        cluster.spu(paused.0).pause().unwrap();
+        eventually("another SPU leads", || async {
+            (leader(&client, &topic).await != paused).then_some(())
+        })
+        .await;
+        workload.progress(500).await;
+        cluster.spu(paused.0).resume().unwrap();
+        all_in_sync(&client, &topic).await;
+    }
+
+    let history = workload.finish().await;
+    history.check(&read_back(&client, &topic).await);
+    all_in_sync(&client, &topic).await;
+    assert_same_copies(cluster, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_enough_in_sync_replicas_nothing_is_acknowledged_until_they_are_back() {
+    let mut cluster = LocalCluster::start(SPUS).await;
+    let config = [("min.insync.replicas", "3")];
+    let topic = cluster
+        .create_replicated_topic("numbers", 1, SPUS, &config)
+        .await;
+    let client = cluster.client().await;
+    let workload = Workload::start(&client, &topic).await;
+    workload.progress(500).await;
+    let away = (leader(&client, &topic).await.0 + 1) % SPUS;
+
+    cluster.take_spu(away).kill();
+    eventually("the lost one leaves the in-sync replicas", || async {
+        let partitions = partitions(&client, &topic).await;
+        (partitions.first()?.status.isr.len() == 2).then_some(())
+    })
+    .await;
+    let impatient = ProducerOptions {
+        delivery_timeout: Duration::from_millis(500),
+        ..ProducerOptions::default()
+    };
+    let other = cluster.client().await;
+    let producer = other.producer(&topic, impatient).await.unwrap();
+    let delivery = producer.send(ProducerRecord::new(b"-1")).await.unwrap();
+    let refused = delivery.await.unwrap_err().to_string();
+    assert!(refused.contains("in sync"), "{refused}");
+    cluster.start_spu(away);
+    workload.progress(500).await;
+
+    let history = workload.finish().await;
+    history.check(&read_back(&client, &topic).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spus_restart_one_after_the_other_and_clients_only_retry() {
+    let mut cluster = LocalCluster::start(SPUS).await;
+    let config = [("min.insync.replicas", "2")];
+    let topic = cluster
+        .create_replicated_topic("numbers", 3, SPUS, &config)
+        .await;
+    let client = cluster.client().await;
+    let workload = Workload::start(&client, &topic).await;
+
+    for spu in 0..SPUS {
+        workload.progress(300).await;
+        assert!(cluster.take_spu(spu).stop().unwrap().success());
+        workload.progress(300).await;
+        cluster.start_spu(spu);
+        all_in_sync(&client, &topic).await;
+    }
+
+    let history = workload.finish().await;
+    history.check(&read_back(&client, &topic).await);
+    all_in_sync(&client, &topic).await;
+    assert_same_copies(cluster, 3).await;
+}
