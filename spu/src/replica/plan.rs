@@ -7,6 +7,7 @@ use std::sync::Arc;
 use thalweg_types::{LeaderEpoch, PartitionId, SpuId, TopicConfig, TopicPartition};
 
 use super::followers::Membership;
+use super::set::AssignedBy;
 use crate::cluster_view::View;
 
 /// What this SPU should do with one partition.
@@ -48,10 +49,11 @@ impl Plan {
     /// Compares what `spu` holds with what `view` assigns to it.
     pub(super) fn compute(
         view: &View,
+        by: AssignedBy,
         spu: SpuId,
         held: &BTreeMap<PartitionId, Assignment>,
     ) -> Self {
-        let assigned = assigned_to(view, spu);
+        let assigned = assigned_to(view, by, spu);
         let mut plan = Self::default();
         for id in held.keys().filter(|id| !assigned.contains_key(id)) {
             if view.topic_by_id(id.topic).is_some() {
@@ -71,7 +73,11 @@ impl Plan {
     }
 }
 
-fn assigned_to(view: &View, spu: SpuId) -> BTreeMap<PartitionId, Assignment> {
+fn assigned_to(
+    view: &View,
+    by: AssignedBy,
+    spu: SpuId,
+) -> BTreeMap<PartitionId, Assignment> {
     let mut assigned = BTreeMap::new();
     for topic in view.topics.values() {
         let config = Arc::new(topic.config.clone());
@@ -88,7 +94,12 @@ fn assigned_to(view: &View, spu: SpuId) -> BTreeMap<PartitionId, Assignment> {
                     epoch: partition.leader_epoch,
                     membership: Membership {
                         replicas: partition.replicas.clone(),
-                        isr: partition.isr.clone(),
+                        isr: match by {
+                            AssignedBy::Controller => partition.isr.clone(),
+                            // It may be a little old, and replicas have joined since: they might
+                            // lead by now, and what counts must be what all of them have.
+                            AssignedBy::LastRun => partition.replicas.clone(),
+                        },
                         partition_epoch: partition.partition_epoch,
                     },
                 }
@@ -151,15 +162,42 @@ mod tests {
     }
 
     fn held(view: &View) -> BTreeMap<PartitionId, Assignment> {
-        assigned_to(view, HERE)
+        assigned_to(view, AssignedBy::Controller, HERE)
+    }
+
+    fn compute(view: &View, held: &BTreeMap<PartitionId, Assignment>) -> Plan {
+        Plan::compute(view, AssignedBy::Controller, HERE, held)
+    }
+
+    #[test]
+    fn on_the_last_runs_word_alone_every_replica_counts() {
+        let mut view = view(HERE, 1, TopicConfig::default());
+        let partition = PartitionView {
+            leader: Some(HERE),
+            leader_epoch: LeaderEpoch(1),
+            partition_epoch: PartitionEpoch(1),
+            replicas: vec![HERE, ELSEWHERE],
+            isr: vec![HERE],
+        };
+        view.upsert_partition(topic_id(), PartitionIndex(0), partition);
+        let isr = |by| {
+            let assigned = assigned_to(&view, by, HERE).into_values().next().unwrap();
+            match assigned.role {
+                Role::Leader { membership, .. } => membership.isr,
+                Role::Follower { .. } => panic!("it leads"),
+            }
+        };
+
+        assert_eq!(isr(AssignedBy::Controller), [HERE]);
+        assert_eq!(isr(AssignedBy::LastRun), [HERE, ELSEWHERE]);
     }
 
     #[test]
     fn a_new_partition_is_opened_and_one_that_is_as_it_should_be_left_alone() {
         let view = view(HERE, 1, TopicConfig::default());
 
-        assert_eq!(Plan::compute(&view, HERE, &BTreeMap::new()).open.len(), 1);
-        assert_eq!(Plan::compute(&view, HERE, &held(&view)), Plan::default());
+        assert_eq!(compute(&view, &BTreeMap::new()).open.len(), 1);
+        assert_eq!(compute(&view, &held(&view)), Plan::default());
     }
 
     #[test]
@@ -169,7 +207,7 @@ mod tests {
         config.set("retention.bytes", "1GiB").unwrap();
 
         for after in [view(HERE, 2, TopicConfig::default()), view(HERE, 1, config)] {
-            assert_eq!(Plan::compute(&after, HERE, &before).change.len(), 1);
+            assert_eq!(compute(&after, &before).change.len(), 1);
         }
     }
 
@@ -177,9 +215,9 @@ mod tests {
     fn data_goes_only_with_its_topic() {
         let before = held(&view(HERE, 1, TopicConfig::default()));
 
-        let moved = Plan::compute(&view(ELSEWHERE, 2, TopicConfig::default()), HERE, &before);
+        let moved = compute(&view(ELSEWHERE, 2, TopicConfig::default()), &before);
         assert_eq!((moved.release.len(), moved.delete.len()), (1, 0));
-        let deleted = Plan::compute(&View::default(), HERE, &before);
+        let deleted = compute(&View::default(), &before);
         assert_eq!((deleted.release.len(), deleted.delete.len()), (0, 1));
     }
 }

@@ -231,7 +231,7 @@ impl ReplicaSet {
     /// Starts to hold what `view` assigns to this SPU, and to let go of the rest.
     pub(crate) async fn apply(self: &Arc<Self>, view: &View, by: AssignedBy) {
         let mut wanted = self.wanted.lock().await;
-        let plan = Plan::compute(view, self.context.spu_id, &wanted.held);
+        let plan = Plan::compute(view, by, self.context.spu_id, &wanted.held);
         for assignment in plan.open {
             let slot = Arc::new(Slot::new(assignment.clone()));
             wanted.released.remove(&assignment.id);
