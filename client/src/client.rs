@@ -8,7 +8,7 @@ use thalweg_types::TopicName;
 
 use crate::admin::{Admin, AdminError, ScClient};
 use crate::consumer::{ConsumeError, Consumer, ConsumerOptions};
-use crate::data::{ConnectionOptions, Connections, Metadata};
+use crate::data::{ConnectionOptions, Connections, Liveness, Metadata};
 use crate::producer::{ProduceError, Producer, ProducerOptions};
 
 /// Where the cluster is.
@@ -67,6 +67,7 @@ pub(crate) struct ClientCore {
     /// For everything but fetches, see [`Connections`].
     pub(crate) connections: Arc<Connections>,
     pub(crate) metadata: Metadata,
+    liveness: Arc<Liveness>,
 }
 
 impl ClientOptions {
@@ -75,16 +76,6 @@ impl ClientOptions {
         Self {
             cluster: cluster.into(),
             ..Self::default()
-        }
-    }
-}
-
-impl ClientOptions {
-    pub(crate) fn connection_options(&self, request_timeout: Duration) -> ConnectionOptions {
-        ConnectionOptions {
-            client_id: self.client_id.clone(),
-            connect_timeout: self.connect_timeout,
-            request_timeout,
         }
     }
 }
@@ -122,15 +113,21 @@ impl Client {
             options.bootstrap.clone()
         };
         let tasks = TaskGroup::new();
-        let connections = Arc::new(Connections::new(
-            options.connection_options(options.request_timeout),
-            tasks.clone(),
-        ));
+        let liveness = Arc::new(Liveness::new(&options.client_id, tasks.clone()));
+        liveness.know(&bootstrap);
+        let watched = ConnectionOptions::new(
+            &options.client_id,
+            options.connect_timeout,
+            options.request_timeout,
+        );
+        let watched = watched.watched_by(Arc::clone(&liveness));
+        let connections = Arc::new(Connections::new(watched, tasks.clone()));
         let metadata = Metadata::new(
             Arc::clone(&connections),
             sc.clone(),
             bootstrap,
             options.request_timeout,
+            Arc::clone(&liveness),
         );
         let core = ClientCore {
             options,
@@ -139,6 +136,7 @@ impl Client {
             sc,
             connections,
             metadata,
+            liveness,
         };
         Ok(Self {
             core: Arc::new(core),
@@ -181,6 +179,13 @@ impl Client {
 }
 
 impl ClientCore {
+    /// What connections of this client have in common, with another time that an answer may take.
+    pub(crate) fn connection_options(&self, request_timeout: Duration) -> ConnectionOptions {
+        let options = &self.options;
+        ConnectionOptions::new(&options.client_id, options.connect_timeout, request_timeout)
+            .watched_by(Arc::clone(&self.liveness))
+    }
+
     pub(crate) fn request_timeout(&self) -> Duration {
         self.options.request_timeout
     }

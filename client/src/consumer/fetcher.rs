@@ -118,7 +118,7 @@ impl Fetcher {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         let ahead = Arc::new(Ahead::default());
         let tasks = core.tasks.clone();
-        let connection_options = core.options.connection_options(options.request_timeout);
+        let connection_options = core.connection_options(options.request_timeout);
         let fetcher = Self {
             connections: Arc::new(Connections::new(connection_options, tasks.clone())),
             core,

@@ -23,8 +23,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::liveness::{Liveness, PATIENCE};
 use super::{RequestError, kafka_name};
 
 /// The largest answer that is read, in bytes: far beyond what any request here asks for.
@@ -33,12 +34,37 @@ const RESPONSE_BYTES_MAX: usize = 512 << 20;
 /// What every connection of a client has in common.
 #[derive(Debug, Clone)]
 pub struct ConnectionOptions {
-    /// What the client calls itself.
-    pub client_id: String,
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// How long an answer may take where nothing else is said.
-    pub request_timeout: Duration,
+    client_id: String,
+    connect_timeout: Duration,
+    request_timeout: Duration,
+    liveness: Option<Arc<Liveness>>,
+}
+
+impl ConnectionOptions {
+    /// What the client calls itself, how long connecting may take, and how long an answer may where
+    /// nothing else is said.
+    #[must_use]
+    pub fn new(
+        client_id: impl Into<String>,
+        connect_timeout: Duration,
+        request_timeout: Duration,
+    ) -> Self {
+        Self {
+            client_id: client_id.into(),
+            connect_timeout,
+            request_timeout,
+            liveness: None,
+        }
+    }
+
+    /// Gives up waiting for an SPU that the cluster has given up.
+    #[must_use]
+    pub(crate) fn watched_by(self, liveness: Arc<Liveness>) -> Self {
+        Self {
+            liveness: Some(liveness),
+            ..self
+        }
+    }
 }
 
 /// One TCP connection to an SPU, for requests of the data protocol as they are. Ends when dropped.
@@ -50,6 +76,7 @@ pub struct Connection {
     correlation: AtomicI32,
     writer: tokio::sync::Mutex<OwnedWriteHalf>,
     pending: Arc<Pending>,
+    liveness: Option<Arc<Liveness>>,
 }
 
 /// An answer under way.
@@ -107,6 +134,7 @@ impl Connection {
             correlation: AtomicI32::new(0),
             writer: tokio::sync::Mutex::new(writer),
             pending: Arc::clone(&pending),
+            liveness: options.liveness.clone(),
         };
         let reader_address = address.to_owned();
         tasks.spawn("spu-connection-reader", |shutdown| async move {
@@ -222,13 +250,7 @@ impl Connection {
             .write(Some(correlation_id), &[frame])
             .await?
             .expect("a request with a correlation id waits for an answer");
-        let frame = timeout(options.request_timeout, frame)
-            .await
-            .map_err(|_| {
-                self.pending
-                    .end_late(&self.address, options.request_timeout)
-            })?
-            .unwrap_or_else(|_| Err(self.pending.ended_by(&self.address)))?;
+        let frame = self.answer_in_time(frame, options.request_timeout).await?;
         let answer: ApiVersionsResponse = decode_response::<ApiVersionsRequest>(VERSION, frame)
             .map_err(|error| self.protocol(error.to_string()))?;
         if answer.error_code != 0 {
@@ -243,6 +265,42 @@ impl Connection {
         Ok(versions
             .map(|api| version_range(api.api_key, api.min_version, api.max_version))
             .collect())
+    }
+
+    /// Waits for an answer, and ends the connection when it is late or the cluster has given up the
+    /// SPU: what is behind it would be later still.
+    async fn answer_in_time(
+        &self,
+        mut frame: oneshot::Receiver<Result<Bytes, RequestError>>,
+        wait: Duration,
+    ) -> Result<Bytes, RequestError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let pause = match &self.liveness {
+                Some(_) => left.min(PATIENCE),
+                None => left,
+            };
+            match timeout(pause, &mut frame).await {
+                Ok(answered) => {
+                    let ended = |_| Err(self.pending.ended_by(&self.address));
+                    return answered.unwrap_or_else(ended);
+                }
+                Err(_) if deadline <= Instant::now() => {
+                    return Err(self.pending.end_late(&self.address, wait));
+                }
+                Err(_) => {}
+            }
+            if let Some(liveness) = &self.liveness
+                && liveness.is_given_up(&self.address).await
+            {
+                let error = RequestError::GivenUp {
+                    address: self.address.clone(),
+                };
+                self.pending.end(error.clone());
+                return Err(error);
+            }
+        }
     }
 
     async fn write(
@@ -289,10 +347,7 @@ impl Reply {
     ) -> Result<R::Response, RequestError> {
         let connection = self.connection;
         let pending = &connection.pending;
-        let frame = timeout(wait, self.frame)
-            .await
-            .map_err(|_| pending.end_late(&connection.address, wait))?
-            .unwrap_or_else(|_| Err(pending.ended_by(&connection.address)))?;
+        let frame = connection.answer_in_time(self.frame, wait).await?;
         decode_response::<R>(version, frame).map_err(|error| {
             let error = connection.protocol(error.to_string());
             pending.end(error.clone());

@@ -32,6 +32,12 @@ pub enum RequestError {
         /// How long the wait was.
         after: Duration,
     },
+    /// The cluster has given the SPU up, as it is silent; the request may have been carried out.
+    #[error("`{address}` does not answer, and the cluster takes it for down")]
+    GivenUp {
+        /// `host:port` of the peer.
+        address: String,
+    },
     /// The peer does not speak the protocol, or not the versions that are needed.
     #[error("`{address}` does not speak our protocol: {reason}")]
     Protocol {
@@ -79,7 +85,9 @@ impl RequestError {
             Self::Connect { .. } | Self::NoSpuReachable { .. } | Self::NoLeader { .. } => {
                 ErrorCode::Unavailable
             }
-            Self::Disconnected { .. } | Self::TimedOut { .. } => ErrorCode::OutcomeUnknown,
+            Self::Disconnected { .. } | Self::TimedOut { .. } | Self::GivenUp { .. } => {
+                ErrorCode::OutcomeUnknown
+            }
             Self::Protocol { .. } | Self::Refused { .. } | Self::Closed => {
                 ErrorCode::InvalidRequest
             }
@@ -90,7 +98,10 @@ impl RequestError {
     pub(crate) fn outcome_unknown(&self) -> bool {
         matches!(
             self,
-            Self::Disconnected { .. } | Self::TimedOut { .. } | Self::Protocol { .. }
+            Self::Disconnected { .. }
+                | Self::TimedOut { .. }
+                | Self::GivenUp { .. }
+                | Self::Protocol { .. }
         )
     }
 }

@@ -13,7 +13,7 @@ use thalweg_wire::messages::{MetadataRequest, MetadataResponse};
 use thalweg_wire::{KafkaError, StrBytes, kafka_error};
 use tracing::debug;
 
-use super::{Connections, RequestError, kafka_name};
+use super::{Connections, Liveness, RequestError, kafka_name};
 use crate::admin::ScClient;
 
 /// The cache, and how it is filled.
@@ -22,6 +22,7 @@ pub(crate) struct Metadata {
     connections: Arc<Connections>,
     sc: ScClient,
     request_timeout: Duration,
+    liveness: Arc<Liveness>,
     known: Mutex<Known>,
     /// Held by whoever asks, so that many tasks wait for one answer.
     asking: tokio::sync::Mutex<()>,
@@ -59,11 +60,13 @@ impl Metadata {
         sc: ScClient,
         bootstrap: Vec<String>,
         request_timeout: Duration,
+        liveness: Arc<Liveness>,
     ) -> Self {
         Self {
             connections,
             sc,
             request_timeout,
+            liveness,
             known: Mutex::new(Known {
                 bootstrap,
                 ..Known::default()
@@ -158,6 +161,7 @@ impl Metadata {
             .iter()
             .map(|spu| (SpuId(spu.node_id.0), join(&spu.host, spu.port)))
             .collect();
+        self.liveness.know(known.spus.values());
         // What answered is asked first the next time.
         known.bootstrap.retain(|other| other != address);
         known.bootstrap.insert(0, address.to_owned());
@@ -240,7 +244,7 @@ impl TopicMetadata {
 }
 
 /// `host:port`, with brackets around an IPv6 address.
-fn join(host: &str, port: i32) -> String {
+pub(super) fn join(host: &str, port: i32) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
     } else {

@@ -3,6 +3,7 @@
 mod connection;
 mod connections;
 mod error;
+mod liveness;
 mod log_bounds;
 mod metadata;
 mod stream;
@@ -11,6 +12,7 @@ pub(crate) use connection::Reply;
 pub use connection::{Connection, ConnectionOptions};
 pub(crate) use connections::Connections;
 pub use error::RequestError;
+pub(crate) use liveness::Liveness;
 pub(crate) use log_bounds::{LogPosition, delete_records, list_offset};
 pub(crate) use metadata::{Leader, Metadata, TopicMetadata};
 pub(crate) use stream::{NewStream, OpenStreamError, close_stream, open_stream};

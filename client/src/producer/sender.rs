@@ -38,6 +38,9 @@ const RETRY: BackoffOptions = BackoffOptions {
     max: Duration::from_secs(1),
 };
 
+/// What is said of a batch that has not failed.
+const NO_FAILURE: &str = "none";
+
 /// What a sender waits for.
 type Answer = Pin<Box<dyn Future<Output = (BatchNumber, Judgement)> + Send>>;
 
@@ -153,7 +156,7 @@ impl PartitionSender {
             delivery: batch.delivery,
             memory_bytes: batch.memory_bytes,
             deadline: batch.opened_at + self.core.options.delivery_timeout,
-            last_failure: "none".to_owned(),
+            last_failure: NO_FAILURE.to_owned(),
         };
         self.batches.insert(number, sent);
         match builder.build() {
@@ -303,7 +306,10 @@ impl PartitionSender {
             (Verdict::SendAgain, failure) => {
                 if let (Some(batch), Some(failure)) = (self.batches.get_mut(&number), failure) {
                     debug!(partition = %self.partition, %failure, "batch will be sent again");
-                    batch.last_failure = failure.to_string();
+                    // That its own time was over says less than why it was not stored before.
+                    if batch.deadline > Instant::now() || batch.last_failure == NO_FAILURE {
+                        batch.last_failure = failure.to_string();
+                    }
                 }
             }
             (Verdict::Refused, Some(failure)) => self.finish(number, Err(failure)),

@@ -73,11 +73,7 @@ impl Plan {
     }
 }
 
-fn assigned_to(
-    view: &View,
-    by: AssignedBy,
-    spu: SpuId,
-) -> BTreeMap<PartitionId, Assignment> {
+fn assigned_to(view: &View, by: AssignedBy, spu: SpuId) -> BTreeMap<PartitionId, Assignment> {
     let mut assigned = BTreeMap::new();
     for topic in view.topics.values() {
         let config = Arc::new(topic.config.clone());

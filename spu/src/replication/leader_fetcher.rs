@@ -128,11 +128,8 @@ impl LeaderFetcher {
             return Err("its address is not known".to_owned());
         };
         let address = format!("{}:{}", spu.host, spu.port);
-        let options = ConnectionOptions {
-            client_id: format!("thalweg-spu-{}", self.asker.spu),
-            connect_timeout: CONNECT_TIMEOUT,
-            request_timeout: ANSWER_TIMEOUT,
-        };
+        let client_id = format!("thalweg-spu-{}", self.asker.spu);
+        let options = ConnectionOptions::new(client_id, CONNECT_TIMEOUT, ANSWER_TIMEOUT);
         Connection::open(&address, &options, &self.tasks)
             .await
             .map_err(|error| error.to_string())

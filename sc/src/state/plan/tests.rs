@@ -121,7 +121,7 @@ fn a_pending_topic_gets_its_partitions_and_is_then_provisioned() {
     let first = &observed.partition("t", 0);
     assert_eq!(first.spec.replicas.len(), 2);
     assert_eq!(first.status.leader, Some(first.spec.replicas[0]));
-    assert_eq!(first.status.isr, [first.spec.replicas[0]]);
+    assert_eq!(first.status.isr, first.spec.replicas);
 }
 
 #[test]

@@ -190,7 +190,7 @@ async fn without_enough_in_sync_replicas_nothing_is_acknowledged_until_they_are_
     let producer = other.producer(&topic, impatient).await.unwrap();
     let delivery = producer.send(ProducerRecord::new(b"-1")).await.unwrap();
     let refused = delivery.await.unwrap_err().to_string();
-    assert!(refused.contains("in sync"), "{refused}");
+    assert!(refused.contains("replicas in sync"), "{refused}");
     cluster.start_spu(away);
     workload.progress(500).await;
 
