@@ -21,7 +21,7 @@ pub(super) struct TopicArguments {
     partitions: i32,
 
     /// How many replicas each of them has.
-    #[arg(long, short, value_name = "N", default_value_t = 1, conflicts_with = "topic", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(visible_alias = "replication-factor", long, short, value_name = "N", default_value_t = 1, conflicts_with = "topic", value_parser = clap::value_parser!(i32).range(1..))]
     replication: i32,
 
     /// A setting of the topic made for the measurement, for example durability=memory; may be

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
-use thalweg_client::resource::{ReplicaPlacement, TopicSpec};
+use thalweg_client::resource::ReplicaPlacement;
 use thalweg_client::{Admin, NewTopic};
 use thalweg_types::{ChainSpec, ErrorCode, SpuId, TopicConfig, TopicName};
 
@@ -12,7 +12,7 @@ use super::row::TopicRow;
 use crate::commands::{KeyValue, parse_key_value};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{OutputArguments, Render, note};
+use crate::output::{OutputArguments, Render};
 use crate::transforms;
 
 /// How long the partitions of a new topic may take to come online.
@@ -40,7 +40,7 @@ pub(crate) struct CreateArguments {
     partitions: i32,
 
     /// Number of replicas of each partition.
-    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(visible_alias = "replication-factor", long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     replication: i32,
 
     /// The SPUs of each partition, in Kafka's way: partitions are parted by commas, the SPUs of
@@ -126,26 +126,12 @@ pub(crate) async fn run(arguments: CreateArguments, context: &Context) -> Result
     };
     if created {
         wait_until_online(&admin, &arguments.name).await?;
-        for promise in promises_for_later(&topic.spec) {
-            note(promise);
-        }
     }
     arguments.output.print(&TopicCreated {
         topic: topic.into(),
         created,
         dry_run: arguments.dry_run,
     })
-}
-
-/// What the topic asks for and this version stores without acting on it yet.
-fn promises_for_later(spec: &TopicSpec) -> Vec<&'static str> {
-    let mut promises = Vec::new();
-    if spec.placement.replication_factor() > 1 {
-        promises.push(
-            "note: followers hold no copies in this version; each partition's in-sync replicas are its leader alone",
-        );
-    }
-    promises
 }
 
 /// Waits until every partition has a leader.
