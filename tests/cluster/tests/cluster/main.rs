@@ -4,8 +4,8 @@
     reason = "what a test's helper unwraps fails the test, as in the test itself"
 )]
 
-mod aggregates;
 mod bad_bytes;
+mod before_log;
 mod command_line;
 mod compaction;
 mod conformance;

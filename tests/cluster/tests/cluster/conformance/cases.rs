@@ -123,6 +123,7 @@ pub(super) const CASES: &[Case] = &[
     case(SDK, "dedup", LETTERS).after(&["a", "b", "c"]),
     case(SDK, "joined", NUMBERS).from("0"),
     case(SDK, "loud", LINES).with(&[("text", "ERR")]),
+    case(SDK, "masked", LINES),
     case(SDK, "moody", MOODS).on_error("skip"),
     case(SDK, "numbers", LINES),
     case(SDK, "picky", LINES)

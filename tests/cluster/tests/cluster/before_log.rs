@@ -1,11 +1,12 @@
-//! Aggregates before the log, in a cluster whose SPU is killed: every record counts once.
+//! Modules that go by what they have seen, before the log, in a cluster whose SPU is killed: every
+//! record counts once.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use thalweg_client::{
-    Client, ConsumerOptions, EndOffset, NewSmartModule, NewTopic, Producer, ProducerOptions,
-    ProducerRecord, SmartModuleInvocation, StartOffset,
+    Client, ConsumerOptions, EndOffset, LookBack, NewSmartModule, NewTopic, Producer,
+    ProducerOptions, ProducerRecord, SmartModuleInvocation, StartOffset,
 };
 use thalweg_runtime::TaskGroup;
 use thalweg_tests_cluster::{LocalCluster, eventually};
@@ -24,37 +25,69 @@ fn sum() -> Vec<u8> {
     example("thalweg-smartmodule", "sum")
 }
 
-/// A topic of one partition that adds up what anybody produces.
-async fn summing_topic(client: &Client, by_key: bool, config: &[(&str, &str)]) -> TopicName {
-    let module = NewSmartModule::new("sum".parse().unwrap(), sum());
-    client.admin().create_smart_module(module).await.unwrap();
-    let mut new = NewTopic::new("sums".parse().unwrap(), 1);
+/// A topic of one partition with the SDK's example `module`.
+async fn topic_with(
+    client: &Client,
+    module: &'static str,
+    aggregate: Option<AggregateSpec>,
+    config: &[(&str, &str)],
+) -> TopicName {
+    let wasm = example("thalweg-smartmodule", module);
+    let registered = NewSmartModule::new(module.parse().unwrap(), wasm);
+    let admin = client.admin();
+    admin.create_smart_module(registered).await.unwrap();
+    let mut new = NewTopic::new("shared".parse().unwrap(), 1);
     for (key, value) in config {
         new.config.set(key, value).unwrap();
     }
+    let all = LookBack {
+        last: Some(u64::MAX),
+        age_ms: None,
+    };
     new.produce_chain = ChainSpec {
         steps: vec![StepSpec {
-            uses: "sum".parse().unwrap(),
+            uses: module.parse().unwrap(),
             with: [].into(),
-            look_back: None,
+            look_back: aggregate.is_none().then_some(all),
             on_error: OnError::Stop,
-            aggregate: Some(AggregateSpec {
-                initial: "1000".to_owned(),
-                by_key,
-            }),
+            aggregate,
         }],
     };
     let name = new.name.clone();
-    client.admin().create_topic(new).await.unwrap();
+    admin.create_topic(new).await.unwrap();
     name
 }
 
-/// Sends ones, with the keys in turn, a few at a time, and says how many are acknowledged.
-async fn send_ones(producer: &Producer, done: &watch::Sender<usize>) -> Result<(), String> {
+/// A topic of one partition that adds up what anybody produces.
+async fn summing_topic(client: &Client, by_key: bool, config: &[(&str, &str)]) -> TopicName {
+    let initial = "1000".to_owned();
+    topic_with(
+        client,
+        "sum",
+        Some(AggregateSpec { initial, by_key }),
+        config,
+    )
+    .await
+}
+
+/// What each producer sends, by the number of the record.
+type Values = fn(usize) -> String;
+
+fn ones(_: usize) -> String {
+    "1".to_owned()
+}
+
+/// Sends `values`, with the keys in turn, a few at a time, and says how many are acknowledged.
+async fn send_all(
+    producer: &Producer,
+    values: Values,
+    done: &watch::Sender<usize>,
+) -> Result<(), String> {
     let mut under_way = std::collections::VecDeque::new();
     for number in 0..RECORDS {
         let key = KEYS[number % KEYS.len()];
-        let record = ProducerRecord::new(b"1").key(key.as_bytes());
+        let value = values(number);
+        let record = ProducerRecord::new(value.as_bytes()).key(key.as_bytes());
         let sent = producer.send(record).await;
         under_way.push_back(sent.map_err(|error| error.to_string())?);
         let left = if number + 1 == RECORDS { 0 } else { UNANSWERED };
@@ -69,15 +102,19 @@ async fn send_ones(producer: &Producer, done: &watch::Sender<usize>) -> Result<(
 }
 
 /// Sends with all `producers` at once while the SPU is killed again and again.
-async fn send_while_the_spu_dies(cluster: &mut LocalCluster, producers: Vec<Producer>) {
+async fn send_while_the_spu_dies(
+    cluster: &mut LocalCluster,
+    producers: Vec<Producer>,
+    values: Values,
+) {
     let tasks = TaskGroup::new();
     let (done, acknowledged) = watch::channel(0);
     let (told, mut outcomes) = tokio::sync::mpsc::channel(producers.len());
     let all = producers.len() * RECORDS;
     for producer in producers {
         let (done, told) = (done.clone(), told.clone());
-        tasks.spawn("ones", |_| async move {
-            let outcome = send_ones(&producer, &done).await;
+        tasks.spawn("producer", move |_| async move {
+            let outcome = send_all(&producer, values, &done).await;
             // The test may have failed and gone.
             let _ = told.send(outcome).await;
             Ok::<_, Infallible>(())
@@ -153,7 +190,7 @@ async fn a_topic_adds_up_what_two_producers_send_however_often_its_spu_is_killed
     let topic = summing_topic(&client, false, &[]).await;
     let both = producers(&client, &topic, ProducerOptions::default()).await;
 
-    send_while_the_spu_dies(&mut cluster, both).await;
+    send_while_the_spu_dies(&mut cluster, both, ones).await;
 
     let kept = kept(&client, &topic).await;
     assert_eq!(kept.len(), 2 * RECORDS);
@@ -172,7 +209,7 @@ async fn a_compacted_topic_that_adds_up_by_key_is_a_table_that_keeps_itself() {
     let topic = summing_topic(&client, true, &config).await;
     let both = producers(&client, &topic, ProducerOptions::default()).await;
 
-    send_while_the_spu_dies(&mut cluster, both).await;
+    send_while_the_spu_dies(&mut cluster, both, ones).await;
 
     let newest = |kept: Vec<(String, i64)>| kept.into_iter().collect::<BTreeMap<_, _>>();
     let each = 1000 + i64::try_from(2 * RECORDS / KEYS.len()).unwrap();
@@ -192,6 +229,27 @@ async fn a_compacted_topic_that_adds_up_by_key_is_a_table_that_keeps_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_topic_has_is_dropped_also_after_its_spu_was_killed() {
+    let mut cluster = LocalCluster::start(1).await;
+    let client = cluster.client().await;
+    let topic = topic_with(&client, "dedup", None, &[]).await;
+    // They send the same, and again what may be stored and was not acknowledged.
+    let options = ProducerOptions {
+        idempotent: false,
+        ..ProducerOptions::default()
+    };
+    let both = producers(&client, &topic, options).await;
+
+    send_while_the_spu_dies(&mut cluster, both, |number| number.to_string()).await;
+
+    let mut numbers: Vec<_> = kept(&client, &topic).await;
+    numbers.sort_by_key(|(_, number)| *number);
+    let numbers: Vec<_> = numbers.into_iter().map(|(_, number)| number).collect();
+    let all: Vec<_> = (0..i64::try_from(RECORDS).unwrap()).collect();
+    assert!(numbers == all, "{} of {RECORDS}", numbers.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_producers_own_sum_comes_out_exact_however_often_the_spu_is_killed() {
     for by_key in [false, true] {
         let mut cluster = LocalCluster::start(1).await;
@@ -205,7 +263,7 @@ async fn a_producers_own_sum_comes_out_exact_however_often_the_spu_is_killed() {
         };
         let producer = client.producer(&topic, options).await.unwrap();
 
-        send_while_the_spu_dies(&mut cluster, vec![producer]).await;
+        send_while_the_spu_dies(&mut cluster, vec![producer], ones).await;
 
         let kept = kept(&client, &topic).await;
         assert_eq!(kept.len(), RECORDS);
