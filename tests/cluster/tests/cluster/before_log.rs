@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
+use thalweg_client::resource::{Partition, ReplicaPlacement};
 use thalweg_client::{
     Client, ConsumerOptions, EndOffset, LookBack, NewSmartModule, NewTopic, Producer,
     ProducerOptions, ProducerRecord, SmartModuleInvocation, StartOffset,
 };
 use thalweg_runtime::TaskGroup;
 use thalweg_tests_cluster::{LocalCluster, eventually};
-use thalweg_types::{AggregateSpec, ChainSpec, OnError, StepSpec, TopicName};
+use thalweg_types::{AggregateSpec, ChainSpec, OnError, SpuId, StepSpec, TopicName};
 use tokio::sync::watch;
 
 use crate::examples::example;
@@ -30,6 +31,7 @@ async fn topic_with(
     client: &Client,
     module: &'static str,
     aggregate: Option<AggregateSpec>,
+    replication_factor: i32,
     config: &[(&str, &str)],
 ) -> TopicName {
     let wasm = example("thalweg-smartmodule", module);
@@ -37,6 +39,10 @@ async fn topic_with(
     let admin = client.admin();
     admin.create_smart_module(registered).await.unwrap();
     let mut new = NewTopic::new("shared".parse().unwrap(), 1);
+    new.placement = ReplicaPlacement::Computed {
+        partitions: 1,
+        replication_factor,
+    };
     for (key, value) in config {
         new.config.set(key, value).unwrap();
     }
@@ -60,14 +66,14 @@ async fn topic_with(
 
 /// A topic of one partition that adds up what anybody produces.
 async fn summing_topic(client: &Client, by_key: bool, config: &[(&str, &str)]) -> TopicName {
-    let initial = "1000".to_owned();
-    topic_with(
-        client,
-        "sum",
-        Some(AggregateSpec { initial, by_key }),
-        config,
-    )
-    .await
+    topic_with(client, "sum", Some(from_1000(by_key)), 1, config).await
+}
+
+fn from_1000(by_key: bool) -> AggregateSpec {
+    AggregateSpec {
+        initial: "1000".to_owned(),
+        by_key,
+    }
 }
 
 /// What each producer sends, by the number of the record.
@@ -101,9 +107,26 @@ async fn send_all(
     Ok(())
 }
 
-/// Sends with all `producers` at once while the SPU is killed again and again.
+/// The SPU that leads the topic's partition, where its replicas are as `is_so` says.
+async fn leader_where(
+    client: &Client,
+    topic: &TopicName,
+    is_so: impl Fn(&Partition) -> bool,
+) -> SpuId {
+    eventually("the partition is as it should be", || async {
+        let described = client.admin().describe_topic(topic).await.ok()?;
+        let partition = described.partitions.into_iter().next()?;
+        partition.status.leader.filter(|_| is_so(&partition))
+    })
+    .await
+}
+
+/// Sends with all `producers` at once while the partition's leader is killed again and again. Where
+/// there are other replicas, one of them leads on.
 async fn send_while_the_spu_dies(
     cluster: &mut LocalCluster,
+    client: &Client,
+    topic: &TopicName,
     producers: Vec<Producer>,
     values: Values,
 ) {
@@ -126,12 +149,19 @@ async fn send_while_the_spu_dies(
             (*acknowledged.borrow() >= all * kill / 6).then_some(())
         })
         .await;
-        cluster.take_spu(0).kill();
+        let is_whole =
+            |partition: &Partition| partition.status.isr.len() == partition.spec.replicas.len();
+        let leader = leader_where(client, topic, is_whole).await;
+        cluster.take_spu(leader.0).kill();
         assert!(
             *acknowledged.borrow() < all,
             "all was done before kill {kill}"
         );
-        cluster.start_spu(0);
+        let leads_on = |partition: &Partition| {
+            partition.spec.replicas.len() == 1 || partition.status.leader != Some(leader)
+        };
+        leader_where(client, topic, leads_on).await;
+        cluster.start_spu(leader.0);
     }
     while let Some(outcome) = outcomes.recv().await {
         outcome.expect("no record fails for good");
@@ -190,11 +220,41 @@ async fn a_topic_adds_up_what_two_producers_send_however_often_its_spu_is_killed
     let topic = summing_topic(&client, false, &[]).await;
     let both = producers(&client, &topic, ProducerOptions::default()).await;
 
-    send_while_the_spu_dies(&mut cluster, both, ones).await;
+    send_while_the_spu_dies(&mut cluster, &client, &topic, both, ones).await;
 
     let kept = kept(&client, &topic).await;
     assert_eq!(kept.len(), 2 * RECORDS);
     check_one_by_one(kept.into_iter().map(|(_, value)| value), 2 * RECORDS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sums_go_on_exactly_where_another_spu_leads() {
+    let mut cluster = LocalCluster::start(3).await;
+    let client = cluster.client().await;
+    let config = [("min.insync.replicas", "2")];
+    let topic = topic_with(&client, "sum", Some(from_1000(false)), 3, &config).await;
+    let both = producers(&client, &topic, ProducerOptions::default()).await;
+
+    send_while_the_spu_dies(&mut cluster, &client, &topic, both, ones).await;
+
+    let summed = kept(&client, &topic).await;
+    assert_eq!(summed.len(), 2 * RECORDS);
+    check_one_by_one(summed.into_iter().map(|(_, value)| value), 2 * RECORDS);
+
+    let topic = cluster.create_replicated_topic("own", 1, 3, &config).await;
+    let own = ProducerOptions {
+        smartmodules: vec![SmartModuleInvocation::wasm("sum", sum())],
+        accumulator: Some("1000".into()),
+        accumulate_by_key: true,
+        ..ProducerOptions::default()
+    };
+    let producer = client.producer(&topic, own).await.unwrap();
+
+    send_while_the_spu_dies(&mut cluster, &client, &topic, vec![producer], ones).await;
+
+    let summed = kept(&client, &topic).await;
+    assert_eq!(summed.len(), RECORDS);
+    check_by_key(&summed, RECORDS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,7 +269,7 @@ async fn a_compacted_topic_that_adds_up_by_key_is_a_table_that_keeps_itself() {
     let topic = summing_topic(&client, true, &config).await;
     let both = producers(&client, &topic, ProducerOptions::default()).await;
 
-    send_while_the_spu_dies(&mut cluster, both, ones).await;
+    send_while_the_spu_dies(&mut cluster, &client, &topic, both, ones).await;
 
     let newest = |kept: Vec<(String, i64)>| kept.into_iter().collect::<BTreeMap<_, _>>();
     let each = 1000 + i64::try_from(2 * RECORDS / KEYS.len()).unwrap();
@@ -232,7 +292,7 @@ async fn a_compacted_topic_that_adds_up_by_key_is_a_table_that_keeps_itself() {
 async fn what_a_topic_has_is_dropped_also_after_its_spu_was_killed() {
     let mut cluster = LocalCluster::start(1).await;
     let client = cluster.client().await;
-    let topic = topic_with(&client, "dedup", None, &[]).await;
+    let topic = topic_with(&client, "dedup", None, 1, &[]).await;
     // They send the same, and again what may be stored and was not acknowledged.
     let options = ProducerOptions {
         idempotent: false,
@@ -240,7 +300,10 @@ async fn what_a_topic_has_is_dropped_also_after_its_spu_was_killed() {
     };
     let both = producers(&client, &topic, options).await;
 
-    send_while_the_spu_dies(&mut cluster, both, |number| number.to_string()).await;
+    send_while_the_spu_dies(&mut cluster, &client, &topic, both, |number| {
+        number.to_string()
+    })
+    .await;
 
     let mut numbers: Vec<_> = kept(&client, &topic).await;
     numbers.sort_by_key(|(_, number)| *number);
@@ -263,7 +326,7 @@ async fn a_producers_own_sum_comes_out_exact_however_often_the_spu_is_killed() {
         };
         let producer = client.producer(&topic, options).await.unwrap();
 
-        send_while_the_spu_dies(&mut cluster, vec![producer], ones).await;
+        send_while_the_spu_dies(&mut cluster, &client, &topic, vec![producer], ones).await;
 
         let kept = kept(&client, &topic).await;
         assert_eq!(kept.len(), RECORDS);
