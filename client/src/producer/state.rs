@@ -10,6 +10,10 @@
 //! - A batch that is given up leaves a *hole*: those behind it are refused as out of order, which
 //!   proves that they are not stored. Only then the epoch is bumped and they are numbered anew.
 //!
+//! - A leader that knows nothing of a producer takes whatever comes first as its beginning, and what
+//!   comes before that in sequence, later, as stored long ago. So until it has stored a batch, one goes
+//!   at a time: the first may be refused in the moment before a new topic's leader is ready.
+//!
 //! Without an identity (not idempotent) the same machine runs with one batch at a time. Where an
 //! answer says something of all batches before it ([`SendOrder::in_order`]), one that came while an
 //! earlier batch failed counts as none: both are sent again.
@@ -77,6 +81,8 @@ pub(crate) enum Resume {
 pub(crate) struct SendOrder {
     identity: Option<(ProducerId, ProducerEpoch)>,
     in_flight_max: usize,
+    /// Whether the leader has stored a batch of this producer id.
+    is_known: bool,
     next_number: u64,
     next_sequence: i32,
     /// Sent and not yet settled, in order.
@@ -112,6 +118,7 @@ impl SendOrder {
             } else {
                 1
             },
+            is_known: false,
             next_number: 0,
             next_sequence: 0,
             unsettled: VecDeque::new(),
@@ -144,7 +151,7 @@ impl SendOrder {
     /// stored: the leader would forget the oldest, and take its repetition for a gap.
     pub(crate) fn may_start(&self) -> bool {
         let window = |oldest: &Unsettled| self.next_number - oldest.number.0;
-        let in_flight_max = self.in_flight_max as u64;
+        let in_flight_max = if self.is_known { self.in_flight_max } else { 1 } as u64;
         self.unsettled.front().map_or(0, window) < in_flight_max
             && self.unsettled.iter().all(|batch| batch.under_way)
             && !self.needs_identity()
@@ -194,8 +201,10 @@ impl SendOrder {
         let batch = &mut self.unsettled[position];
         batch.under_way = false;
         batch.out_of_order = attempt == Attempt::OutOfOrder;
+        self.is_known &= attempt != Attempt::UnknownProducer;
         match attempt {
             Attempt::Stored => {
+                self.is_known = true;
                 self.unsettled.remove(position);
                 Verdict::Delivered
             }
@@ -253,18 +262,20 @@ impl SendOrder {
             }
             Some(_) => {}
         }
-        for batch in &mut self.unsettled {
+        let count = if self.is_known { usize::MAX } else { 1 };
+        for batch in self.unsettled.iter_mut().take(count) {
             batch.under_way = true;
             batch.out_of_order = false;
             batch.attempts += 1;
         }
-        let batches = self.unsettled.iter();
+        let batches = self.unsettled.iter().take(count);
         Resume::Send(batches.map(|batch| (batch.number, batch.stamp)).collect())
     }
 
     /// Goes on under a new identity, after [`Resume::NewIdentity`].
     pub(crate) fn renew(&mut self, producer_id: ProducerId, epoch: ProducerEpoch) {
         self.identity = Some((producer_id, epoch));
+        self.is_known = false;
         self.number_anew();
     }
 

@@ -5,8 +5,16 @@ use super::*;
 const ID: ProducerId = ProducerId(7);
 const FAILED: Attempt = Attempt::Failed { maybe_stored: true };
 
-fn idempotent() -> SendOrder {
+fn new() -> SendOrder {
     SendOrder::new(Some((ID, ProducerEpoch(0))), 5)
+}
+
+/// With a leader that knows the producer.
+fn idempotent() -> SendOrder {
+    SendOrder {
+        is_known: true,
+        ..new()
+    }
 }
 
 fn sequences(resume: &Resume) -> Vec<(i16, i32)> {
@@ -27,6 +35,30 @@ fn sequences_count_records_and_five_batches_may_be_under_way() {
 
     assert_eq!(stamps, [0, 10, 20, 30, 40]);
     assert!(!order.may_start());
+}
+
+#[test]
+fn to_a_leader_that_knows_nothing_of_the_producer_one_batch_goes_at_a_time() {
+    let mut order = new();
+    let (first, _) = order.start(10);
+    // Were another sent, a leader that refused the first, and is ready now, would begin with that.
+    assert!(!order.may_start());
+    let refused = Attempt::Failed {
+        maybe_stored: false,
+    };
+    order.settle(first, refused);
+    assert_eq!(sequences(&order.resume()), [(0, 0)]);
+    order.settle(first, Attempt::Stored);
+
+    let (second, _) = order.start(10);
+    let (third, _) = order.start(10);
+
+    // And so it is once the leader has forgotten the producer.
+    order.settle(second, Attempt::UnknownProducer);
+    order.settle(third, Attempt::UnknownProducer);
+    assert_eq!(sequences(&order.resume()), [(1, 0)]);
+    order.settle(second, Attempt::Stored);
+    assert_eq!(sequences(&order.resume()), [(1, 10)]);
 }
 
 #[test]
