@@ -158,7 +158,10 @@ impl Bench {
             records += batch.records().count() as u64;
         }
         let sent = load.records;
-        ensure!(records == sent, "{records} of {sent} records came back");
+        ensure!(
+            records == sent,
+            "{records} of {sent} records came back of `{topic}`"
+        );
         Ok(())
     }
 
