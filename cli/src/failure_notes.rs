@@ -1,4 +1,5 @@
-//! Tells the user on stderr of records that SmartModules failed on and that did not end the stream.
+//! Tells the user on stderr of records that SmartModules failed on and that did not end the stream, and
+//! of what holds it up.
 //!
 //! At once for the first, then each time that their number has doubled, and at the end: a stream
 //! that fails on every record says so without drowning everything else.
@@ -12,17 +13,25 @@ use crate::output::note;
 pub(crate) struct FailureNotes {
     report: FailureReport,
     told: u64,
+    told_of_hold_up: Option<String>,
 }
 
 impl FailureNotes {
     pub(crate) fn of(report: FailureReport) -> Self {
-        Self { report, told: 0 }
+        Self {
+            report,
+            told: 0,
+            told_of_hold_up: None,
+        }
     }
 
     /// Waits until there is something to tell, and tells it. Cancel-safe.
     pub(crate) async fn tell_next(&mut self) {
         loop {
             self.report.changed().await;
+            if self.tell_of_hold_up() {
+                return;
+            }
             let failed = self.report.so_far();
             if total(&failed) >= self.told.saturating_mul(2).max(1) {
                 self.tell(&failed);
@@ -39,6 +48,19 @@ impl FailureNotes {
         }
     }
 
+    /// Once for each reason: where it comes and goes, the user knows already.
+    fn tell_of_hold_up(&mut self) -> bool {
+        let reason = self.report.held_up_by();
+        if reason.is_none() || reason == self.told_of_hold_up {
+            return false;
+        }
+        if let Some(reason) = &reason {
+            note(&hold_up(reason));
+        }
+        self.told_of_hold_up = reason;
+        true
+    }
+
     fn tell(&mut self, failed: &[FailedRecords]) {
         self.told = total(failed);
         for one in failed {
@@ -52,6 +74,10 @@ impl FailureNotes {
 fn total(failed: &[FailedRecords]) -> u64 {
     let counts = failed.iter().map(|one| one.skipped + one.dead_lettered);
     counts.sum()
+}
+
+fn hold_up(reason: &str) -> String {
+    format!("warning: nothing comes for now, trying again: {reason}")
 }
 
 /// What there is to say of one step.

@@ -1,4 +1,5 @@
-//! Counts of the records that SmartModules failed on and that did not end the stream.
+//! Counts of the records that SmartModules failed on and that did not end the stream, and what holds
+//! the stream up.
 //!
 //! Whoever takes in the SPU's answers notes what they tell; a [`FailureReport`] shows the sum.
 
@@ -18,26 +19,40 @@ use tokio::sync::watch;
 /// ```
 #[derive(Debug, Clone)]
 pub struct FailureReport {
-    sums: watch::Receiver<Arc<Vec<FailedRecords>>>,
+    state: watch::Receiver<Arc<State>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    sums: Vec<FailedRecords>,
+    held_up_by: Option<String>,
 }
 
 /// Where answers are noted.
 #[derive(Debug)]
 pub(crate) struct FailureCounts {
-    sums: watch::Sender<Arc<Vec<FailedRecords>>>,
+    state: watch::Sender<Arc<State>>,
 }
 
 impl FailureReport {
     /// The records so far; steps that failed on none are left out.
     #[must_use]
     pub fn so_far(&self) -> Vec<FailedRecords> {
-        self.sums.borrow().to_vec()
+        self.state.borrow().sums.clone()
     }
 
-    /// Waits until there are more than at the last call. Never resolves once its consumer or
+    /// Why nothing comes, where the leader of a partition that is read can't go on for now: dead
+    /// letters that can't be delivered, too many calls waiting, no leader. The consumer goes on
+    /// trying, and with the first success this is `None` again.
+    #[must_use]
+    pub fn held_up_by(&self) -> Option<String> {
+        self.state.borrow().held_up_by.clone()
+    }
+
+    /// Waits until there is something new to either since the last call. Never resolves once its consumer or
     /// producer is gone. Cancel-safe.
     pub async fn changed(&mut self) {
-        if self.sums.changed().await.is_err() {
+        if self.state.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -46,14 +61,25 @@ impl FailureReport {
 impl FailureCounts {
     pub(crate) fn new() -> Self {
         Self {
-            sums: watch::Sender::default(),
+            state: watch::Sender::default(),
         }
     }
 
     pub(crate) fn report(&self) -> FailureReport {
         FailureReport {
-            sums: self.sums.subscribe(),
+            state: self.state.subscribe(),
         }
+    }
+
+    /// Notes what holds the stream up, or that nothing does.
+    pub(crate) fn hold_up(&self, reason: Option<String>) {
+        self.state.send_if_modified(|state| {
+            let is_new = state.held_up_by != reason;
+            if is_new {
+                Arc::make_mut(state).held_up_by = reason;
+            }
+            is_new
+        });
     }
 
     /// Adds what one answer tells.
@@ -61,8 +87,8 @@ impl FailureCounts {
         if failed.is_empty() {
             return;
         }
-        self.sums.send_modify(|sums| {
-            let sums = Arc::make_mut(sums);
+        self.state.send_modify(|state| {
+            let sums = &mut Arc::make_mut(state).sums;
             for one in failed {
                 match sums.iter_mut().find(|sum| sum.step == one.step) {
                     Some(sum) => {
@@ -79,6 +105,8 @@ impl FailureCounts {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     fn failed(step: &str, skipped: u64, last_message: &str) -> FailedRecords {
@@ -103,5 +131,22 @@ mod tests {
             report.so_far(),
             [failed("a", 3, "last"), failed("b", 5, "other")]
         );
+    }
+
+    #[tokio::test]
+    async fn what_holds_a_stream_up_is_told_once_and_taken_back() {
+        let counts = FailureCounts::new();
+        let mut report = counts.report();
+
+        counts.hold_up(Some("no leader".to_owned()));
+        report.changed().await;
+        assert_eq!(report.held_up_by().as_deref(), Some("no leader"));
+        counts.hold_up(Some("no leader".to_owned()));
+        assert!(report.changed().now_or_never().is_none());
+
+        counts.hold_up(None);
+
+        report.changed().await;
+        assert_eq!(report.held_up_by(), None);
     }
 }

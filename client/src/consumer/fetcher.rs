@@ -42,6 +42,9 @@ const QUEUE_LENGTH: usize = 256;
 /// How long a topic that was there may be missing before it counts as deleted.
 const MISSING_TOPIC_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long nothing but failures comes before the consumer's user is told why.
+const HELD_UP_AFTER: Duration = Duration::from_secs(5);
+
 /// How many bytes of accumulators one fetch hands back: an SPU takes no request of any size. The
 /// partitions beyond it wait for the next fetch.
 const HANDED_BACK_BYTES_MAX: usize = 48 << 20;
@@ -301,6 +304,7 @@ impl Fetcher {
         };
         self.backoff.reset();
         self.failing_since = None;
+        self.failures.hold_up(None);
         let fields = &answer.unknown_tagged_fields;
         progress.stream = stream.cloned();
         let position = progress.position;
@@ -429,6 +433,10 @@ impl Fetcher {
         let since = *self.failing_since.get_or_insert(now);
         if self.options.end == EndOffset::LogEnd && now.saturating_sub(since) >= PATIENCE {
             return Err(failure);
+        }
+        let says_why = matches!(failure, ConsumeError::NotNow { .. });
+        if says_why || now.saturating_sub(since) >= HELD_UP_AFTER {
+            self.failures.hold_up(Some(failure.to_string()));
         }
         self.try_again_later(stale);
         Ok(())

@@ -8,7 +8,7 @@ use thalweg_client::{
 };
 use thalweg_record::{BatchBuilder, BatchOptions};
 use thalweg_types::{Offset, PartitionIndex};
-use thalweg_wire::StreamFailure;
+use thalweg_wire::{MODULE_REFUSED, STREAM_LIMIT, StreamFailure};
 
 use crate::client;
 use crate::fake_spu::{FakeSpu, Fate, topic};
@@ -315,6 +315,80 @@ async fn a_smartmodule_that_fails_ends_the_consumer_with_its_words() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("`late` is not wasm"), "{error}");
+}
+
+fn failure(message: &str) -> Option<StreamFailure> {
+    Some(StreamFailure {
+        step: String::new(),
+        offset: None,
+        key: None,
+        message: message.to_owned(),
+    })
+}
+
+#[tokio::test]
+async fn modules_that_a_fetch_finds_refused_end_the_consumer_as_when_it_opens() {
+    for code in [MODULE_REFUSED, STREAM_LIMIT] {
+        for (told, expected) in [
+            (
+                failure("no room for `late`"),
+                "no room for `late`".to_owned(),
+            ),
+            (None, code.to_string()),
+        ] {
+            let spu = spu_with(1).await;
+            spu.state().stream_failure = told;
+            spu.state().fetch_fates = [Fate::Refused(code)].into();
+
+            let error = offsets(consumer(&spu, with_module(from(0))).await)
+                .await
+                .unwrap_err();
+
+            let is_refused = matches!(error, ConsumeError::SmartModulesRefused { .. });
+            assert!(
+                is_refused && error.to_string().contains(&expected),
+                "{error}"
+            );
+        }
+    }
+    let spu = spu_with(1).await;
+    spu.state().open_stream_refusal = Some("`late` is not wasm".to_owned());
+    let error = offsets(consumer(&spu, with_module(from(0))).await)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ConsumeError::SmartModulesRefused { .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn what_holds_a_stream_up_is_told_until_it_goes_on() {
+    const KAFKA_STORAGE_ERROR: i16 = 56;
+    let spu = spu_with(1).await;
+    spu.state().stream_step = 10;
+    spu.state().stream_failure = failure("dead letters can't be written to `failed` now");
+    spu.state().fetch_fates = vec![Fate::Refused(KAFKA_STORAGE_ERROR); 1_000].into();
+    let mut options = with_module(from(0));
+    options.end = EndOffset::Never;
+    let consumer = consumer(&spu, options).await;
+    let mut report = consumer.failures();
+
+    while report.held_up_by().is_none() {
+        report.changed().await;
+    }
+    let reason = report.held_up_by().unwrap();
+    assert!(reason.contains("dead letters can't be written"), "{reason}");
+    assert!(reason.contains("flights-0"), "{reason}");
+    {
+        let mut state = spu.state();
+        state.stream_failure = None;
+        state.fetch_fates.clear();
+    }
+
+    while report.held_up_by().is_some() {
+        report.changed().await;
+    }
 }
 
 #[tokio::test]

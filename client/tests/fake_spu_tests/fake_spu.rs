@@ -369,7 +369,12 @@ fn fetch(request: &FetchRequest, state: &mut State) -> Option<FetchResponse> {
     let from = wanted.fetch_offset;
     match fate {
         Fate::LostBefore | Fate::LostAfter => return None,
-        Fate::Refused(code) => answer.error_code = code,
+        Fate::Refused(code) => {
+            answer.error_code = code;
+            if let Some(failure) = &state.stream_failure {
+                tags::set_stream_failure(&mut answer.unknown_tagged_fields, failure);
+            }
+        }
         Fate::Served if from < state.log_start || from > state.log_end => answer.error_code = 1,
         Fate::Served if tags::stream_id(&wanted.unknown_tagged_fields).is_some() => {
             let accumulator = tags::accumulator(&wanted.unknown_tagged_fields);

@@ -2,15 +2,16 @@
 //! skipped or seen twice, whatever is killed meanwhile.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use thalweg_client::{
     Checkpoint, Client, Consumer, ConsumerOptions, EndOffset, ProducerOptions, ProducerRecord,
     SmartModuleInvocation, StartOffset,
 };
-use thalweg_tests_cluster::{LocalCluster, eventually};
+use thalweg_tests_cluster::{LocalCluster, eventually, program_path};
 use thalweg_types::{PartitionIndex, TopicName};
 
 /// The file of one of the SDK's example modules, built on first use.
@@ -333,9 +334,7 @@ async fn a_chain_in_yaml_does_the_same_on_a_stream_and_in_a_local_run() {
         .arg("-c")
         .arg(format!(
             "printf 'one\\ntwo\\n' | {} --cluster {} produce loud --transforms-line '{line}'",
-            thalweg_tests_cluster::program_path("thalweg")
-                .unwrap()
-                .display(),
+            program_path("thalweg").unwrap().display(),
             cluster.sc_address(),
         ))
         .output()
@@ -372,6 +371,95 @@ async fn a_chain_in_yaml_does_the_same_on_a_stream_and_in_a_local_run() {
         "{said}"
     );
     assert!(said.contains("`on_error`"), "{said}");
+}
+
+/// `thalweg consume moods`, whose dead letters have nowhere to go. Ends when dropped.
+struct WaitingConsumer {
+    process: Child,
+}
+
+impl WaitingConsumer {
+    fn start(cluster: &LocalCluster, failed: &TopicName) -> Self {
+        let process = Command::new(program_path("thalweg").unwrap())
+            .args(["--cluster", cluster.sc_address(), "consume", "moods", "-B"])
+            .arg("--smartmodule-path")
+            .arg(example("moody"))
+            .args(["--on-error", &format!("dead_letter:{failed}")])
+            .env("THALWEG_CONFIG", cluster.path("no-profiles.toml"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self { process }
+    }
+
+    /// The first line that it says on the side, however long that takes.
+    async fn warning(mut self) -> (Self, String) {
+        let stderr = self.process.stderr.take().unwrap();
+        (self, first_line(stderr).await)
+    }
+
+    async fn first_value(mut self) -> String {
+        let stdout = self.process.stdout.take().unwrap();
+        first_line(stdout).await
+    }
+}
+
+impl Drop for WaitingConsumer {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+async fn first_line(output: impl Read + Send + 'static) -> String {
+    let read = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    });
+    read.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_topic_that_is_deleted_ends_the_stream_with_its_name() {
+    let cluster = LocalCluster::start(1).await;
+    let topic = cluster.create_topic("moods", 1, &[]).await;
+    let failed = cluster.create_topic("failed", 1, &[]).await;
+    let client = cluster.client().await;
+    let records = |values: &[&str]| -> Vec<_> {
+        let record = |value: &&str| ("k".to_owned(), (*value).to_owned());
+        values.iter().map(record).collect()
+    };
+    produce(&client, &topic, &records(&["fine", "fail", "fine"])).await;
+    let policy = || format!("dead_letter:{failed}").parse().unwrap();
+    let options = || ConsumerOptions {
+        end: EndOffset::Never,
+        ..to_the_end(vec![module("moody").on_error(policy())])
+    };
+    let mut consumer = client.consumer(&topic, options()).await.unwrap();
+    let seen = next(&mut consumer).await.unwrap();
+    assert_eq!(seen.len(), 2);
+
+    client.admin().delete_topic(&failed).await.unwrap();
+    produce(&client, &topic, &records(&["fail", "good"])).await;
+
+    let error = loop {
+        match consumer.next_batch().await {
+            Ok(batch) => assert!(batch.is_some(), "it ends with an error"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("`failed`"), "{error}");
+    // Whoever creates it again goes on from where the consumer stands.
+    cluster.create_topic("failed", 1, &[]).await;
+    let next_offset = consumer.checkpoint(PartitionIndex(0)).unwrap().offset;
+    let mut again = options();
+    again.start = StartOffset::Offset(next_offset);
+    let mut consumer = client.consumer(&topic, again).await.unwrap();
+    let seen = next(&mut consumer).await.unwrap();
+    assert_eq!(seen.last().unwrap(), &(4, "good".to_owned()));
+    assert_eq!(values(&client, "failed").await, ["fail"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -415,10 +503,15 @@ async fn while_dead_letters_have_nowhere_to_go_nothing_moves_and_then_nothing_is
 
     let theirs = 1 - ours;
     cluster.take_spu(theirs).kill();
+    let waiting = WaitingConsumer::start(&cluster, &failed);
     let mut consumer = client.consumer(&topic, options).await.unwrap();
     let early = tokio::time::timeout(std::time::Duration::from_secs(3), next(&mut consumer)).await;
     assert!(early.is_err(), "nothing moves, yet there came {early:?}");
+    let (waiting, warning) = waiting.warning().await;
+    assert!(warning.contains("nothing comes for now"), "{warning}");
+    assert!(warning.contains(&format!("topic `{failed}`")), "{warning}");
     cluster.start_spu(theirs);
+    assert_eq!(waiting.first_value().await, "fine");
     let mut seen = Vec::new();
     while let Some(records) = next(&mut consumer).await {
         seen.extend(records.into_iter().map(|(offset, _)| offset));
