@@ -13,20 +13,24 @@ use crate::setup::{
 };
 use crate::streams::{refused, resume, through};
 
-const TO_FAILED: &str = "dead_letter:failed";
+pub(crate) const TO_FAILED: &str = "dead_letter:failed";
 
 pub(crate) async fn spu_with_failed(config: &[(&str, &str)]) -> TestSpu {
     let spu = TestSpu::start().await;
     let mut all = vec![("durability", "memory")];
     all.extend(config);
     spu.create_topic("failed", 1, &all).await;
-    // Dead letters travel as any producer's records do: to the leader by its address.
+    announce(&spu).await;
+    spu
+}
+
+/// Tells the SPU its own address: dead letters travel as any producer's records do, to the leader.
+pub(crate) async fn announce(spu: &TestSpu) {
     spu.script.announce_spu(spu.address());
     let view = &spu.spu.context().view;
     let told = view.wait_for(|view| view.online_spus().next().is_some());
     let wait = std::time::Duration::from_secs(20);
     assert!(tokio::time::timeout(wait, told).await.is_ok());
-    spu
 }
 
 pub(crate) async fn dead_letters(client: &mut RawClient) -> PartitionData {

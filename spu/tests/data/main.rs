@@ -17,6 +17,7 @@ mod fetch;
 mod harness;
 mod keyed;
 mod look_back;
+mod module_metrics;
 mod offsets;
 mod produce;
 mod protocol;

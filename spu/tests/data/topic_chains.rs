@@ -26,7 +26,7 @@ pub(crate) fn register(spu: &TestSpu, name: &str) {
 }
 
 /// Gives topic `t` a chain of one step, and waits until the SPU has heard of it.
-async fn attach(spu: &TestSpu, uses: &str, params: &[(&str, &str)], on_error: &str) {
+pub(crate) async fn attach(spu: &TestSpu, uses: &str, params: &[(&str, &str)], on_error: &str) {
     let params = params
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));

@@ -68,8 +68,8 @@ pub(super) struct Stream {
     /// What an aggregate begins with.
     accumulator: Option<Vec<u8>>,
     is_by_key: bool,
-    /// Whether what an aggregate gives is what its topic's log keeps.
-    accumulates_in_log: bool,
+    /// Where it runs. What an aggregate of a topic's own chain gives is what its log keeps.
+    place: Place,
     /// When it was opened, in milliseconds since 1970: what look-backs count from.
     opened_ms: i64,
     limits: CallLimits,
@@ -228,13 +228,9 @@ impl Stream {
             accumulation,
             limits: self.limits,
         })?;
-        let place = match self.purpose {
-            StreamPurpose::Consume => Place::Consume,
-            StreamPurpose::Produce => Place::Produce,
-        };
         let counters = self.metrics.smartmodules();
         let names = self.steps.iter().map(|step| step.name.as_str());
-        let users = names.map(|name| counters.of(name, place)).collect();
+        let users = names.map(|name| counters.of(name, self.place)).collect();
         Ok(Metered::new(chain, users))
     }
 

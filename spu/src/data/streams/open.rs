@@ -8,13 +8,13 @@ use thalweg_smartengine::{CallLimits, Lane, OnFailure, SmartEngine, SmartModuleK
 use thalweg_types::{ModuleRef, OnError, TopicName};
 use thalweg_wire::{
     KafkaError, MODULE_REFUSED, ModuleSource, OpenStreamRequest, OpenStreamResponse, StreamId,
-    StreamStep,
+    StreamPurpose, StreamStep,
 };
 
 use super::{Restored, StepExtra, Stream, Streams, registered};
 use crate::data::connection::Shared;
 use crate::data::refusal::{Refusal, chain};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Place};
 
 /// How many SmartModules one chain may have.
 const STEPS_MAX: usize = 32;
@@ -62,17 +62,21 @@ impl Streams {
         let module_bytes_max =
             usize::try_from(options.smartmodule_bytes_max.saturating_mul(MODULES_MAX))
                 .unwrap_or(usize::MAX);
-        let stream = make_stream(shared, request, false).await?;
+        let place = match request.purpose {
+            StreamPurpose::Consume => Place::Consume,
+            StreamPurpose::Produce => Place::Produce,
+        };
+        let stream = make_stream(shared, request, place).await?;
         self.insert(stream, module_bytes_max)
     }
 }
 
-/// A stream with bytes for all of its modules, which is tried once.
-/// `accumulates_in_log` says that what an aggregate gives is what its topic's log keeps.
+/// A stream with bytes for all of its modules, which is tried once. What an aggregate of a topic's
+/// own chain gives is what its log keeps.
 pub(in crate::data) async fn make_stream(
     shared: &Shared,
     request: OpenStreamRequest,
-    accumulates_in_log: bool,
+    place: Place,
 ) -> Result<Stream, Refusal> {
     let options = &shared.context.options;
     let limits = CallLimits {
@@ -85,7 +89,7 @@ pub(in crate::data) async fn make_stream(
     let lane = engine.lane();
     let opened_ms = shared.context.clock.now_ms();
     let host = Host {
-        accumulates_in_log,
+        place,
         engine,
         lane: lane.clone(),
         limits,
@@ -116,7 +120,7 @@ pub(super) async fn on_guest_thread<T: Send + 'static>(
 
 /// What a stream's chains run on.
 struct Host {
-    accumulates_in_log: bool,
+    place: Place,
     engine: SmartEngine,
     lane: Lane,
     limits: CallLimits,
@@ -141,7 +145,7 @@ fn load(host: Host, opened_ms: i64, request: OpenStreamRequest) -> Result<Stream
         .iter()
         .any(|step| step.module.kind() == SmartModuleKind::Aggregate);
     let kinds: Vec<_> = steps.iter().map(|step| step.module.kind()).collect();
-    if host.accumulates_in_log
+    if host.place == Place::Topic
         && let Some((_, before)) = kinds.split_last()
         && let Some(index) = before
             .iter()
@@ -163,7 +167,7 @@ fn load(host: Host, opened_ms: i64, request: OpenStreamRequest) -> Result<Stream
         has_aggregate,
         accumulator: request.accumulator.map(|bytes| bytes.to_vec()),
         is_by_key: request.is_by_key,
-        accumulates_in_log: host.accumulates_in_log,
+        place: host.place,
         opened_ms,
         limits: host.limits,
         module_bytes,

@@ -24,6 +24,7 @@ use super::{PartitionKey, Position, Restored, StandingChain, Stream, failure_of}
 use crate::data::connection::Shared;
 use crate::data::dead_letters::{DeadLetters, Undelivered};
 use crate::data::refusal::Refusal;
+use crate::metrics::Place;
 
 /// What a chain made of a produced batch.
 #[derive(Debug)]
@@ -328,7 +329,7 @@ impl Stream {
                 batches.extend_from_slice(&dense);
                 parts += 1;
             }
-            if self.accumulates_in_log {
+            if self.place == Place::Topic {
                 transformed.forgets |= self.check_kept(&output)?;
             }
             let failed = std::mem::take(&mut output.failed);

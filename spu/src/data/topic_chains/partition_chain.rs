@@ -19,6 +19,7 @@ use crate::cluster_view::{TopicView, View};
 use crate::data::connection::Shared;
 use crate::data::refusal::{Refusal, chain as with_causes};
 use crate::data::streams::{NotTransformed, Opening, Restored, Stream, make_stream};
+use crate::metrics::Place;
 use crate::replica::Replica;
 
 /// How long a chain that can't be set up is not tried again: those who produce hear why at once.
@@ -182,7 +183,7 @@ async fn set_up(shared: &Shared, topic: &Arc<TopicView>) -> Result<Made, Refusal
         topic: has_dead_letters.then(|| topic.name.clone()),
         is_by_key: aggregate.is_some_and(|aggregate| aggregate.by_key),
     };
-    let made = make_stream(shared, request, true).await;
+    let made = make_stream(shared, request, Place::Topic).await;
     let stream = made.map_err(|refusal| {
         let code = match refusal.error {
             KafkaError::Unknown(MODULE_REFUSED) => KafkaError::InvalidRecord,
