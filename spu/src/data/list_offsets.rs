@@ -71,7 +71,7 @@ async fn one(
     asked: &ListOffsetsPartition,
     version: i16,
 ) -> ListOffsetsPartitionResponse {
-    let (error_code, found) = match find(shared, topic, asked).await {
+    let (error_code, found) = match find(shared, topic, asked, version).await {
         Ok(found) => (0, found),
         Err(refusal) => (refusal.code(), Found::NOTHING),
     };
@@ -91,6 +91,7 @@ async fn find(
     shared: &Shared,
     topic: &str,
     asked: &ListOffsetsPartition,
+    version: i16,
 ) -> Result<Found, Refusal> {
     let topic = TopicName::new(topic)?;
     let epoch = known_epoch(asked.current_leader_epoch);
@@ -100,7 +101,18 @@ async fn find(
             .replicas
             .leader(&topic, PartitionIndex(asked.partition_index), epoch)?;
     match asked.timestamp {
-        LATEST => Ok(Found::end(replica.high_watermark(), replica.leader_epoch())),
+        LATEST => match replica.known_high_watermark() {
+            Some(end) => Ok(Found::end(end, replica.leader_epoch())),
+            None => Err(Refusal::new(
+                // Clients before this error (KIP-207) retry upon the other.
+                if version >= 5 {
+                    KafkaError::OffsetNotAvailable
+                } else {
+                    KafkaError::LeaderNotAvailable
+                },
+                "its leader has just begun and does not know yet what is committed",
+            )),
+        },
         EARLIEST => Ok(Found::end(replica.log().log_start(), LeaderEpoch::UNKNOWN)),
         MAX_TIMESTAMP => look_up(shared, &replica, newest).await,
         timestamp_ms if timestamp_ms < 0 => Err(Refusal::new(

@@ -71,6 +71,9 @@ impl From<ProduceError> for Refusal {
     fn from(error: ProduceError) -> Self {
         let code = match &error {
             ProduceError::NotEnoughReplicas { .. } => KafkaError::NotEnoughReplicas,
+            ProduceError::NotEnoughReplicasAfterAppend { .. } => {
+                KafkaError::NotEnoughReplicasAfterAppend
+            }
             ProduceError::TimedOut { .. } => KafkaError::RequestTimedOut,
             ProduceError::LeadershipEnded { .. } => KafkaError::NotLeaderOrFollower,
             ProduceError::Append { source, .. } => append_code(source),

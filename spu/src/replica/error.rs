@@ -92,6 +92,19 @@ pub enum ProduceError {
         /// How many the topic asks for.
         wanted: u16,
     },
+    /// `acks=all`, and replicas left while it waited for them: fewer have it than the topic asks for.
+    /// It is appended.
+    #[error(
+        "`{partition}` has {in_sync} replicas in sync by now, `min.insync.replicas` asks for {wanted}; the records are kept by those, retry later"
+    )]
+    NotEnoughReplicasAfterAppend {
+        /// The partition.
+        partition: TopicPartition,
+        /// How many are in sync.
+        in_sync: usize,
+        /// How many the topic asks for.
+        wanted: u16,
+    },
     /// The append was not acknowledged in time; it may still be.
     #[error("`{partition}` did not acknowledge within {timeout:?}; the records may be kept or not")]
     TimedOut {

@@ -37,6 +37,8 @@ pub struct Replica {
     topic_partition: TopicPartition,
     id: PartitionId,
     leader_epoch: LeaderEpoch,
+    /// The log's end when the reign began.
+    reign_start: Offset,
     log: Arc<Log>,
     clock: Arc<dyn Clock>,
     reports: Arc<ReplicaReports>,
@@ -73,6 +75,7 @@ struct Committed {
 
 /// An append that is written and waits for its mark.
 struct Acknowledge {
+    acks: Acks,
     appended: Appended,
     produced: oneshot::Sender<Result<Appended, ProduceError>>,
 }
@@ -100,10 +103,11 @@ impl Replica {
         let known = log.high_watermark();
         let in_sync = reign.membership.isr.len();
         let mark = HighWatermark::new(known, reign.membership.isr.iter().copied());
+        let reign_start = log.log_end();
         let followers = Followers::new(
             reign.spu_id,
             reign.membership,
-            log.log_end(),
+            reign_start,
             reign.clock.monotonic(),
         );
         let replica = Arc::new(Self {
@@ -111,6 +115,7 @@ impl Replica {
             topic_partition: reign.topic_partition,
             id: reign.id,
             leader_epoch: reign.leader_epoch,
+            reign_start,
             progress: Mutex::new(Progress {
                 commit: Commit::new(known, mark),
                 followers,
@@ -183,6 +188,13 @@ impl Replica {
         self.committed.borrow().high_watermark
     }
 
+    /// The high watermark, once it is known to be as high as in any reign before: a new leader begins
+    /// with what it had heard, and learns from its followers what was committed beyond (KIP-207).
+    #[must_use]
+    pub fn known_high_watermark(&self) -> Option<Offset> {
+        Some(self.high_watermark()).filter(|known| *known >= self.reign_start)
+    }
+
     /// Whether this reign is over: another SPU leads, the topic is gone, or the log has failed.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -235,7 +247,11 @@ impl Replica {
                 Ok(appended) => {
                     // Whoever gave up waiting need not know.
                     let _ = written.send(appended);
-                    replica.acknowledge(acks, Acknowledge { appended, produced });
+                    replica.acknowledge(Acknowledge {
+                        acks,
+                        appended,
+                        produced,
+                    });
                 }
                 Err(source) => {
                     drop(written);
@@ -262,7 +278,11 @@ impl Replica {
     ) -> impl Future<Output = Result<Appended, ProduceError>> + Send + use<> {
         let (produced, answer) = oneshot::channel();
         let appended = stored;
-        self.acknowledge(acks, Acknowledge { appended, produced });
+        self.acknowledge(Acknowledge {
+            acks,
+            appended,
+            produced,
+        });
         Arc::clone(self).answered(answer, timeout)
     }
 
@@ -329,7 +349,7 @@ impl Replica {
             wanted
         };
         for waiter in done {
-            waiter.send();
+            waiter.send(self);
         }
         if let Some(wanted) = wanted {
             self.ask(wanted);
@@ -479,17 +499,17 @@ impl Replica {
     }
 
     /// Answers now if the mark is passed, or when it is.
-    fn acknowledge(&self, acks: Acks, acknowledge: Acknowledge) {
+    fn acknowledge(&self, acknowledge: Acknowledge) {
         let end = acknowledge.appended.next_offset;
         let mut progress = self.progress();
         if let Some(reason) = self.committed.borrow().ended.clone() {
             let _ = acknowledge.produced.send(Err(self.ended_error(&reason)));
             return;
         }
-        let ready = progress.commit.wait(acks, end, acknowledge);
+        let ready = progress.commit.wait(acknowledge.acks, end, acknowledge);
         drop(progress);
         if let Some(ready) = ready {
-            ready.send();
+            ready.send(self);
         }
     }
 
@@ -505,7 +525,7 @@ impl Replica {
             self.publish(high_watermark);
         }
         for waiter in done {
-            waiter.send();
+            waiter.send(self);
         }
     }
 
@@ -559,9 +579,21 @@ impl std::fmt::Debug for Replica {
 }
 
 impl Acknowledge {
-    fn send(self) {
+    /// Its mark is passed. Where that is so only because too few replicas are left to count, it is
+    /// not what the topic asks for.
+    fn send(self, replica: &Replica) {
+        let outcome = if self.acks == Acks::All && !replica.min_isr_met() {
+            let settings = replica.settings();
+            Err(ProduceError::NotEnoughReplicasAfterAppend {
+                partition: replica.topic_partition.clone(),
+                in_sync: settings.in_sync,
+                wanted: settings.config.min_isr(),
+            })
+        } else {
+            Ok(self.appended)
+        };
         // Whoever gave up waiting needs no answer.
-        let _ = self.produced.send(Ok(self.appended));
+        let _ = self.produced.send(outcome);
     }
 }
 

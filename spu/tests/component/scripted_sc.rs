@@ -166,6 +166,21 @@ impl Script {
         state.send_delta(vec![changed], Vec::new());
     }
 
+    /// Says who should hold a partition and who is in sync, in the same leader epoch.
+    pub(crate) fn set_replicas(&self, name: &str, number: i32, replicas: &[i32], isr: &[i32]) {
+        let mut state = self.state();
+        let partition = state
+            .partitions
+            .get_mut(&(name.to_owned(), number))
+            .unwrap();
+        partition.replicas = replicas.to_vec();
+        let status = partition.status.as_mut().unwrap();
+        status.isr = isr.to_vec();
+        status.partition_epoch += 1;
+        let changed = v1::resource::Resource::Partition(partition.clone());
+        state.send_delta(vec![changed], Vec::new());
+    }
+
     /// Forgets a topic, and tells the SPU.
     pub(crate) fn delete_topic(&self, name: &str) {
         let mut state = self.state();
