@@ -1,7 +1,7 @@
 //! What a SmartModule in the path costs, with a module that keeps everything without looking.
 //!
 //! Plain and through the module, turn by turn on one cluster: produce and consume; and by
-//! [`first_records`] and [`waiting_streams`] the first record and a thousand consumers that wait.
+//! `first_records` and `waiting_streams` the first record and a thousand consumers that wait.
 
 mod first_records;
 mod waiting_streams;
