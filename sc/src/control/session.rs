@@ -270,6 +270,15 @@ fn refusals_message(refusals: Refusals) -> ScMessage {
     }
 }
 
+fn partition_id(topic: &str, partition: i32) -> Result<PartitionId, InvalidField> {
+    Ok(PartitionId {
+        topic: topic
+            .parse()
+            .map_err(|error| InvalidField::new("topic_id", error))?,
+        partition: PartitionIndex(partition),
+    })
+}
+
 impl TryFrom<v1::IsrChange> for IsrChange {
     type Error = InvalidField;
 
@@ -284,12 +293,7 @@ impl TryFrom<v1::IsrChange> for IsrChange {
         let member =
             |member: v1::InSyncReplica| (SpuId(member.spu_id), Incarnation(member.incarnation));
         Ok(Self {
-            partition: PartitionId {
-                topic: topic_id
-                    .parse()
-                    .map_err(|error| InvalidField::new("topic_id", error))?,
-                partition: PartitionIndex(partition),
-            },
+            partition: partition_id(&topic_id, partition)?,
             leader_epoch: LeaderEpoch(leader_epoch),
             partition_epoch: PartitionEpoch(partition_epoch),
             isr: isr.into_iter().map(member).collect(),
@@ -315,12 +319,7 @@ impl TryFrom<ReplicaReport> for Report {
             leader_epoch,
         } = message;
         Ok(Self {
-            partition: PartitionId {
-                topic: topic_id
-                    .parse()
-                    .map_err(|error| InvalidField::new("topic_id", error))?,
-                partition: PartitionIndex(partition),
-            },
+            partition: partition_id(&topic_id, partition)?,
             leader_epoch: LeaderEpoch(leader_epoch),
             may_lead,
             reason,
