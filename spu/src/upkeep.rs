@@ -1,5 +1,5 @@
-//! What logs need from time to time: retention, rolling by age, checkpoints, and a paced check of
-//! the bytes on the disk.
+//! What logs need from time to time: retention, rolling by age, checkpoints, a look for followers that
+//! lag, and a paced check of the bytes on the disk.
 //!
 //! One task for each. They work on blocking threads, one log after the other, and never stop: an
 //! error concerns one log, is logged, and the log is looked at again next time. A log that failed
@@ -19,6 +19,10 @@ use crate::replica::ReplicaSet;
 
 /// How often high watermarks are written down, full disks tried again and health looked at.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+/// How often lagging followers are looked for in the time that they may lag.
+const LOOKS_PER_LAG: u32 = 10;
+/// Looking for them more often than this would be all that is done.
+const LAG_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// How often the scrub reads on. Each time it reads this part of a second's budget.
 const SCRUB_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -49,6 +53,15 @@ pub(crate) fn spawn(
             }
             log.probe_room();
         })
+    });
+
+    let led = Arc::clone(replicas);
+    let every = (options.replica_lag_max / LOOKS_PER_LAG).max(LAG_INTERVAL_MIN);
+    tasks.spawn("follower-lag", move |shutdown| async move {
+        while pause(every, &shutdown).await {
+            led.check_followers();
+        }
+        Ok::<_, Infallible>(())
     });
 
     let watched = Arc::clone(replicas);

@@ -27,8 +27,6 @@ use crate::replica::{Follower, Standing};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a leader may take to answer, beyond what it is told to wait.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to rest where no partition can be asked for.
-const IDLE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Follows all that one SPU leads.
 pub(super) struct LeaderFetcher {
@@ -142,23 +140,23 @@ impl LeaderFetcher {
         loop {
             let followed = changes.borrow_and_update().clone();
             let mut asked = self.ready(&followed, pauses);
+            // Until a partition that rests may be asked for again.
+            let wait = pauses
+                .first_end(self.context.clock.monotonic())
+                .map_or(self.asker.wait, |end| end.min(self.asker.wait));
             if asked.is_empty() {
-                tokio::select! {
-                    changed = changes.changed() => if changed.is_err() {
-                        return Stop::Done;
-                    },
-                    () = tokio::time::sleep(IDLE_PAUSE) => {}
+                // No answer says when a log can be written again; in the end the time does.
+                if let Ok(changed) = tokio::time::timeout(wait, changes.changed()).await
+                    && changed.is_err()
+                {
+                    return Stop::Done;
                 }
                 continue;
             }
             // Another one is the first each time: an answer has room for some only.
             turn = (turn + 1) % asked.len();
             asked.rotate_left(turn);
-            let has_paused = asked.len() < followed.len();
-            let mut asker = self.asker;
-            if has_paused {
-                asker.wait = asker.wait.min(IDLE_PAUSE);
-            }
+            let asker = Asker { wait, ..self.asker };
             let request = request::more(asker, pairs(&asked));
             let answer = tokio::select! {
                 answer = self.call(connection, &request) => answer,
@@ -281,6 +279,12 @@ struct Pauses {
 }
 
 impl Pauses {
+    /// How long until the first of them ends.
+    fn first_end(&self, now: Duration) -> Option<Duration> {
+        let first = self.until.values().min()?;
+        Some(first.saturating_sub(now))
+    }
+
     fn note(&mut self, follower: &Follower, taken: Taken, now: Duration) {
         let id = follower.id();
         match taken {

@@ -1,8 +1,7 @@
 //! Copies what other SPUs lead: the follower's half of replication.
 //!
 //! One task finds out whom this SPU follows, and runs a [`LeaderFetcher`] for each leader: all
-//! partitions that are followed from one SPU share its two connections. Another looks from time to time
-//! which followers of this SPU's own partitions lag too far behind.
+//! partitions that are followed from one SPU share its two connections.
 
 mod leader_fetcher;
 mod request;
@@ -20,13 +19,10 @@ use self::leader_fetcher::LeaderFetcher;
 use crate::context::SpuContext;
 use crate::replica::Follower;
 
-/// How often lagging followers are looked for in the time that they may lag.
-const LOOKS_PER_LAG: u32 = 10;
-
 /// The partitions that are followed from one leader.
 type Partitions = BTreeMap<PartitionId, Arc<Follower>>;
 
-/// Starts the tasks.
+/// Starts the task.
 pub(crate) fn spawn(context: &SpuContext, incarnation: Incarnation, tasks: &TaskGroup) {
     let following = Following {
         context: context.clone(),
@@ -35,17 +31,6 @@ pub(crate) fn spawn(context: &SpuContext, incarnation: Incarnation, tasks: &Task
         leaders: BTreeMap::new(),
     };
     tasks.spawn("replication", |shutdown| following.run(shutdown));
-
-    let replicas = Arc::clone(&context.replicas);
-    let every = context.options.replica_lag_max / LOOKS_PER_LAG;
-    tasks.spawn("follower-lag", move |shutdown| async move {
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok::<_, Infallible>(()),
-                () = tokio::time::sleep(every) => replicas.check_followers(),
-            }
-        }
-    });
 }
 
 /// Keeps a fetcher for each leader that is followed.
