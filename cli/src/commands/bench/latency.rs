@@ -182,7 +182,7 @@ async fn produce(
     let mut under_way = FuturesUnordered::new();
     let mut latencies = Vec::new();
     let mut has_more = true;
-    while has_more || !under_way.is_empty() {
+    loop {
         // What is due already had to wait behind others, and counts from when it was due.
         let late = match ticks.try_recv() {
             Ok(due) => Some(due),
@@ -203,6 +203,7 @@ async fn produce(
                     Some(_) => Instant::now(),
                     None => continue,
                 },
+                else => return Ok(latencies),
             },
         };
         let nanos = u64::try_from((start - epoch).as_nanos()).unwrap_or(u64::MAX);
@@ -213,7 +214,6 @@ async fn produce(
             Ok::<_, ProduceError>(start.elapsed())
         });
     }
-    Ok(latencies)
 }
 
 /// Receives the records; how long each took to arrive.
