@@ -9,6 +9,7 @@ use wasmer::sys::{CompilerConfig, CpuFeature, Cranelift, Features, NativeEngineE
 
 use crate::chain::Chain;
 use crate::compile_limit::{self, StopWhenLate};
+use crate::compile_thread::compile_aside;
 use crate::compiled_cache::{CompiledFiles, LoadedModules, hash};
 use crate::deadline::Deadlines;
 use crate::guest::GuestHost;
@@ -243,11 +244,13 @@ impl Shared {
     fn compile(&self, wasm: &[u8], sha256: &[u8; 32]) -> Result<wasmer::Module, LoadError> {
         check_code(wasm)?;
         let compiler = &self.host.compiler;
-        let compiled = compiler
-            .new_module_with_progress(wasm, compile_limit::at_most(COMPILE_LIMIT))
-            .map_err(|error| LoadError::Compile {
-                reason: error.to_string(),
-            })?;
+        let compiled = compile_aside(|| {
+            compiler
+                .new_module_with_progress(wasm, compile_limit::at_most(COMPILE_LIMIT))
+                .map_err(|error| LoadError::Compile {
+                    reason: error.to_string(),
+                })
+        })?;
         if let Some(files) = &self.files {
             match compiled.serialize() {
                 Ok(bytes) => files.write(sha256, &bytes),
@@ -264,10 +267,10 @@ fn compiler() -> wasmer::Engine {
     let mut features = Features::new();
     features.threads(false).multi_memory(false);
     let mut cranelift = Cranelift::new();
-    // The other half stays with those whose modules are compiled already.
-    let half = std::thread::available_parallelism().map_or(1, usize::from) / 2;
     cranelift.push_middleware(Arc::new(StopWhenLate));
-    cranelift.num_threads(NonZero::new(half).unwrap_or(NonZero::<usize>::MIN));
+    // All processors: `compile_aside` sees to it that others come first.
+    let workers = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    cranelift.num_threads(workers);
     let cranelift: Box<dyn CompilerConfig> = Box::new(cranelift);
     wasmer::Engine::new(cranelift, Target::default(), features)
 }

@@ -23,6 +23,7 @@ mod chain_error;
 mod chain_options;
 mod chunks;
 mod compile_limit;
+mod compile_thread;
 mod compiled_cache;
 mod deadline;
 mod dense_batch;
