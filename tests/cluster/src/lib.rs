@@ -6,10 +6,12 @@
 //! kills its processes.
 #![forbid(unsafe_code)]
 
+mod copies;
 mod history;
 mod local_cluster;
 mod node;
 
+pub use copies::log_bytes;
 pub use history::{History, ReadBack, read_back};
 pub use local_cluster::LocalCluster;
 pub use node::{Node, program_path};

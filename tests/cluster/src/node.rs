@@ -24,15 +24,46 @@ impl Node {
     /// # Errors
     /// When it can't be started, or ends before it serves: with the end of its log.
     pub fn start(program: &str, arguments: &[String], log: &Path) -> anyhow::Result<Self> {
-        let path = program_path(program)?;
+        Self::serve(
+            program,
+            Command::new(program_path(program)?),
+            arguments,
+            log,
+        )
+    }
+
+    /// As [`Node::start`], in a network namespace that `ip netns` knows.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub fn start_in(
+        namespace: &str,
+        program: &str,
+        arguments: &[String],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        // `ip` becomes the program, so that its process is the program's.
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", namespace])
+            .arg(program_path(program)?);
+        Self::serve(program, command, arguments, log)
+    }
+
+    fn serve(
+        program: &str,
+        mut command: Command,
+        arguments: &[String],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let log_file = File::options().create(true).append(true).open(log)?;
-        let mut child = Command::new(&path)
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log_file)
             .spawn()
-            .with_context(|| format!("failed to start {}", path.display()))?;
+            .with_context(|| format!("failed to start {program}"))?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
@@ -138,26 +169,28 @@ impl Drop for Node {
     }
 }
 
-/// Where `program` lies: in `THALWEG_BIN_DIR`, or beside the test's own executable.
+/// Where `program` lies: in `THALWEG_BIN_DIR`, or beside the executable that runs, or beside the
+/// folder that a test's executable is in (`target/<profile>/deps`).
 ///
 /// # Errors
 /// When it is in neither place: it is to be built first.
 pub fn program_path(program: &str) -> anyhow::Result<PathBuf> {
-    let folder = match std::env::var_os("THALWEG_BIN_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => std::env::current_exe()?
-            .parent()
-            .and_then(Path::parent)
-            .context("a test lies in target/<profile>/deps")?
-            .to_owned(),
+    let folders = match std::env::var_os("THALWEG_BIN_DIR") {
+        Some(folder) => vec![PathBuf::from(folder)],
+        None => {
+            let executable = std::env::current_exe()?;
+            executable
+                .ancestors()
+                .skip(1)
+                .take(2)
+                .map(Path::to_owned)
+                .collect()
+        }
     };
-    let path = folder.join(program);
-    if path.exists() {
-        Ok(path)
-    } else {
-        bail!(
-            "{} is missing: build the programs first, with `cargo build --release --bins`",
-            path.display()
+    let mut paths = folders.iter().map(|folder| folder.join(program));
+    paths.find(|path| path.exists()).with_context(|| {
+        format!(
+            "`{program}` is not in {folders:?}: build the programs first, with `cargo build --release --bins`"
         )
-    }
+    })
 }

@@ -1,12 +1,10 @@
 //! Replicas on several SPUs: what one acknowledges outlives it.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use thalweg_client::{Client, ProducerOptions, ProducerRecord, resource};
-use thalweg_tests_cluster::{LocalCluster, eventually, read_back};
-use thalweg_types::{PartitionIndex, SpuId, TopicName};
+use thalweg_tests_cluster::{LocalCluster, eventually, log_bytes, read_back};
+use thalweg_types::{SpuId, TopicName};
 
 use crate::workload::Workload;
 
@@ -37,41 +35,20 @@ async fn all_in_sync(client: &Client, topic: &TopicName) {
     .await;
 }
 
-/// The bytes of a partition's log on one SPU, all segments one after the other.
-fn log_bytes(cluster: &LocalCluster, spu: i32, partition: PartitionIndex) -> Vec<u8> {
-    let held = cluster.path(&format!("spu-{spu}")).join("partitions");
-    let suffix = format!("-{partition}");
-    let mut segments = BTreeMap::new();
-    for folder in std::fs::read_dir(held).unwrap() {
-        let folder = folder.unwrap().path();
-        if !folder.to_string_lossy().ends_with(&suffix) {
-            continue;
-        }
-        for file in std::fs::read_dir(folder).unwrap() {
-            let path = file.unwrap().path();
-            if path.extension().is_some_and(|end| end == "log") {
-                segments.insert(path.file_name().unwrap().to_owned(), read(&path));
-            }
-        }
-    }
-    segments.into_values().collect::<Vec<_>>().concat()
-}
-
-fn read(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap()
-}
-
 /// Stops everything, and sees that all copies of a topic are the same.
-async fn assert_same_copies(mut cluster: LocalCluster, partitions: i32) {
+async fn assert_same_copies(mut cluster: LocalCluster, topic: &TopicName) {
+    let held = partitions(&cluster.client().await, topic).await;
     for spu in 0..SPUS {
         cluster.take_spu(spu).stop().unwrap();
     }
-    for partition in (0..partitions).map(PartitionIndex) {
-        let first = log_bytes(&cluster, 0, partition);
-        assert!(!first.is_empty(), "partition {partition} holds nothing");
+    for partition in held {
+        let name = partition.topic_partition();
+        let copy =
+            |spu: i32| log_bytes(&cluster.path(&format!("spu-{spu}")), partition.id).unwrap();
+        let first = copy(0);
+        assert!(!first.is_empty(), "{name} holds nothing");
         for spu in 1..SPUS {
-            let same = log_bytes(&cluster, spu, partition) == first;
-            assert!(same, "SPU {spu} has another copy of partition {partition}");
+            assert!(copy(spu) == first, "SPU {spu} has another copy of {name}");
         }
     }
 }
@@ -106,7 +83,7 @@ async fn nothing_acknowledged_is_lost_when_leaders_are_killed_and_all_copies_end
         assert!(history.acknowledged_count() > 1_000);
         history.check(&read_back(&client, &topic).await);
         all_in_sync(&client, &topic).await;
-        assert_same_copies(cluster, 3).await;
+        assert_same_copies(cluster, &topic).await;
     }
 }
 
@@ -132,7 +109,7 @@ async fn a_follower_that_was_away_catches_up_over_many_segments_and_joins_again(
     let history = workload.finish().await;
     history.check(&read_back(&client, &topic).await);
     all_in_sync(&client, &topic).await;
-    assert_same_copies(cluster, 1).await;
+    assert_same_copies(cluster, &topic).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +138,7 @@ async fn a_leader_that_was_paused_and_deposed_cuts_what_was_never_committed() {
     let history = workload.finish().await;
     history.check(&read_back(&client, &topic).await);
     all_in_sync(&client, &topic).await;
-    assert_same_copies(cluster, 1).await;
+    assert_same_copies(cluster, &topic).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,5 +196,5 @@ async fn spus_restart_one_after_the_other_and_clients_only_retry() {
     let history = workload.finish().await;
     history.check(&read_back(&client, &topic).await);
     all_in_sync(&client, &topic).await;
-    assert_same_copies(cluster, 3).await;
+    assert_same_copies(cluster, &topic).await;
 }
