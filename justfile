@@ -41,6 +41,11 @@ crash rounds="50":
     cargo build --release --bins
     THALWEG_CRASH_ROUNDS={{ rounds }} cargo test --release --package thalweg-tests-cluster crash
 
+# Harm a cluster by seed and check what its clients saw; `just nemesis --rounds 200 --seed 1`
+nemesis *arguments:
+    cargo build --release --workspace --bins
+    target/release/thalweg-nemesis {{ arguments }}
+
 # Thalweg beside Kafka and NATS on this machine (needs a JDK, Maven and Go); see docs/benchmarks.md
 bench *arguments:
     cargo build --release --workspace --bins

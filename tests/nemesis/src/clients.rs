@@ -1,0 +1,345 @@
+//! Clients that work while harm is done, and write down what they do and are told.
+//!
+//! Every producer, every consumer and whoever asks for the logs' ends is a client of its own, with
+//! its own connections and its own idea of who leads.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use thalweg_client::{
+    Acks, Client, ConsumerOptions, DeliveryFuture, EndOffset, ErrorCode, PartitionSelection,
+    ProduceError, Producer, ProducerOptions, ProducerRecord, StartOffset,
+};
+use thalweg_runtime::{CancellationToken, Clock, SystemClock, TaskGroup};
+use thalweg_types::{Offset, PartitionIndex, TopicName, TopicPartition};
+
+use crate::history::{Answer, History, Mark, Read, Send, Session};
+
+/// How many records of one producer may be unanswered.
+const UNANSWERED_MAX: usize = 500;
+/// Records that a producer sends at a time, and how often.
+const BURST: usize = 4;
+const BURST_INTERVAL: Duration = Duration::from_millis(4);
+/// How often a partition is asked for its end.
+const ENDS_INTERVAL: Duration = Duration::from_millis(50);
+/// How often a client that failed begins anew.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a producer tries: longer than a round harms, so that most outcomes are known.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// What all clients of a round write into.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorder {
+    history: Arc<Mutex<History>>,
+    clock: Arc<dyn Clock>,
+    producers: Arc<Mutex<u32>>,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            history: Arc::default(),
+            clock: SystemClock::shared(),
+            producers: Arc::default(),
+        }
+    }
+}
+
+impl Recorder {
+    /// What was written down.
+    ///
+    /// # Panics
+    /// When a client panicked while it wrote.
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history
+            .lock()
+            .expect("no client panics while it writes")
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn next_producer(&self) -> u32 {
+        let mut producers = self.producers.lock().expect("nobody panics while counting");
+        *producers += 1;
+        *producers
+    }
+
+    fn answered(&self, mark: Mark, answer: Answer) {
+        let now = self.now();
+        if let Some(send) = self.history().sends.get_mut(&mark) {
+            send.answer = Some((now, answer));
+        }
+    }
+}
+
+/// The clients at work. They go on until told to stop.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    acks: Acks,
+    producers: TaskGroup,
+    readers: TaskGroup,
+}
+
+impl Clients {
+    /// Nobody yet. Producers are to wait for `acks`.
+    pub(crate) fn new(acks: Acks) -> Self {
+        Self {
+            acks,
+            producers: TaskGroup::new(),
+            readers: TaskGroup::new(),
+        }
+    }
+
+    /// One more producer, which goes on as another when it fails for good.
+    pub(crate) fn produce(&self, client: Client, topic: TopicName, recorder: Recorder) {
+        let options = ProducerOptions {
+            acks: self.acks,
+            delivery_timeout: DELIVERY_TIMEOUT,
+            ..ProducerOptions::default()
+        };
+        self.producers.spawn("producer", |stop| async move {
+            let mut ticks = tokio::time::interval(RETRY_INTERVAL);
+            while !stop.is_cancelled() {
+                ticks.tick().await;
+                let opened = client.producer(&topic, options.clone());
+                if let Some(Ok(producer)) = stop.run_until_cancelled(opened).await {
+                    produce(&producer, &topic, &recorder, &stop).await;
+                }
+            }
+            Ok::<_, Infallible>(())
+        });
+    }
+
+    /// One more consumer of the whole topic; it begins anew when it fails, and after `turn`.
+    pub(crate) fn consume(
+        &self,
+        name: String,
+        client: Client,
+        topic: TopicName,
+        turn: Duration,
+        recorder: Recorder,
+    ) {
+        self.readers.spawn("consumer", move |stop| async move {
+            let mut session_count = 0;
+            let mut ticks = tokio::time::interval(RETRY_INTERVAL);
+            while !stop.is_cancelled() {
+                ticks.tick().await;
+                session_count += 1;
+                let reader = format!("{name}, session {session_count}");
+                let session = consume(&client, &topic, &reader, &recorder, &stop);
+                // A session that ends in between loses nothing: each batch is written down at once.
+                let _ = tokio::time::timeout(turn, session).await;
+            }
+            Ok::<_, Infallible>(())
+        });
+    }
+
+    /// One that asks where a partition's log ends, again and again.
+    pub(crate) fn watch_end(&self, client: Client, partition: TopicPartition, recorder: Recorder) {
+        self.readers.spawn("end-watcher", move |stop| async move {
+            let admin = client.admin();
+            let mut ticks = tokio::time::interval(ENDS_INTERVAL);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            while !stop.is_cancelled() {
+                ticks.tick().await;
+                let asked = stop
+                    .run_until_cancelled(admin.partition_offsets(&partition))
+                    .await;
+                if let Some(Ok(range)) = asked {
+                    let told = (recorder.now(), range.end);
+                    recorder
+                        .history()
+                        .ends
+                        .entry(partition.clone())
+                        .or_default()
+                        .push(told);
+                }
+            }
+            Ok::<_, Infallible>(())
+        });
+    }
+
+    /// Has the producers stop sending, and waits until all of their records are answered.
+    pub(crate) async fn finish_producing(&self) {
+        self.producers.stop().await;
+    }
+
+    /// Has everybody else stop.
+    pub(crate) async fn finish(self) {
+        self.readers.stop().await;
+    }
+}
+
+/// Produces as one producer until told to stop, or until it fails.
+async fn produce(
+    producer: &Producer,
+    topic: &TopicName,
+    recorder: &Recorder,
+    stop: &CancellationToken,
+) {
+    let mut unanswered = VecDeque::new();
+    let mut mark = Mark {
+        producer: recorder.next_producer(),
+        number: 0,
+    };
+    let mut ticks = tokio::time::interval(BURST_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failed = false;
+    while !failed && !stop.is_cancelled() {
+        ticks.tick().await;
+        for _ in 0..BURST {
+            match send(producer, mark, recorder).await {
+                Ok(delivery) => unanswered.push_back((mark, delivery)),
+                Err(_) => failed = true,
+            }
+            mark.number += 1;
+        }
+        while unanswered.len() > UNANSWERED_MAX
+            && let Some((mark, delivery)) = unanswered.pop_front()
+        {
+            failed |= settle(topic, mark, delivery, recorder).await;
+        }
+    }
+    for (mark, delivery) in unanswered {
+        settle(topic, mark, delivery, recorder).await;
+    }
+}
+
+async fn send(
+    producer: &Producer,
+    mark: Mark,
+    recorder: &Recorder,
+) -> Result<DeliveryFuture, ProduceError> {
+    let sent = Send {
+        sent_at: recorder.now(),
+        answer: None,
+    };
+    recorder.history().sends.insert(mark, sent);
+    // Partitions in turns, in runs of a few, so that batches hold several records.
+    let (key, text) = ((mark.number / 8).to_string(), mark.to_string());
+    let record = ProducerRecord::new(text.as_bytes()).key(key.as_bytes());
+    let accepted = producer.send(record).await;
+    if let Err(error) = &accepted {
+        recorder.answered(
+            mark,
+            Answer::Refused {
+                reason: error.to_string(),
+            },
+        );
+    }
+    accepted
+}
+
+/// Writes down what became of a record; says whether it failed.
+async fn settle(
+    topic: &TopicName,
+    mark: Mark,
+    delivery: DeliveryFuture,
+    recorder: &Recorder,
+) -> bool {
+    let (answer, failed) = match delivery.await {
+        Ok(delivery) => {
+            let partition = TopicPartition {
+                topic: topic.clone(),
+                partition: delivery.partition,
+            };
+            (
+                Answer::Stored {
+                    partition,
+                    offset: delivery.offset,
+                },
+                false,
+            )
+        }
+        Err(error) => {
+            let reason = error.to_string();
+            let is_known = matches!(
+                error.code(),
+                ErrorCode::InvalidRequest | ErrorCode::Unavailable
+            );
+            let answer = if is_known {
+                Answer::Refused { reason }
+            } else {
+                Answer::Unknown { reason }
+            };
+            (answer, true)
+        }
+    };
+    recorder.answered(mark, answer);
+    failed
+}
+
+/// Reads a topic from its beginning, until told to stop or until that fails.
+async fn consume(
+    client: &Client,
+    topic: &TopicName,
+    reader: &str,
+    recorder: &Recorder,
+    stop: &CancellationToken,
+) {
+    let options = ConsumerOptions {
+        start: StartOffset::Beginning,
+        ..ConsumerOptions::default()
+    };
+    let opened = stop
+        .run_until_cancelled(client.consumer(topic, options))
+        .await;
+    let Some(Ok(mut consumer)) = opened else {
+        return;
+    };
+    let mut places: BTreeMap<PartitionIndex, usize> = BTreeMap::new();
+    while let Some(Ok(Some(batch))) = stop.run_until_cancelled(consumer.next_batch()).await {
+        let partition = TopicPartition {
+            topic: topic.clone(),
+            partition: batch.partition(),
+        };
+        let mut history = recorder.history();
+        let sessions = history.sessions.entry(partition).or_default();
+        let place = *places.entry(batch.partition()).or_insert_with(|| {
+            sessions.push(Session {
+                reader: reader.to_owned(),
+                reads: Vec::new(),
+            });
+            sessions.len() - 1
+        });
+        let records = batch
+            .records()
+            .map(|record| read(record.offset, record.value));
+        sessions[place].reads.extend(records);
+    }
+}
+
+/// Reads a whole partition, once.
+///
+/// # Errors
+/// When it can't be read to its end.
+pub(crate) async fn read_log(
+    client: &Client,
+    partition: &TopicPartition,
+) -> anyhow::Result<Vec<Read>> {
+    let options = ConsumerOptions {
+        partitions: PartitionSelection::Only(vec![partition.partition]),
+        start: StartOffset::Beginning,
+        end: EndOffset::LogEnd,
+        ..ConsumerOptions::default()
+    };
+    let mut consumer = client.consumer(&partition.topic, options).await?;
+    let mut log = Vec::new();
+    while let Some(batch) = consumer.next_batch().await? {
+        log.extend(
+            batch
+                .records()
+                .map(|record| read(record.offset, record.value)),
+        );
+    }
+    Ok(log)
+}
+
+fn read(offset: Offset, value: Option<&[u8]>) -> Read {
+    let text = value.and_then(|value| std::str::from_utf8(value).ok());
+    (offset, text.and_then(|text| text.parse().ok()))
+}

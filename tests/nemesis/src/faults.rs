@@ -1,0 +1,188 @@
+//! Which harm is done in a round, and when: all of it follows from the round's seed. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::sandbox::Reach;
+
+/// Who can be cut off from whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// All clients: they are in one process.
+    Clients,
+    Sc,
+    Spu(i32),
+}
+
+/// An SPU, by its number or by what it does when the harm begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Spu(i32),
+    /// Who leads that partition, counted over all topics' partitions.
+    LeaderOf(usize),
+}
+
+/// One end of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Clients,
+    Sc,
+    Spu(Target),
+}
+
+/// One harm. All but the last pass by themselves when the step ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Killed without a word, and started when the step ends.
+    Kill(Target),
+    /// Asked to end, and started when the step ends.
+    Stop(Target),
+    /// Does not run until the step ends.
+    Pause(Target),
+    KillSc,
+    PauseSc,
+    /// All SPUs at once.
+    KillAll,
+    /// Nothing comes through; `one_way` leaves the way from the second end to the first.
+    Cut {
+        ends: [End; 2],
+        one_way: bool,
+    },
+    /// Alone on its network.
+    Isolate(Target),
+    /// What it sends is late.
+    Slow(Target),
+    /// Its disk has no room.
+    FillDisk(Target),
+    /// Each SPU is asked to end and started again, one after the other, when the one before is back.
+    RestartAll,
+}
+
+/// Harm that is done at once, how long it lasts, and how long nothing is done after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub faults: Vec<Fault>,
+    pub lasts: Duration,
+    pub rest: Duration,
+}
+
+/// The steps of the round of a seed.
+#[must_use]
+pub(crate) fn plan(seed: u64, step_count: usize, reach: Reach, spu_count: i32) -> Vec<Step> {
+    let mut random = Random(seed);
+    let mut steps = Vec::new();
+    for _ in 0..step_count {
+        let mut faults = vec![random.fault(reach, spu_count)];
+        // Harm comes in pairs, at times.
+        if random.below(3) == 0 {
+            faults.push(random.fault(reach, spu_count));
+        }
+        // One step in three is over before anybody is found to be gone.
+        let lasts_ms = match random.below(3) {
+            0 => 100 + random.below(1_500),
+            _ => 2_000 + random.below(3_000),
+        };
+        steps.push(Step {
+            faults,
+            lasts: Duration::from_millis(lasts_ms),
+            rest: Duration::from_millis(random.below(1_500)),
+        });
+    }
+    steps
+}
+
+/// Numbers that follow from a seed (SplitMix64).
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn target(&mut self, spu_count: i32) -> Target {
+        if self.below(2) == 0 {
+            Target::LeaderOf(usize::try_from(self.below(64)).unwrap_or(0))
+        } else {
+            let count = u64::try_from(spu_count).unwrap_or(1);
+            Target::Spu(i32::try_from(self.below(count)).unwrap_or(0))
+        }
+    }
+
+    fn end(&mut self, spu_count: i32) -> End {
+        match self.below(4) {
+            0 => End::Clients,
+            1 => End::Sc,
+            _ => End::Spu(self.target(spu_count)),
+        }
+    }
+
+    fn fault(&mut self, reach: Reach, spu_count: i32) -> Fault {
+        let kinds = match reach {
+            Reach::All => 16,
+            Reach::ProcessesOnly => 9,
+        };
+        match self.below(kinds) {
+            0 | 1 => Fault::Kill(self.target(spu_count)),
+            2 => Fault::Stop(self.target(spu_count)),
+            3 | 4 => Fault::Pause(self.target(spu_count)),
+            5 => Fault::KillSc,
+            6 => Fault::PauseSc,
+            7 => Fault::KillAll,
+            8 => Fault::RestartAll,
+            9..=11 => Fault::Cut {
+                ends: [self.end(spu_count), End::Spu(self.target(spu_count))],
+                one_way: self.below(2) == 0,
+            },
+            12 => Fault::Cut {
+                ends: [End::Spu(self.target(spu_count)), self.end(spu_count)],
+                one_way: true,
+            },
+            13 => Fault::Isolate(self.target(spu_count)),
+            14 => Fault::Slow(self.target(spu_count)),
+            _ => Fault::FillDisk(self.target(spu_count)),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clients => write!(f, "the clients"),
+            Self::Sc => write!(f, "the SC"),
+            Self::Spu(id) => write!(f, "SPU {id}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_always_gives_the_same_steps_and_another_gives_others() {
+        let of = |seed| plan(seed, 20, Reach::All, 3);
+
+        assert_eq!(of(7), of(7));
+        assert_ne!(of(7), of(8));
+    }
+
+    #[test]
+    fn without_a_network_of_our_own_only_processes_are_harmed() {
+        let steps = plan(1, 500, Reach::ProcessesOnly, 3);
+
+        let mut faults = steps.iter().flat_map(|step| &step.faults);
+        assert!(!faults.any(|fault| matches!(
+            fault,
+            Fault::Cut { .. } | Fault::Isolate(_) | Fault::Slow(_) | Fault::FillDisk(_)
+        )));
+    }
+}

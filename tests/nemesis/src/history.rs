@@ -1,0 +1,105 @@
+//! What clients did during a round and what they were told, call by call.
+//!
+//! A record's value is its [`Mark`]: which producer sent it, and as its how-manieth. Producers
+//! number their records in the order of their sends, and never share a number.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thalweg_types::{Offset, TopicPartition};
+
+/// A record's identity: it is sent once, by one producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// The producer, counted over the round; one that starts anew is another.
+    pub producer: u32,
+    /// Its records are counted from 0.
+    pub number: u32,
+}
+
+/// A text that is no mark: a record that no producer of the round has sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoMark;
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.producer, self.number)
+    }
+}
+
+impl FromStr for Mark {
+    type Err = NoMark;
+
+    fn from_str(text: &str) -> Result<Self, NoMark> {
+        let (producer, number) = text.split_once('-').ok_or(NoMark)?;
+        Ok(Self {
+            producer: producer.parse().map_err(|_| NoMark)?,
+            number: number.parse().map_err(|_| NoMark)?,
+        })
+    }
+}
+
+/// What became of a record, as its producer was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Acknowledged; a leader that had it already does not say where.
+    Stored {
+        partition: TopicPartition,
+        offset: Option<Offset>,
+    },
+    /// It may be stored or not.
+    Unknown { reason: String },
+    /// It is not stored.
+    Refused { reason: String },
+}
+
+/// One record's sending. Times are since the round's start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Send {
+    pub sent_at: Duration,
+    /// `None` while nothing was answered.
+    pub answer: Option<(Duration, Answer)>,
+}
+
+/// One record as somebody read it; `None` for a value that is no mark.
+pub type Read = (Offset, Option<Mark>);
+
+/// A consumer's reading from its start to its end, one partition of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Session {
+    /// Who read, for people.
+    pub reader: String,
+    pub reads: Vec<Read>,
+}
+
+/// All that is known of a round.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    pub sends: BTreeMap<Mark, Send>,
+    /// Of each partition, who read it while harm was done.
+    pub sessions: BTreeMap<TopicPartition, Vec<Session>>,
+    /// Of each partition, the ends of the log that one client was told one after the other.
+    pub ends: BTreeMap<TopicPartition, Vec<(Duration, Offset)>>,
+    /// Of each partition, the whole log as it was read once all was healed.
+    pub logs: BTreeMap<TopicPartition, Vec<Read>>,
+    /// Of each partition, the SPUs whose copies are not the bytes of the first one's.
+    pub diverging: BTreeMap<TopicPartition, Vec<String>>,
+}
+
+impl History {
+    /// How many records were acknowledged.
+    #[must_use]
+    pub fn acknowledged_count(&self) -> usize {
+        let stored = |send: &&Send| matches!(send.answer, Some((_, Answer::Stored { .. })));
+        self.sends.values().filter(stored).count()
+    }
+
+    /// How many records were read while harm was done.
+    #[must_use]
+    pub fn read_count(&self) -> usize {
+        let sessions = self.sessions.values().flatten();
+        sessions.map(|session| session.reads.len()).sum()
+    }
+}

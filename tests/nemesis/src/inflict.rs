@@ -1,0 +1,205 @@
+//! Does the harm of a step, waits, and undoes it.
+
+use std::time::Duration;
+
+use thalweg_client::Admin;
+
+use crate::faults::{End, Fault, Place, Step, Target};
+use crate::harmed_cluster::HarmedCluster;
+
+/// How long may be asked who leads: the SC may be gone.
+const ASK_WITHIN: Duration = Duration::from_millis(500);
+
+/// Does what a step says, and notes it in `harm`.
+///
+/// # Errors
+/// When a process does not come back, or ends otherwise than asked.
+pub(crate) async fn inflict(
+    cluster: &mut HarmedCluster,
+    admin: &Admin,
+    step: &Step,
+    harm: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let mut done = Vec::new();
+    for fault in &step.faults {
+        let fault = Aimed::new(*fault, admin).await;
+        let what = fault.begin(cluster)?;
+        harm.push(format!("{what}, for {:?}", step.lasts));
+        done.push(fault);
+    }
+    tokio::time::sleep(step.lasts).await;
+    for fault in done {
+        fault.end(cluster)?;
+    }
+    tokio::time::sleep(step.rest).await;
+    Ok(())
+}
+
+/// A fault whose targets are known.
+#[derive(Debug)]
+enum Aimed {
+    Kill(Place),
+    Stop(Place),
+    Pause(Place),
+    KillAll,
+    RestartAll,
+    /// Each first one's sendings don't come to the second.
+    Cut(Vec<(Place, Place)>),
+    Isolate(Place),
+    Slow(Place),
+    FillDisk(i32),
+}
+
+impl Aimed {
+    async fn new(fault: Fault, admin: &Admin) -> Self {
+        match fault {
+            Fault::Kill(target) => Self::Kill(Place::Spu(spu(target, admin).await)),
+            Fault::Stop(target) => Self::Stop(Place::Spu(spu(target, admin).await)),
+            Fault::Pause(target) => Self::Pause(Place::Spu(spu(target, admin).await)),
+            Fault::KillSc => Self::Kill(Place::Sc),
+            Fault::PauseSc => Self::Pause(Place::Sc),
+            Fault::KillAll => Self::KillAll,
+            Fault::RestartAll => Self::RestartAll,
+            Fault::Cut {
+                ends: [from, to],
+                one_way,
+            } => {
+                let (from, to) = (place(from, admin).await, place(to, admin).await);
+                Self::Cut(if one_way {
+                    vec![(from, to)]
+                } else {
+                    vec![(from, to), (to, from)]
+                })
+            }
+            Fault::Isolate(target) => Self::Isolate(Place::Spu(spu(target, admin).await)),
+            Fault::Slow(target) => Self::Slow(Place::Spu(spu(target, admin).await)),
+            Fault::FillDisk(target) => Self::FillDisk(spu(target, admin).await),
+        }
+    }
+
+    /// Does it, and says what.
+    fn begin(&self, cluster: &mut HarmedCluster) -> anyhow::Result<String> {
+        match self {
+            Self::Kill(place) => {
+                cluster.kill(*place);
+                Ok(format!("{place} killed"))
+            }
+            Self::Stop(place) => {
+                cluster.stop(*place)?;
+                Ok(format!("{place} stopped"))
+            }
+            Self::Pause(place) => {
+                cluster.pause(*place)?;
+                Ok(format!("{place} paused"))
+            }
+            Self::KillAll => {
+                cluster.spus().for_each(|spu| cluster.kill(Place::Spu(spu)));
+                Ok("all SPUs killed".to_owned())
+            }
+            Self::RestartAll => {
+                for spu in cluster.spus() {
+                    cluster.stop(Place::Spu(spu))?;
+                    cluster.start_node(Place::Spu(spu))?;
+                }
+                Ok("all SPUs restarted, one after the other".to_owned())
+            }
+            Self::Cut(ways) => {
+                let mut words = Vec::new();
+                for (from, to) in ways {
+                    set_line(cluster, *from, *to, false)?;
+                    words.push(format!("nothing comes from {from} to {to}"));
+                }
+                Ok(words.join(", "))
+            }
+            Self::Isolate(place) => {
+                set_all_lines(cluster, *place, false)?;
+                Ok(format!("{place} isolated"))
+            }
+            Self::Slow(place) => {
+                let how = cluster
+                    .network()
+                    .map(|network| network.slow(*place))
+                    .transpose()?;
+                Ok(format!("{place} slowed: {}", how.unwrap_or_default()))
+            }
+            Self::FillDisk(spu) => {
+                cluster.fill_disk(*spu)?;
+                Ok(format!("the disk of SPU {spu} filled"))
+            }
+        }
+    }
+
+    fn end(&self, cluster: &mut HarmedCluster) -> anyhow::Result<()> {
+        match self {
+            // With a disk that is full by the same step it may not come up yet; healing starts it.
+            Self::Kill(place) | Self::Stop(place) => drop(cluster.start_node(*place)),
+            Self::Pause(place) => cluster.resume(*place)?,
+            Self::KillAll => cluster
+                .spus()
+                .for_each(|spu| drop(cluster.start_node(Place::Spu(spu)))),
+            Self::RestartAll => {}
+            Self::Cut(ways) => {
+                for (from, to) in ways {
+                    set_line(cluster, *from, *to, true)?;
+                }
+            }
+            Self::Isolate(place) => set_all_lines(cluster, *place, true)?,
+            Self::Slow(place) => {
+                if let Some(network) = cluster.network() {
+                    network.hurry(*place)?;
+                }
+            }
+            Self::FillDisk(spu) => cluster.empty_disk(*spu)?,
+        }
+        Ok(())
+    }
+}
+
+fn set_line(
+    cluster: &mut HarmedCluster,
+    from: Place,
+    to: Place,
+    is_whole: bool,
+) -> anyhow::Result<()> {
+    match cluster.network() {
+        Some(network) if from != to && is_whole => network.mend(from, to),
+        Some(network) if from != to => network.cut(from, to),
+        _ => Ok(()),
+    }
+}
+
+fn set_all_lines(cluster: &mut HarmedCluster, place: Place, is_whole: bool) -> anyhow::Result<()> {
+    let others = cluster.network().map(|network| network.places().to_vec());
+    for other in others.unwrap_or_default() {
+        set_line(cluster, place, other, is_whole)?;
+        set_line(cluster, other, place, is_whole)?;
+    }
+    Ok(())
+}
+
+async fn place(end: End, admin: &Admin) -> Place {
+    match end {
+        End::Clients => Place::Clients,
+        End::Sc => Place::Sc,
+        End::Spu(target) => Place::Spu(spu(target, admin).await),
+    }
+}
+
+/// The SPU that is meant; the first one where nobody says who leads.
+async fn spu(target: Target, admin: &Admin) -> i32 {
+    let index = match target {
+        Target::Spu(id) => return id,
+        Target::LeaderOf(index) => index,
+    };
+    let asked = tokio::time::timeout(ASK_WITHIN, admin.list_partitions(None)).await;
+    let Ok(Ok(partitions)) = asked else { return 0 };
+    let led: Vec<_> = partitions
+        .iter()
+        .filter_map(|partition| partition.status.leader)
+        .collect();
+    if led.is_empty() {
+        0
+    } else {
+        led[index % led.len()].0
+    }
+}
