@@ -1,16 +1,16 @@
 //! Gives what came out of a chain the shape of a produced batch.
 
 use thalweg_record::{Batch, BatchHeader, Codec, assemble_batch, renumber_records};
-use thalweg_types::{LeaderEpoch, Offset};
+use thalweg_types::{LeaderEpoch, Offset, next_sequence};
 
 use crate::{ChainError, ChainOutput};
 
 /// The batch to append in place of the one that a producer sent: offset deltas from 0 without
-/// gaps, the producer's identity and sequence as sent, compressed with `codec`. `None` when
-/// nothing passed.
+/// gaps, the producer's identity as sent, compressed with `codec`. `None` when nothing passed.
 ///
-/// The sequences that the producer counts are those of what it sent, so that the log has to be
-/// told the input's count (`ChainOutput::input`) where the chain changed it.
+/// Its last sequence is that of what was sent, as the next batch of an idempotent producer follows on
+/// it; its base sequence is counted back from there, and so is not the producer's where the chain
+/// changed the number of records.
 ///
 /// # Errors
 ///
@@ -32,12 +32,32 @@ pub fn dense_batch(output: &ChainOutput, codec: Codec) -> Result<Option<Vec<u8>>
         attributes: output.input.attributes,
         last_offset_delta: batch.header().record_count - 1,
         max_timestamp_ms: max_timestamp_ms(&batch)?,
-        producer_id: output.input.producer_id,
-        producer_epoch: output.input.producer_epoch,
-        base_sequence: output.input.base_sequence,
         ..*batch.header()
     };
+    let header = with_sequences_of(&output.input, header);
     Ok(Some(assemble_batch(header, &section, codec)?))
+}
+
+/// What to append in place of an idempotent producer's batch of which nothing passed: a batch without
+/// records that says how far the producer has counted, as compaction leaves of such batches, too. It
+/// takes one offset.
+#[must_use]
+pub fn emptied_batch(input: &BatchHeader) -> Vec<u8> {
+    let header = with_sequences_of(input, BatchHeader::default());
+    assemble_batch(header, &[], Codec::None).expect("a header alone fits a batch")
+}
+
+/// `header` as of the producer of `input`, and ending with its last sequence.
+fn with_sequences_of(input: &BatchHeader, header: BatchHeader) -> BatchHeader {
+    let base_sequence = input.last_sequence().map_or(input.base_sequence, |last| {
+        next_sequence(last, -header.last_offset_delta)
+    });
+    BatchHeader {
+        producer_id: input.producer_id,
+        producer_epoch: input.producer_epoch,
+        base_sequence,
+        ..header
+    }
 }
 
 /// The largest timestamp of the records that are left, by which the log finds them.

@@ -51,7 +51,7 @@ mod wasi;
 pub use chain::Chain;
 pub use chain_error::{ChainError, CrashedOn};
 pub use chain_options::{Accumulation, AccumulatorsByKey, ChainOptions, OnFailure, Step};
-pub use dense_batch::dense_batch;
+pub use dense_batch::{dense_batch, emptied_batch};
 pub use engine::{EngineError, EngineOptions, SmartEngine};
 pub use failed_record::{FailedRecord, OriginalRecord};
 pub use guest_pool::{Busy, Lane};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use thalweg_record::{Batch, BatchBuilder, BatchHeader, BatchOptions, Codec, assemble_batch};
 use thalweg_smartengine::{
     Accumulation, CallLimits, Chain, ChainError, ChainOptions, EngineOptions, SmartEngine,
-    SmartModuleKind, Step, dense_batch,
+    SmartModuleKind, Step, dense_batch, emptied_batch,
 };
 use thalweg_types::{Offset, ProducerEpoch, ProducerId};
 
@@ -468,11 +468,17 @@ fn a_dense_batch_counts_its_records_and_keeps_its_producer() {
     let header = dense.header();
     assert_eq!((header.record_count, header.last_offset_delta), (2, 1));
     assert_eq!(
-        (header.producer_id, header.base_sequence),
-        (ProducerId(7), 40)
+        (header.producer_id, header.last_sequence()),
+        (ProducerId(7), Some(42)),
+        "two of 40 to 42 are left"
     );
     assert_eq!(header.codec().unwrap(), Codec::Zstd);
     assert_eq!(header.max_timestamp_ms, 100);
+    let emptied = emptied_batch(&output.input);
+    let emptied = Batch::parse(&emptied).unwrap();
+    emptied.validate(1 << 20).unwrap();
+    assert_eq!(emptied.header().record_count, 0);
+    assert_eq!(emptied.header().last_sequence(), Some(42));
 }
 
 #[test]

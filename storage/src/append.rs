@@ -20,8 +20,9 @@ pub struct Append {
     pub leader_epoch: LeaderEpoch,
     /// The time now, in milliseconds since 1970.
     pub now_ms: i64,
-    /// What the producer's sequences were, where they differ from what the batch says because a
-    /// SmartModule changed the number of its records. Allowed with a single batch only.
+    /// What the producer's sequences were, where the batch does not say where they began because a
+    /// SmartModule changed the number of its records. Allowed with a single batch only, which ends
+    /// with the same sequence.
     pub sequences: Option<ProducerSequences>,
     /// Called once the batches are in the page cache, or refused, or known as duplicates.
     pub done: AppendDone,

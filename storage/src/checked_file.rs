@@ -14,7 +14,7 @@ pub(crate) const HEADER_BYTES: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unusable {
     /// Rebuild it, or do without.
-    #[error("it is damaged")]
+    #[error("it is damaged, or of a format that is not read any more")]
     Damaged,
     /// Leave it alone.
     #[error("its format version {found} is newer than {known}")]
@@ -49,6 +49,10 @@ pub(crate) fn decode(bytes: &[u8], magic: [u8; 4], known: u16) -> Result<Fields<
     let found = u16::from_be_bytes(fields.take().ok_or(Unusable::Damaged)?);
     if found > known {
         return Err(Unusable::Newer { found, known });
+    }
+    // The one format that has had an earlier version can be found again from the log.
+    if found < known {
+        return Err(Unusable::Damaged);
     }
     Ok(Fields(payload))
 }

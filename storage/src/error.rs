@@ -182,9 +182,6 @@ pub enum MaintainError {
         /// The newest epoch of the log.
         latest: LeaderEpoch,
     },
-    /// The producer's sequences don't follow on what the log knows.
-    #[error(transparent)]
-    Refused(AppendError),
     /// The log's bytes are damaged.
     #[error(transparent)]
     Damaged(ReadError),

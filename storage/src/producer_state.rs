@@ -14,7 +14,7 @@ use crate::checked_file::{self, Unusable};
 use crate::{AppendError, ProducerSequences};
 
 const MAGIC: [u8; 4] = *b"TWPS";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// How many batches of a producer are remembered: what Kafka lets it have in flight.
 const REMEMBERED: usize = 5;
@@ -38,10 +38,9 @@ struct Producer {
     count: usize,
 }
 
-/// A batch that was appended, or emptied by a SmartModule (then both offsets are the log's end).
+/// A batch that was appended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SeenBatch {
-    pub(crate) first_sequence: i32,
     pub(crate) last_sequence: i32,
     pub(crate) base_offset: Offset,
     pub(crate) next_offset: Offset,
@@ -124,7 +123,6 @@ impl Producers {
         };
         producer.batches.rotate_left(1);
         producer.batches[REMEMBERED - 1] = SeenBatch {
-            first_sequence: given.first_sequence,
             last_sequence: given.last_sequence,
             base_offset: offsets.start,
             next_offset: offsets.end,
@@ -207,7 +205,7 @@ impl Producers {
 
     /// The snapshot of the state as it is when the log ends at `log_end`.
     pub(crate) fn encode(&self, log_end: Offset) -> Vec<u8> {
-        let mut payload = Vec::with_capacity(8 + self.by_id.len() * 139);
+        let mut payload = Vec::with_capacity(8 + self.by_id.len() * 119);
         payload.extend_from_slice(&log_end.0.to_be_bytes());
         for (id, producer) in &self.by_id {
             payload.extend_from_slice(&id.0.to_be_bytes());
@@ -216,7 +214,6 @@ impl Producers {
             let seen = producer.seen();
             payload.push(u8::try_from(seen.len()).expect("at most five"));
             for batch in seen {
-                payload.extend_from_slice(&batch.first_sequence.to_be_bytes());
                 payload.extend_from_slice(&batch.last_sequence.to_be_bytes());
                 payload.extend_from_slice(&batch.base_offset.0.to_be_bytes());
                 payload.extend_from_slice(&batch.next_offset.0.to_be_bytes());
@@ -237,11 +234,13 @@ impl Producers {
                 let last_append_ms = fields.take_i64()?;
                 let [count] = fields.take()?;
                 for _ in 0..count {
+                    // Where a batch began is not asked again.
+                    let last_sequence = fields.take_i32()?;
                     let sequences = ProducerSequences {
                         producer_id: id,
                         producer_epoch: epoch,
-                        first_sequence: fields.take_i32()?,
-                        last_sequence: fields.take_i32()?,
+                        first_sequence: last_sequence,
+                        last_sequence,
                     };
                     let offsets = Offset(fields.take_i64()?)..Offset(fields.take_i64()?);
                     producers.note(&sequences, offsets, last_append_ms);
@@ -258,23 +257,24 @@ impl Producer {
         &self.batches[REMEMBERED - self.count..]
     }
 
+    /// A batch is known by its last sequence: where it began is not in the log when a SmartModule
+    /// changed the number of its records.
     fn find(&self, given: &ProducerSequences) -> Option<SeenBatch> {
-        self.seen().iter().copied().find(|seen| {
-            seen.first_sequence == given.first_sequence && seen.last_sequence == given.last_sequence
-        })
+        let mut seen = self.seen().iter().copied();
+        seen.find(|seen| seen.last_sequence == given.last_sequence)
     }
 
     fn next_sequence(&self) -> i32 {
         next_sequence(self.batches[REMEMBERED - 1].last_sequence, 1)
     }
 
-    /// Whether a batch ended before the oldest that is remembered began, on the circle of 2^31
+    /// Whether a batch ended before the oldest that is remembered did, on the circle of 2^31
     /// sequences.
     fn is_before_remembered(&self, given: &ProducerSequences) -> bool {
         let Some(oldest) = self.seen().first() else {
             return false;
         };
-        let distance = i64::from(oldest.first_sequence) - i64::from(given.last_sequence);
+        let distance = i64::from(oldest.last_sequence) - i64::from(given.last_sequence);
         (1..1 << 30).contains(&distance.rem_euclid(1 << 31))
     }
 }
@@ -428,7 +428,7 @@ mod tests {
         let mut producers = with_batches(1);
 
         producers.forget_idle(Duration::from_millis(10), 9);
-        assert!(producers.check(&sequences(0, 5, 9)).is_err());
+        assert!(producers.check(&sequences(0, 11, 15)).is_err());
         producers.forget_idle(Duration::from_millis(10), 10);
         assert_eq!(producers, Producers::default());
     }

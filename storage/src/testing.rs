@@ -10,8 +10,10 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use thalweg_record::{Batch, BatchBuilder, BatchOptions, batches};
-use thalweg_types::{Durability, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+use thalweg_record::{
+    Batch, BatchBuilder, BatchHeader, BatchOptions, Codec, assemble_batch, batches,
+};
+use thalweg_types::{Durability, LeaderEpoch, Offset, ProducerEpoch, ProducerId, next_sequence};
 
 pub(crate) use self::compacting::{
     DELETE_RETENTION, PlainRecord, clean, clean_with, compacted, keyed, keyed_in, records_in,
@@ -63,6 +65,23 @@ pub(crate) fn sequences(producer: i64, first: i32, last: i32) -> ProducerSequenc
         first_sequence: first,
         last_sequence: last,
     }
+}
+
+/// Appends what a SmartModule made of a producer's batch: `count` records in place of what was sent.
+pub(crate) fn append_changed(
+    log: &Arc<Log>,
+    sequences: ProducerSequences,
+    count: usize,
+) -> Result<Appended, AppendError> {
+    let mut bytes = match count {
+        0 => assemble_batch(BatchHeader::default(), &[], Codec::None).unwrap(),
+        _ => batch(count),
+    };
+    let last_delta = i32::try_from(count.saturating_sub(1)).unwrap();
+    let base_sequence = next_sequence(sequences.last_sequence, -last_delta);
+    let (id, epoch) = (sequences.producer_id, sequences.producer_epoch);
+    thalweg_record::stamp_sequence(&mut bytes, id, epoch, base_sequence).unwrap();
+    append_with(log, bytes, |append| append.sequences = Some(sequences))
 }
 
 /// Settings for tests: small segments and indexes, nothing is deleted.

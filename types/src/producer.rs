@@ -33,7 +33,7 @@ impl ProducerEpoch {
 /// What a batch says that carries no sequence.
 pub const NO_SEQUENCE: i32 = -1;
 
-/// The sequence `count` records after `sequence`. Sequences wrap from `i32::MAX` to 0.
+/// The sequence `count` records after `sequence`, or before it where `count` is negative. Sequences wrap from `i32::MAX` to 0.
 #[must_use]
 pub fn next_sequence(sequence: i32, count: i32) -> i32 {
     let next = (i64::from(sequence) + i64::from(count)).rem_euclid(1 << 31);

@@ -125,7 +125,6 @@ impl From<MaintainError> for Refusal {
             MaintainError::StaleEpoch { .. } | MaintainError::Closed => {
                 KafkaError::NotLeaderOrFollower
             }
-            MaintainError::Refused(refused) => append_code(refused),
             _ => KafkaError::KafkaStorageError,
         };
         Self::new(code, chain(&error))

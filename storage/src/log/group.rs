@@ -43,8 +43,6 @@ pub(super) struct Group {
     pub(super) prefixes: Vec<u8>,
     pub(super) planned: Vec<PlannedBatch>,
     pub(super) undo: Vec<Undo>,
-    /// Whether sequences differ from what the batches say, so that a replay would not find them.
-    pub(super) has_sequences: bool,
     pub(super) has_rolled: bool,
     pub(super) now_ms: i64,
     /// Which outcomes depend on the write.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use thalweg_types::{Durability, LeaderEpoch, Offset};
+use thalweg_types::{LeaderEpoch, Offset};
 
 use super::sync::SyncOutcome;
 use super::writer::sequences_of;
@@ -16,11 +16,11 @@ use crate::batch_walk::WalkError;
 use crate::checkpoint::{Checkpoint, CleanShutdown};
 use crate::files::{OpenMode, write_all};
 use crate::locks::{lock, read, write};
-use crate::producer_state::{Producers, Verdict};
+use crate::producer_state::Producers;
 use crate::retention::{SegmentAge, count_over_size, is_expired};
 use crate::segment::Segment;
 use crate::segment_index::NO_TIMESTAMP;
-use crate::{Appended, MaintainError, ProducerSequences, ReadError};
+use crate::{MaintainError, ReadError};
 
 /// What is written to see whether there is room; recovery removes files that end so.
 const PROBE_FILE: &str = "room.tmp";
@@ -272,70 +272,6 @@ impl Log {
         if probed.and(removed).is_ok() {
             self.note_room();
         }
-    }
-
-    /// Notes the sequences of a batch that a SmartModule emptied, after all that is queued: on
-    /// disk before it returns.
-    ///
-    /// # Errors
-    /// When the sequences are refused as an append's would be, or can't be written.
-    pub fn advance_producer(
-        self: &Arc<Self>,
-        sequences: ProducerSequences,
-        now_ms: i64,
-    ) -> Result<Appended, MaintainError> {
-        let (result, finished, synced) = {
-            let _run = lock(&self.sync_run);
-            let mut writer = lock(&self.writer);
-            let finished = self.write_all_queued(&mut writer);
-            // The snapshot must not know more than the log that a power cut leaves.
-            let is_fsync = self.options().durability == Durability::Fsync;
-            let synced = is_fsync.then(|| self.sync_once());
-            (self.advance(&sequences, now_ms), finished, synced)
-        };
-        for group in finished {
-            self.finish(group);
-        }
-        match synced {
-            Some(SyncOutcome::Synced) => self.tell_progress(),
-            Some(SyncOutcome::Failed) => self.tell_failure(),
-            Some(SyncOutcome::Refused) | None => {}
-        }
-        result
-    }
-
-    fn advance(
-        &self,
-        sequences: &ProducerSequences,
-        now_ms: i64,
-    ) -> Result<Appended, MaintainError> {
-        self.check_usable()?;
-        let log_end = self.log_end();
-        let undo = {
-            let mut producers = lock(&self.producers);
-            match producers.check(sequences).map_err(MaintainError::Refused)? {
-                Verdict::Duplicate(seen) => {
-                    return Ok(Appended {
-                        base_offset: seen.base_offset,
-                        next_offset: seen.next_offset,
-                        log_append_time_ms: None,
-                        duplicate: true,
-                    });
-                }
-                Verdict::Append => producers.note(sequences, log_end..log_end, now_ms),
-            }
-        };
-        let is_fsync = self.options().durability == Durability::Fsync;
-        if let Err(error) = self.store_producers(is_fsync) {
-            lock(&self.producers).undo(undo);
-            return Err(failed_to("write", &self.folder.join(PRODUCERS_FILE))(error));
-        }
-        Ok(Appended {
-            base_offset: log_end,
-            next_offset: log_end,
-            log_append_time_ms: None,
-            duplicate: false,
-        })
     }
 
     /// Writes what is queued, syncs, and notes the clean shutdown. The log refuses everything

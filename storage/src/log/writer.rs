@@ -119,7 +119,6 @@ impl Log {
             prefixes: std::mem::take(&mut writer.prefixes),
             planned: Vec::new(),
             undo: Vec::new(),
-            has_sequences: false,
             has_rolled: false,
             now_ms: 0,
             pending_from: 0,
@@ -285,7 +284,12 @@ impl Log {
         let offsets = header.base_offset..header.next_offset();
         let log_append_time_ms = is_append_time.then_some(append.now_ms);
 
-        if let Some(sequences) = append.sequences.or_else(|| sequences_of(&header)) {
+        let said = sequences_of(&header);
+        if let Some(sequences) = append.sequences.or(said) {
+            if said.is_none_or(|said| said.last_sequence != sequences.last_sequence) {
+                let reason = "the batch does not end with the producer's last sequence";
+                return Err(AppendError::Invalid { reason });
+            }
             let mut producers = lock(&self.producers);
             if let Verdict::Duplicate(seen) = producers.check(&sequences)? {
                 return Ok(Appended {
@@ -298,7 +302,6 @@ impl Log {
             group
                 .undo
                 .push(producers.note(&sequences, offsets.clone(), append.now_ms));
-            group.has_sequences |= append.sequences.is_some();
         }
 
         let start = group.prefixes.len();
@@ -390,7 +393,6 @@ impl Log {
                     undo: 0,
                 };
                 self.rewind(group, &start);
-                self.take_back_producers(group);
                 for outcome in &mut group.finished.outcomes[group.pending_from..] {
                     if outcome.result.is_ok() {
                         outcome.result = Err(error.clone());
@@ -398,22 +400,12 @@ impl Log {
                 }
             }
         }
-        group.has_sequences = false;
         group.prefixes.clear();
         group.pending_from = group.finished.outcomes.len();
         result
     }
 
     fn write_planned(&self, group: &mut Group) -> Result<(), AppendError> {
-        if group.has_sequences {
-            // The batches don't tell these sequences, so they are on the disk before the batches
-            // are: a crash in between leaves a snapshot that is ahead, which recovery sees, and
-            // never a batch that its producer would send again.
-            let is_fsync = group.options.durability == Durability::Fsync;
-            let snapshot = self.snapshot_producers(group.end.next_offset);
-            self.write_producers(&snapshot, is_fsync)
-                .map_err(|error| self.explain(&error))?;
-        }
         let opened = group
             .segment
             .make_active()
@@ -447,20 +439,6 @@ impl Log {
             }
         }
         Ok(())
-    }
-
-    /// Replaces a snapshot that knows of batches which were not written after all.
-    fn take_back_producers(&self, group: &mut Group) {
-        if !group.has_sequences {
-            return;
-        }
-        let is_fsync = group.options.durability == Durability::Fsync;
-        if let Err(error) = self.store_producers(is_fsync) {
-            self.set_failed(format!(
-                "failed to undo a snapshot of the producers: {error}"
-            ));
-            group.finished.has_failed = true;
-        }
     }
 
     /// Removes what a failed write may have left behind the tail.

@@ -67,6 +67,11 @@ impl Wanted {
     }
 
     fn apply_to(&self, batch: Batch<'_>, kept: &mut Vec<u8>) -> Result<(), Refusal> {
+        if batch.header().record_count == 0 {
+            // What a SmartModule left of a batch is nothing to compress.
+            kept.extend_from_slice(batch.bytes());
+            return Ok(());
+        }
         let records = batch.records(DECOMPRESSED_BYTES_MAX).map_err(refused)?;
         if self.needs_keys {
             for record in &records {

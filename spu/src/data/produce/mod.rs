@@ -213,7 +213,7 @@ async fn begin_one(
             .boxed();
         }
     };
-    prepared.append(&router.shared, index, acks, timeout).await
+    prepared.append(index, acks, timeout).await
 }
 
 /// Waits for all of the request's batches and puts the answer together.

@@ -10,18 +10,23 @@ use bytes::Bytes;
 use futures::FutureExt;
 use thalweg_storage::{Appended, ProducerSequences};
 use thalweg_types::Offset;
-use thalweg_wire::KafkaError;
 use tokio::sync::oneshot;
 
 use super::{Appending, NotProduced, Outcome, Told};
-use crate::data::connection::Shared;
-use crate::data::refusal::Refusal;
 use crate::data::streams::{PartitionKey, Stream};
 use crate::data::topic_chains::Turn;
 use crate::replica::{Acks, Replica};
 
 /// What Kafka says where an offset is not known.
 const NO_OFFSET: Offset = Offset(-1);
+
+/// What is answered where nothing is appended.
+const NOTHING_APPENDED: Appended = Appended {
+    base_offset: NO_OFFSET,
+    next_offset: NO_OFFSET,
+    log_append_time_ms: None,
+    duplicate: false,
+};
 
 /// A batch that may be appended.
 pub(super) struct Prepared {
@@ -44,7 +49,7 @@ pub(super) struct OwnChain {
 pub(super) enum Content {
     /// To be appended.
     Batches {
-        /// Empty where a SmartModule let nothing pass.
+        /// Empty where a SmartModule let nothing pass of a producer that is not idempotent.
         batches: Bytes,
         /// The producer's count, where a SmartModule changed it.
         sequences: Option<ProducerSequences>,
@@ -61,13 +66,7 @@ pub(super) enum Content {
 
 impl Prepared {
     /// Submits it to the log, in the order of the calls.
-    pub(super) async fn append(
-        self,
-        shared: &Shared,
-        index: i32,
-        acks: Acks,
-        timeout: Duration,
-    ) -> Appending {
+    pub(super) async fn append(self, index: i32, acks: Acks, timeout: Duration) -> Appending {
         let Self {
             replica,
             content,
@@ -87,16 +86,9 @@ impl Prepared {
         };
         let chains = Chains { own, turn };
         match content {
-            Content::Batches {
-                batches,
-                sequences,
-                tells_offsets,
-            } if batches.is_empty() => {
-                let produced = note_emptied(shared, &replica, sequences).await;
-                if produced.is_ok() {
-                    chains.settle(&replica, None);
-                }
-                futures::future::ready(outcome(produced, tells_offsets)).boxed()
+            Content::Batches { batches, .. } if batches.is_empty() => {
+                chains.settle(&replica, None);
+                futures::future::ready(outcome(Ok(NOTHING_APPENDED), true)).boxed()
             }
             Content::Batches {
                 batches,
@@ -158,26 +150,4 @@ fn without_offset(appended: Appended) -> Appended {
         base_offset: NO_OFFSET,
         ..appended
     }
-}
-
-/// Nothing is appended, yet what the producer sends next follows on what it sent.
-async fn note_emptied(
-    shared: &Shared,
-    replica: &Replica,
-    sequences: Option<ProducerSequences>,
-) -> Result<Appended, NotProduced> {
-    let Some(sequences) = sequences else {
-        return Ok(Appended {
-            base_offset: NO_OFFSET,
-            next_offset: NO_OFFSET,
-            log_append_time_ms: None,
-            duplicate: false,
-        });
-    };
-    let log = Arc::clone(replica.log());
-    let now_ms = shared.context.clock.now_ms();
-    let noted = tokio::task::spawn_blocking(move || log.advance_producer(sequences, now_ms))
-        .await
-        .map_err(|_| Refusal::new(KafkaError::NotLeaderOrFollower, "the SPU is shutting down"))?;
-    Ok(noted.map_err(Refusal::from)?)
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thalweg_record::{Batch, BatchError};
-use thalweg_smartengine::{AccumulatorsByKey, Chain, ChainError, ChainOutput, dense_batch};
+use thalweg_smartengine::{
+    AccumulatorsByKey, Chain, ChainError, ChainOutput, dense_batch, emptied_batch,
+};
 use thalweg_storage::{Log, ProducerSequences};
 use thalweg_types::{NO_SEQUENCE, Offset};
 use thalweg_wire::{
@@ -29,7 +31,8 @@ use crate::metrics::Place;
 /// What a chain made of a produced batch.
 #[derive(Debug)]
 pub(in crate::data) struct Transformed {
-    /// The batches to append in its place; empty where nothing passed.
+    /// The batches to append in its place: where nothing passed one without records, if the producer is
+    /// idempotent, and nothing otherwise.
     pub(in crate::data) batches: Bytes,
     /// How the producer counted what it sent, where it is idempotent.
     pub(in crate::data) sequences: Option<ProducerSequences>,
@@ -342,6 +345,9 @@ impl Stream {
             // The producer's count stands for one batch, and the log takes it with one batch only.
             let reason = "what came of the batch does not fit one batch, send smaller batches";
             return Err(bad_output(reason.to_owned()).into());
+        }
+        if parts == 0 && transformed.sequences.is_some() {
+            batches = emptied_batch(&header);
         }
         let (keys, bytes) = chain.accumulators_size();
         check_bounds(keys, bytes)?;

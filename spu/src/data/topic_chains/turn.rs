@@ -38,7 +38,7 @@ pub(in crate::data) enum Passed {
 
 /// What a topic's chain made of a batch.
 pub(in crate::data) struct TopicTransformed {
-    /// Empty where nothing passed.
+    /// As of [`Transformed`](crate::data::streams::Transformed).
     pub(in crate::data) batches: Bytes,
     /// How the producer counted what it sent, where it is idempotent.
     pub(in crate::data) sequences: Option<ProducerSequences>,

@@ -7,8 +7,8 @@ use thalweg_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampTyp
 
 use super::compaction::{close_segment, put};
 use crate::testing::{
-    NOW_MS, TestBed, append, append_with, clean, compacted, crash, keyed, read_all, records_in,
-    sequences,
+    NOW_MS, TestBed, append, append_changed, append_with, clean, compacted, crash, keyed, read_all,
+    records_in, sequences,
 };
 use crate::{FollowerAppend, Log, LogOptions};
 
@@ -51,22 +51,22 @@ fn idempotent_producers_are_known_after_it_even_without_their_snapshot() {
 fn sequences_that_a_smartmodule_changed_are_known_after_it() {
     let bed = TestBed::new(compacted());
     let log = bed.open();
-    let mut bytes = keyed(NOW_MS, &[("a", Some("1"))]);
-    stamp_sequence(&mut bytes, ProducerId(7), ProducerEpoch(0), 0).unwrap();
-    append_with(&log, bytes, |append| {
-        append.sequences = Some(sequences(7, 0, 9))
-    })
-    .unwrap();
+    append_changed(&log, sequences(7, 0, 9), 0).unwrap();
+    put(&log, "a", "1");
     put(&log, "a", "2");
     close_segment(&log);
     clean(&log, NOW_MS).unwrap();
     crash(log);
+    std::fs::remove_file(bed.path().join("producers")).unwrap();
 
     let log = bed.open();
 
-    let mut bytes = keyed(NOW_MS, &[("b", Some("1"))]);
-    stamp_sequence(&mut bytes, ProducerId(7), ProducerEpoch(0), 10).unwrap();
-    assert!(!append(&log, bytes).unwrap().duplicate);
+    assert!(
+        append_changed(&log, sequences(7, 0, 9), 0)
+            .unwrap()
+            .duplicate
+    );
+    append_changed(&log, sequences(7, 10, 12), 0).unwrap();
 }
 
 #[test]

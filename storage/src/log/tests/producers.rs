@@ -1,12 +1,14 @@
 //! Idempotent producers: what they sent twice, out of order, or through a SmartModule.
 
-use thalweg_types::{Durability, Offset, ProducerEpoch, ProducerId};
+use std::sync::Arc;
+
+use thalweg_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
 use crate::testing::{
-    NOW_MS, TestBed, append, append_with, batch, batch_at, batch_of, crash, options, read_all,
-    sequences,
+    NOW_MS, TestBed, append, append_changed, append_with, batch, batch_at, batch_of, crash,
+    options, read_all, sequences,
 };
-use crate::{AppendError, LogOptions, MaintainError};
+use crate::{AppendError, FollowerAppend, Log, LogOptions};
 
 #[test]
 fn a_duplicate_gets_its_first_offset_and_is_not_written() {
@@ -105,59 +107,70 @@ fn producers_are_found_in_the_batches_when_the_snapshot_is_lost() {
     assert!(append(&log, batch_of(7, 0, 0, 5)).unwrap().duplicate);
 }
 
+/// Ten records were sent; none came out, as many as here, or more.
+const CHANGED_COUNTS: [usize; 4] = [0, 3, 10, 25];
+
 #[test]
-fn sequences_that_a_smartmodule_changed_survive_a_crash() {
-    for durability in [Durability::Memory, Durability::Fsync] {
-        let bed = TestBed::new(LogOptions {
-            durability,
-            ..options()
-        });
+fn sequences_that_a_smartmodule_changed_are_in_the_log() {
+    for count in CHANGED_COUNTS {
+        let bed = TestBed::new(options());
         let log = bed.open();
-        let listener = std::sync::Arc::new(crate::testing::Listener::default());
-        log.set_listener(listener.clone());
-        // Ten records went in, three came out.
-        append_with(&log, batch_of(1, 0, 0, 3), |append| {
-            append.sequences = Some(sequences(1, 0, 9));
-        })
-        .unwrap();
-        listener.wait_until_stable(Offset(3));
+        append_changed(&log, sequences(1, 0, 9), count).unwrap();
         crash(log);
+        // What the batches say has to do.
+        let _ = std::fs::remove_file(bed.path().join("producers"));
 
         let log = bed.open();
 
-        let again = append_with(&log, batch_of(1, 0, 0, 3), |append| {
-            append.sequences = Some(sequences(1, 0, 9));
-        });
-        assert!(again.unwrap().duplicate);
-        append(&log, batch_of(1, 0, 10, 5)).unwrap();
+        expect_only_what_follows(&log, count);
     }
 }
 
 #[test]
-fn a_batch_that_a_smartmodule_emptied_counts_and_survives_a_crash() {
+fn sequences_that_a_smartmodule_changed_are_known_to_who_copied_the_log() {
+    for count in CHANGED_COUNTS {
+        let (leader, follower) = (TestBed::new(options()), TestBed::new(options()));
+        let log = leader.open();
+        append_changed(&log, sequences(1, 0, 9), count).unwrap();
+        let copy = follower.open();
+        copy.append_as_follower(FollowerAppend {
+            batches: read_all(&log, Offset(0)).into(),
+            now_ms: NOW_MS,
+        })
+        .unwrap();
+
+        copy.begin_epoch(LeaderEpoch(1)).unwrap();
+
+        expect_only_what_follows(&copy, count);
+    }
+}
+
+/// The log has sequences 0 to 9, in `count` records.
+fn expect_only_what_follows(log: &Arc<Log>, count: usize) {
+    let end = log.log_end();
+    let again = append_changed(log, sequences(1, 0, 9), count).unwrap();
+    assert!(again.duplicate, "{count} records");
+    assert_eq!((again.base_offset, again.next_offset), (Offset(0), end));
+    let gap = append_changed(log, sequences(1, 11, 15), count).unwrap_err();
+    assert!(
+        matches!(gap, AppendError::OutOfOrderSequence { expected: 10, .. }),
+        "{gap}"
+    );
+    let next = append_changed(log, sequences(1, 10, 15), count).unwrap();
+    assert_eq!((next.duplicate, next.base_offset), (false, end));
+}
+
+#[test]
+fn a_batch_that_ends_otherwise_than_its_producer_counts_is_refused() {
     let bed = TestBed::new(options());
     let log = bed.open();
-    append(&log, batch_of(1, 0, 0, 2)).unwrap();
 
-    let emptied = log.advance_producer(sequences(1, 2, 6), NOW_MS).unwrap();
+    let error = append_with(&log, batch_of(1, 0, 0, 3), |append| {
+        append.sequences = Some(sequences(1, 0, 9));
+    })
+    .unwrap_err();
 
-    assert_eq!(
-        (emptied.base_offset, emptied.next_offset),
-        (Offset(2), Offset(2))
-    );
-    crash(log);
-    let log = bed.open();
-    assert!(
-        log.advance_producer(sequences(1, 2, 6), NOW_MS)
-            .unwrap()
-            .duplicate
-    );
-    let gap = log
-        .advance_producer(sequences(1, 8, 9), NOW_MS)
-        .unwrap_err();
-    assert!(matches!(gap, MaintainError::Refused(_)), "{gap}");
-    append(&log, batch_of(1, 0, 7, 2)).unwrap();
-    assert_eq!(log.log_end(), Offset(4));
+    assert!(matches!(error, AppendError::Invalid { .. }), "{error}");
 }
 
 #[test]
@@ -200,20 +213,17 @@ fn a_producer_of_old_records_is_known_after_a_crash() {
 
 #[test]
 fn a_snapshot_that_knows_more_than_the_log_is_forgotten_for_good() {
+    let whole = TestBed::new(options());
+    let log = whole.open();
+    append(&log, batch_of(1, 0, 0, 5)).unwrap();
+    append(&log, batch_of(1, 0, 5, 5)).unwrap();
+    log.close().unwrap();
+    // The disk kept this snapshot and lost the end of the log.
     let bed = TestBed::new(options());
     let log = bed.open();
     append(&log, batch_of(1, 0, 0, 5)).unwrap();
-    let kept = log.size_bytes();
-    append(&log, batch_of(1, 0, 5, 5)).unwrap();
-    // The disk keeps this snapshot and loses the end of the log.
-    log.advance_producer(sequences(2, 0, 4), NOW_MS).unwrap();
-    append(&log, batch(5)).unwrap();
     crash(log);
-    let file = std::fs::File::options()
-        .write(true)
-        .open(bed.files_ending(".log").remove(0))
-        .unwrap();
-    file.set_len(kept).unwrap();
+    std::fs::copy(whole.path().join("producers"), bed.path().join("producers")).unwrap();
 
     let log = bed.open();
     append(&log, batch(5)).unwrap();
@@ -222,77 +232,4 @@ fn a_snapshot_that_knows_more_than_the_log_is_forgotten_for_good() {
     let log = bed.open();
     let lost = append(&log, batch_of(1, 0, 5, 5)).unwrap();
     assert_eq!((lost.duplicate, lost.base_offset), (false, Offset(10)));
-}
-
-#[test]
-fn a_snapshot_of_an_emptied_batch_never_knows_more_than_a_synced_log() {
-    let bed = TestBed::new(LogOptions {
-        durability: Durability::Fsync,
-        ..options()
-    });
-    let log = bed.open();
-    append(&log, batch(5)).unwrap();
-
-    log.advance_producer(sequences(2, 0, 4), NOW_MS).unwrap();
-
-    assert_eq!(log.stable_end(), Offset(5));
-}
-
-#[test]
-fn a_crash_between_the_producers_and_their_batch_neither_loses_nor_doubles_it() {
-    for durability in [Durability::Memory, Durability::Fsync] {
-        let bed = TestBed::new(LogOptions {
-            durability,
-            ..options()
-        });
-        let log = bed.open();
-        let through_a_filter = |log: &std::sync::Arc<crate::Log>, first: i32| {
-            append_with(log, batch(2), |append| {
-                append.sequences = Some(sequences(1, first, first + 9));
-            })
-        };
-        through_a_filter(&log, 0).unwrap();
-        let kept = log.size_bytes();
-        let producers = bed.path().join("producers");
-        through_a_filter(&log, 10).unwrap();
-        // The snapshot is there as soon as the batch is.
-        let snapshot = std::fs::read(&producers).unwrap();
-        crash(log);
-        assert_eq!(std::fs::read(&producers).unwrap(), snapshot);
-
-        let log = bed.open();
-        assert!(through_a_filter(&log, 10).unwrap().duplicate);
-        crash(log);
-        // And it was there before.
-        let file = std::fs::File::options()
-            .write(true)
-            .open(bed.files_ending(".log").remove(0))
-            .unwrap();
-        file.set_len(kept).unwrap();
-
-        let log = bed.open();
-        assert!(through_a_filter(&log, 0).unwrap().duplicate);
-        let again = through_a_filter(&log, 10).unwrap();
-        assert_eq!((again.duplicate, again.base_offset), (false, Offset(2)));
-    }
-}
-
-#[test]
-fn sequences_whose_batch_could_not_be_written_are_not_on_the_disk_either() {
-    let bed = TestBed::new(options());
-    let log = bed.open();
-    append(&log, batch(2)).unwrap();
-    bed.files.set(|faults| faults.fail_write_after = Some(30));
-    append_with(&log, batch(2), |append| {
-        append.sequences = Some(sequences(1, 0, 9));
-    })
-    .unwrap_err();
-    append(&log, batch(5)).unwrap();
-    crash(log);
-
-    let log = bed.open();
-    let again = append_with(&log, batch(2), |append| {
-        append.sequences = Some(sequences(1, 0, 9));
-    });
-    assert!(!again.unwrap().duplicate);
 }

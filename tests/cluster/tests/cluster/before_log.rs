@@ -26,16 +26,27 @@ fn sum() -> Vec<u8> {
     example("thalweg-smartmodule", "sum")
 }
 
-/// A topic of one partition with the SDK's example `module`.
+/// One of the SDK's examples, as it is.
+fn step(module: &str) -> StepSpec {
+    StepSpec {
+        uses: module.parse().unwrap(),
+        with: [].into(),
+        look_back: None,
+        on_error: OnError::Stop,
+        aggregate: None,
+    }
+}
+
+/// A topic of one partition with a chain of one `step`.
 async fn topic_with(
     client: &Client,
-    module: &'static str,
-    aggregate: Option<AggregateSpec>,
+    step: StepSpec,
     replication_factor: i32,
     config: &[(&str, &str)],
 ) -> TopicName {
-    let wasm = example("thalweg-smartmodule", module);
-    let registered = NewSmartModule::new(module.parse().unwrap(), wasm);
+    let name = step.uses.name.clone();
+    let wasm = example("thalweg-smartmodule", name.as_str());
+    let registered = NewSmartModule::new(name, wasm);
     let admin = client.admin();
     admin.create_smart_module(registered).await.unwrap();
     let mut new = NewTopic::new("shared".parse().unwrap(), 1);
@@ -46,19 +57,7 @@ async fn topic_with(
     for (key, value) in config {
         new.config.set(key, value).unwrap();
     }
-    let all = LookBack {
-        last: Some(u64::MAX),
-        age_ms: None,
-    };
-    new.produce_chain = ChainSpec {
-        steps: vec![StepSpec {
-            uses: module.parse().unwrap(),
-            with: [].into(),
-            look_back: aggregate.is_none().then_some(all),
-            on_error: OnError::Stop,
-            aggregate,
-        }],
-    };
+    new.produce_chain = ChainSpec { steps: vec![step] };
     let name = new.name.clone();
     admin.create_topic(new).await.unwrap();
     name
@@ -66,13 +65,14 @@ async fn topic_with(
 
 /// A topic of one partition that adds up what anybody produces.
 async fn summing_topic(client: &Client, by_key: bool, config: &[(&str, &str)]) -> TopicName {
-    topic_with(client, "sum", Some(from_1000(by_key)), 1, config).await
+    topic_with(client, sum_from_1000(by_key), 1, config).await
 }
 
-fn from_1000(by_key: bool) -> AggregateSpec {
-    AggregateSpec {
-        initial: "1000".to_owned(),
-        by_key,
+fn sum_from_1000(by_key: bool) -> StepSpec {
+    let initial = "1000".to_owned();
+    StepSpec {
+        aggregate: Some(AggregateSpec { initial, by_key }),
+        ..step("sum")
     }
 }
 
@@ -232,7 +232,7 @@ async fn sums_go_on_exactly_where_another_spu_leads() {
     let mut cluster = LocalCluster::start(3).await;
     let client = cluster.client().await;
     let config = [("min.insync.replicas", "2")];
-    let topic = topic_with(&client, "sum", Some(from_1000(false)), 3, &config).await;
+    let topic = topic_with(&client, sum_from_1000(false), 3, &config).await;
     let both = producers(&client, &topic, ProducerOptions::default()).await;
 
     send_while_the_spu_dies(&mut cluster, &client, &topic, both, ones).await;
@@ -255,6 +255,33 @@ async fn sums_go_on_exactly_where_another_spu_leads() {
     let summed = kept(&client, &topic).await;
     assert_eq!(summed.len(), RECORDS);
     check_by_key(&summed, RECORDS);
+}
+
+/// How many words come of a record, by its number: of whole batches nothing is left, or twice as much.
+fn word_count(number: usize) -> usize {
+    number / 1_500 % 3
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_drops_and_adds_records_neither_loses_nor_doubles_any_where_another_spu_leads()
+{
+    let mut cluster = LocalCluster::start(3).await;
+    let client = cluster.client().await;
+    let config = [("min.insync.replicas", "2")];
+    let topic = topic_with(&client, step("words"), 3, &config).await;
+    let both = producers(&client, &topic, ProducerOptions::default()).await;
+
+    send_while_the_spu_dies(&mut cluster, &client, &topic, both, |number| {
+        vec![number.to_string(); word_count(number)].join(" ")
+    })
+    .await;
+
+    let mut numbers: Vec<_> = kept(&client, &topic).await;
+    numbers.sort_by_key(|(_, number)| *number);
+    let numbers: Vec<_> = numbers.into_iter().map(|(_, number)| number).collect();
+    let each = |number| vec![i64::try_from(number).unwrap(); 2 * word_count(number)];
+    let all: Vec<_> = (0..RECORDS).flat_map(each).collect();
+    assert!(numbers == all, "{} of {}", numbers.len(), all.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -292,7 +319,15 @@ async fn a_compacted_topic_that_adds_up_by_key_is_a_table_that_keeps_itself() {
 async fn what_a_topic_has_is_dropped_also_after_its_spu_was_killed() {
     let mut cluster = LocalCluster::start(1).await;
     let client = cluster.client().await;
-    let topic = topic_with(&client, "dedup", None, 1, &[]).await;
+    let all = LookBack {
+        last: Some(u64::MAX),
+        age_ms: None,
+    };
+    let dedup = StepSpec {
+        look_back: Some(all),
+        ..step("dedup")
+    };
+    let topic = topic_with(&client, dedup, 1, &[]).await;
     // They send the same, and again what may be stored and was not acknowledged.
     let options = ProducerOptions {
         idempotent: false,
