@@ -54,6 +54,16 @@ pub struct ScOptions {
     /// intervals.
     #[arg(long, env = "THALWEG_SC_SPU_TIMEOUT", value_name = "DURATION", value_parser = parse_duration, default_value = "2s")]
     pub spu_timeout: Duration,
+
+    /// Partitions of the topic that keeps consumer groups. In force when that topic is made, which
+    /// is when a client first looks for a group; it can't be changed later.
+    #[arg(long, env = "THALWEG_SC_OFFSETS_TOPIC_PARTITIONS", value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1000), default_value_t = 16)]
+    pub offsets_topic_partitions: i32,
+
+    /// The most replicas of the topic that keeps consumer groups; fewer where there are fewer SPUs
+    /// when it is made.
+    #[arg(long, env = "THALWEG_SC_OFFSETS_TOPIC_REPLICATION", value_name = "N", value_parser = clap::value_parser!(u16).range(1..), default_value_t = 3)]
+    pub offsets_topic_replication: u16,
 }
 
 /// Settings that can't go together.

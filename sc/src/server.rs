@@ -19,7 +19,9 @@ use uuid::Uuid;
 use crate::ScOptions;
 use crate::api::AdminService;
 use crate::connections;
-use crate::control::{ControlService, Members, MembersOptions, spawn_failure_detector};
+use crate::control::{
+    ControlService, Members, MembersOptions, OffsetsTopicOptions, spawn_failure_detector,
+};
 use crate::modules::ModuleRegistry;
 use crate::options::InvalidOptions;
 use crate::state::{Controller, spawn_reconciler};
@@ -113,7 +115,11 @@ impl Sc {
         spawn_failure_detector(Arc::clone(&members), &tasks);
         let sessions = tasks.child();
         let admin = AdminService::new(controller, registry, tasks.shutdown());
-        let control = ControlService::new(members, sessions.clone());
+        let offsets_topic = OffsetsTopicOptions {
+            partitions: options.offsets_topic_partitions,
+            replication_max: options.offsets_topic_replication.into(),
+        };
+        let control = ControlService::new(members, offsets_topic, sessions.clone());
         spawn_server(listener, options.connections_max, admin, control, &tasks);
         info!(%cluster_id, %epoch, %admin_address, "serving");
         Ok(Self {

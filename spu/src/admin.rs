@@ -206,6 +206,15 @@ impl AdminForward {
         }
     }
 
+    /// Has the SC make the topic that keeps consumer groups, where it is missing.
+    pub(crate) async fn ensure_offsets_topic(&self) -> Result<(), AdminError> {
+        let request = v1::EnsureOffsetsTopicRequest {
+            spu_id: self.spu_id.0,
+        };
+        let answer = self.control().ensure_offsets_topic(request).await;
+        self.answered(answer).map(drop)
+    }
+
     /// The control conversation over the same connection.
     pub(crate) fn control(&self) -> ControlClient<Channel> {
         ControlClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)

@@ -20,7 +20,7 @@ use crate::atomic_file::write_atomically;
 use crate::cluster_view::{ClusterView, SpuView, TopicView, View};
 
 const FILE_NAME: &str = "cluster.json";
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 /// Between two writes, so that a burst of changes costs few syncs.
 const WRITE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -207,7 +207,7 @@ mod tests {
             aggregate: None,
         };
         let chain = ChainSpec { steps: vec![step] };
-        view.upsert_topic(TopicName::new("orders").unwrap(), topic, config, chain);
+        view.upsert_topic(TopicName::new("orders").unwrap(), topic, config, chain, 1);
         view.upsert_partition(
             topic,
             PartitionIndex(0),
@@ -293,11 +293,11 @@ mod tests {
         assert!(matches!(error, ClusterFileError::Damaged { .. }));
         assert!(error.to_string().contains(FILE_NAME));
 
-        std::fs::write(dir.path().join(FILE_NAME), "{\"format_version\":3,\"x\":1}").unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), "{\"format_version\":4,\"x\":1}").unwrap();
         let error = load(dir.path()).unwrap_err();
         assert!(matches!(
             error,
-            ClusterFileError::NewerFormat { found: 3, .. }
+            ClusterFileError::NewerFormat { found: 4, .. }
         ));
     }
 }

@@ -62,6 +62,10 @@ pub struct TopicView {
     /// What every producer's records go through; empty for nothing.
     #[serde(default)]
     pub produce_chain: ChainSpec,
+    /// How many partitions it is to have, also while not all of them are placed; 0 where an older
+    /// version of this SPU kept the view.
+    #[serde(default)]
+    pub partition_count: i32,
     /// Its partitions that are placed.
     pub partitions: BTreeMap<PartitionIndex, PartitionView>,
 }
@@ -97,6 +101,17 @@ impl View {
             .and_then(|name| self.topics.get(name))
     }
 
+    /// Whether there is a topic of that name, and of that id where one is given.
+    pub(crate) fn has_topic(&self, name: &TopicName, id: Option<TopicId>) -> bool {
+        self.topic(name)
+            .is_some_and(|topic| id.is_none_or(|id| id == topic.id))
+    }
+
+    /// Whether an SC has said so in this process's life: what the last run kept may be old.
+    pub(crate) fn is_an_scs_word(&self) -> bool {
+        self.internal_client_id.is_some()
+    }
+
     /// One partition of a topic.
     #[must_use]
     pub fn partition(&self, name: &TopicName, index: PartitionIndex) -> Option<&PartitionView> {
@@ -122,6 +137,7 @@ impl View {
         id: TopicId,
         config: TopicConfig,
         produce_chain: ChainSpec,
+        partition_count: i32,
     ) {
         let partitions = match self.topics.get(&name) {
             Some(known) if known.id == id => known.partitions.clone(),
@@ -139,6 +155,7 @@ impl View {
                 id,
                 config,
                 produce_chain,
+                partition_count,
                 partitions,
             }),
         );
@@ -248,6 +265,7 @@ mod tests {
             old,
             TopicConfig::default(),
             ChainSpec::default(),
+            1,
         );
         assert!(view.upsert_partition(old, PartitionIndex(0), partition()));
 
@@ -256,6 +274,7 @@ mod tests {
             new,
             TopicConfig::default(),
             ChainSpec::default(),
+            1,
         );
 
         assert!(view.topic(&name).unwrap().partitions.is_empty());
@@ -273,12 +292,13 @@ mod tests {
             id,
             TopicConfig::default(),
             ChainSpec::default(),
+            1,
         );
         view.upsert_partition(id, PartitionIndex(0), partition());
         let mut config = TopicConfig::default();
         config.set("durability", "memory").unwrap();
 
-        view.upsert_topic(name.clone(), id, config.clone(), ChainSpec::default());
+        view.upsert_topic(name.clone(), id, config.clone(), ChainSpec::default(), 1);
 
         assert_eq!(view.topic(&name).unwrap().config, config);
         assert!(view.partition(&name, PartitionIndex(0)).is_some());

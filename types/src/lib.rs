@@ -34,4 +34,4 @@ pub use topic_config::{
     CleanupPolicy, CompressionPolicy, ConfigError, ConfigKey, Durability, TimestampType,
     TopicConfig,
 };
-pub use topic_name::{InvalidTopicName, SMARTMODULES_TOPIC, TopicName};
+pub use topic_name::{InvalidTopicName, OFFSETS_TOPIC, SMARTMODULES_TOPIC, TopicName};

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// The internal topic that holds the registered SmartModules' bytes.
 pub const SMARTMODULES_TOPIC: &str = "__smartmodules";
+/// The internal topic that keeps the state of consumer groups, under Kafka's name.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// A topic's name: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..` (Kafka's rule).
 ///

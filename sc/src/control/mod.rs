@@ -10,6 +10,7 @@
 mod broadcast;
 mod failure_detector;
 mod members;
+mod offsets_topic;
 mod producer_ids;
 mod registration;
 mod registry;
@@ -20,7 +21,8 @@ use std::sync::Arc;
 use thalweg_proto::status_of;
 use thalweg_proto::v1::control_server::Control;
 use thalweg_proto::v1::{
-    AllocateProducerIdsRequest, AllocateProducerIdsResponse, ScMessage, SpuMessage,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, EnsureOffsetsTopicRequest,
+    EnsureOffsetsTopicResponse, ScMessage, SpuMessage,
 };
 use thalweg_runtime::TaskGroup;
 use tokio::sync::mpsc;
@@ -29,6 +31,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use failure_detector::spawn_failure_detector;
 pub(crate) use members::{Members, MembersOptions};
+pub(crate) use offsets_topic::OffsetsTopicOptions;
 
 /// Messages on their way to one SPU. What comes on top is coalesced in its session.
 const MESSAGES_QUEUED: usize = 2;
@@ -37,13 +40,22 @@ const MESSAGES_QUEUED: usize = 2;
 #[derive(Debug, Clone)]
 pub(crate) struct ControlService {
     members: Arc<Members>,
+    offsets_topic: OffsetsTopicOptions,
     sessions: TaskGroup,
 }
 
 impl ControlService {
     /// A service that runs each SPU's session in `sessions`.
-    pub(crate) fn new(members: Arc<Members>, sessions: TaskGroup) -> Self {
-        Self { members, sessions }
+    pub(crate) fn new(
+        members: Arc<Members>,
+        offsets_topic: OffsetsTopicOptions,
+        sessions: TaskGroup,
+    ) -> Self {
+        Self {
+            members,
+            offsets_topic,
+            sessions,
+        }
     }
 }
 
@@ -69,6 +81,17 @@ impl Control for ControlService {
         request: Request<AllocateProducerIdsRequest>,
     ) -> Result<Response<AllocateProducerIdsResponse>, Status> {
         producer_ids::allocate(self.members.controller(), request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|error| status_of(&error))
+    }
+
+    async fn ensure_offsets_topic(
+        &self,
+        request: Request<EnsureOffsetsTopicRequest>,
+    ) -> Result<Response<EnsureOffsetsTopicResponse>, Status> {
+        let controller = self.members.controller();
+        offsets_topic::ensure(controller, self.offsets_topic, request.into_inner())
             .await
             .map(Response::new)
             .map_err(|error| status_of(&error))

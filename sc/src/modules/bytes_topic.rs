@@ -8,21 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_client::{Client, ClientOptions, ConnectError, ProducerOptions, ProducerRecord};
-use thalweg_metadata::Write;
 use thalweg_proto::ServiceError;
 use thalweg_runtime::{Backoff, BackoffOptions, Clock};
 use thalweg_smartmodule_inspect::MODULE_BYTES_MAX;
-use thalweg_types::resource::{
-    ReplicaPlacement, ResourceVersion, Topic, TopicSpec, TopicState, TopicStatus,
-};
 use thalweg_types::{
-    ChainSpec, ConfigKey, ErrorCode, ModuleRef, Offset, PartitionIndex, SMARTMODULES_TOPIC,
-    TopicConfig, TopicId, TopicName, TopicPartition,
+    ConfigKey, ErrorCode, ModuleRef, Offset, PartitionIndex, SMARTMODULES_TOPIC, TopicName,
+    TopicPartition,
 };
-use tracing::{debug, info};
-use uuid::Uuid;
+use tracing::debug;
 
-use crate::state::{ChangeError, Changing, Controller, Observed};
+use crate::state::{ChangeError, Controller, InternalTopic, Observed};
 
 /// The most replicas that the topic gets.
 const REPLICAS_MAX: usize = 3;
@@ -155,50 +150,26 @@ impl BytesTopic {
             return Err(BytesError::NoSpu);
         }
         match observed.topics.get(name) {
-            None => create(&changing, name, online.len()).await?,
+            None => {
+                let topic = topic_to_create(name, online.len());
+                changing.create_internal(topic).await?;
+            }
             Some(_) => check_led(&observed, name)?,
         }
         Ok(online)
     }
 }
 
-async fn create(changing: &Changing<'_>, name: &TopicName, spus: usize) -> Result<(), BytesError> {
-    let replication_factor = spus.min(REPLICAS_MAX);
-    let topic = Topic {
+fn topic_to_create(name: &TopicName, spus: usize) -> InternalTopic {
+    InternalTopic {
         name: name.clone(),
-        id: TopicId(Uuid::new_v4()),
-        spec: TopicSpec {
-            placement: ReplicaPlacement::Computed {
-                partitions: 1,
-                replication_factor: i32::try_from(replication_factor).unwrap_or(1),
-            },
-            config: config(),
-            produce_chain: ChainSpec::default(),
-        },
-        status: TopicStatus {
-            state: TopicState::Pending,
-            reason: String::new(),
-        },
-        version: ResourceVersion(0),
-    };
-    changing.write(Write::Create(topic.into())).await?;
-    changing.reconcile().await.map_err(ChangeError::from)?;
-    info!(topic = %name, replication_factor, "created the topic that keeps SmartModules");
-    Ok(())
-}
-
-fn config() -> TopicConfig {
-    let mut config = TopicConfig::default();
-    let settings = [
-        (ConfigKey::CleanupPolicy, "compact".to_owned()),
-        (ConfigKey::MaxMessageBytes, BATCH_BYTES_MAX.to_string()),
-    ];
-    for (key, value) in settings {
-        config
-            .set(key.name(), &value)
-            .expect("the settings are allowed, which a test checks");
+        partitions: 1,
+        replication_factor: spus.min(REPLICAS_MAX),
+        settings: vec![
+            (ConfigKey::CleanupPolicy, "compact".to_owned()),
+            (ConfigKey::MaxMessageBytes, BATCH_BYTES_MAX.to_string()),
+        ],
     }
-    config
 }
 
 /// A topic whose only replicas are down is not worth waiting for.
@@ -221,7 +192,8 @@ mod tests {
 
     #[test]
     fn the_topic_is_compacted_and_takes_the_largest_module() {
-        let config = config();
+        let name = TopicName::new(SMARTMODULES_TOPIC).unwrap();
+        let config = topic_to_create(&name, 3).config();
 
         assert_eq!(config.get(ConfigKey::CleanupPolicy), "compact");
         assert!(config.max_message_bytes() as usize > MODULE_BYTES_MAX);

@@ -7,11 +7,13 @@
 //! next start, and doing it twice changes nothing.
 
 mod controller;
+mod internal_topic;
 mod observed;
 mod plan;
 mod reconciler;
 
 pub(crate) use controller::{ChangeError, Changing, Controller};
+pub(crate) use internal_topic::InternalTopic;
 pub(crate) use observed::Observed;
 pub(crate) use plan::Unfit;
 pub(crate) use reconciler::spawn_reconciler;

@@ -114,11 +114,13 @@ fn upsert_topic(view: &mut View, topic: Topic) {
     if topic.status.state == TopicState::Deleting {
         view.remove_topic(&topic.name);
     } else {
+        let partition_count = topic.spec.placement.partition_count();
         view.upsert_topic(
             topic.name,
             topic.id,
             topic.spec.config,
             topic.spec.produce_chain,
+            partition_count,
         );
     }
 }

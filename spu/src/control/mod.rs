@@ -123,7 +123,7 @@ impl ControlClient {
 }
 
 /// Writes an error with its causes on one line.
-struct WithCauses<'a>(&'a dyn std::error::Error);
+pub(crate) struct WithCauses<'a>(pub(crate) &'a dyn std::error::Error);
 
 impl std::fmt::Display for WithCauses<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -145,6 +145,7 @@ mod tests {
             topic_id(),
             config,
             ChainSpec::default(),
+            1,
         );
         let partition = PartitionView {
             leader: Some(leader),

@@ -11,7 +11,7 @@ use thalweg_proto::v1::sc_message::Message as ToSpu;
 use thalweg_proto::v1::spu_message::Message as FromSpu;
 use thalweg_proto::{status, v1};
 use thalweg_runtime::TaskGroup;
-use thalweg_types::{ClusterId, ErrorCode, PartitionIndex, TopicId, TopicName};
+use thalweg_types::{ClusterId, ErrorCode, OFFSETS_TOPIC, PartitionIndex, TopicId, TopicName};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -22,6 +22,8 @@ use uuid::Uuid;
 pub(crate) const SPU: i32 = 0;
 /// Who may produce to internal topics.
 pub(crate) const INTERNAL_CLIENT_ID: &str = "__sc-of-a-test";
+/// Of the topic that keeps consumer groups.
+pub(crate) const OFFSETS_PARTITIONS: i32 = 3;
 const HEARTBEAT_INTERVAL_MS: u32 = 50;
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -417,6 +419,16 @@ impl Control for Service {
             first,
             count: 1000,
         }))
+    }
+
+    async fn ensure_offsets_topic(
+        &self,
+        _request: Request<v1::EnsureOffsetsTopicRequest>,
+    ) -> Result<Response<v1::EnsureOffsetsTopicResponse>, Status> {
+        if !self.0.state().topics.contains_key(OFFSETS_TOPIC) {
+            self.0.create_topic(OFFSETS_TOPIC, OFFSETS_PARTITIONS, &[]);
+        }
+        Ok(Response::new(v1::EnsureOffsetsTopicResponse {}))
     }
 }
 
