@@ -8,6 +8,7 @@ use thalweg_types::SpuId;
 
 use crate::admin::AdminForward;
 use crate::cluster_view::ClusterView;
+use crate::groups::GroupCoordinator;
 use crate::metrics::Metrics;
 use crate::modules::RegisteredModules;
 use crate::options::SpuOptions;
@@ -29,6 +30,8 @@ pub struct SpuContext {
     pub admin: Arc<AdminForward>,
     /// The SmartModules that the cluster keeps.
     pub modules: Arc<RegisteredModules>,
+    /// The coordinator of consumer groups.
+    pub groups: Arc<GroupCoordinator>,
     /// The host of SmartModules.
     pub engine: SmartEngine,
     /// What is counted for those who watch.

@@ -5,7 +5,7 @@
 //! ```text
 //! SC ──control──▶ ControlClient ──▶ ClusterView ──▶ ReplicaSet ──▶ Replica ──▶ storage::Log
 //!                                       │                             ▲
-//! clients ──data──▶ data::DataServer ───┴─────────────────────────────┘
+//! clients ──data──▶ data::DataServer ───┴──── GroupCoordinator ───────┘
 //! ```
 #![forbid(unsafe_code)]
 
@@ -17,6 +17,7 @@ mod compaction;
 mod context;
 mod control;
 pub mod data;
+mod groups;
 mod incarnation;
 mod limits;
 mod metrics;
@@ -33,6 +34,7 @@ pub use cluster_file::ClusterFileError;
 pub use cluster_view::{ClusterView, PartitionView, SpuView, TopicView, View};
 pub use context::SpuContext;
 pub use control::ControlError;
+pub use groups::{GroupCoordinator, GroupOptions};
 pub use limits::raise_open_files_limit;
 pub use metrics::{Metrics, ModuleMetrics, ModuleUse, ModuleUser, Place};
 pub use modules::{FoundModule, ModuleError, RegisteredModules};

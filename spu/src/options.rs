@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use thalweg_types::{SpuId, parse_bytes, parse_duration};
 
+use crate::groups::GroupOptions;
+
 /// The settings of one SPU. The flag wins over the environment, which wins over the default.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(
@@ -147,6 +149,10 @@ pub struct SpuOptions {
     /// How many bytes a second are read back to find damage on the disk; 0 for none.
     #[arg(long, env = "THALWEG_SPU_SCRUB_BYTES_PER_SECOND", value_parser = parse_bytes, default_value = "4MiB")]
     pub scrub_bytes_per_second: u64,
+
+    /// Of consumer groups.
+    #[command(flatten)]
+    pub groups: GroupOptions,
 }
 
 fn parse_spu_id(text: &str) -> Result<SpuId, String> {

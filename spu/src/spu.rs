@@ -26,12 +26,13 @@ use crate::cluster_view::ClusterView;
 use crate::context::SpuContext;
 use crate::control::{ControlClient, Identity};
 use crate::data::DataServer;
+use crate::groups::GroupCoordinator;
 use crate::metrics::{self, Metrics};
 use crate::modules::RegisteredModules;
 use crate::options::SpuOptions;
 use crate::producer_ids::{ProducerIds, ProducerIdsError};
 use crate::replica::{AssignedBy, LogStore, ReplicaOwner, ReplicaSet};
-use crate::{compaction, incarnation, replication, upkeep};
+use crate::{compaction, groups, incarnation, replication, upkeep};
 
 /// How long the start waits for logs to open. What takes longer, because it has to be recovered,
 /// opens behind the serving.
@@ -140,19 +141,28 @@ impl Spu {
         let has_state = last_view.is_some();
         let view = Arc::new(ClusterView::new(last_view.unwrap_or_default()));
         let admin = admin(&options)?;
+        let replicas = ReplicaSet::new(
+            ReplicaOwner {
+                spu_id,
+                incarnation: identity.life.incarnation,
+                replica_lag_max: options.replica_lag_max,
+            },
+            log_store(&data_dir, files)?,
+            Arc::clone(&view),
+            Arc::clone(&clock),
+            settling.clone(),
+        );
         let context = SpuContext {
             spu_id,
-            replicas: ReplicaSet::new(
-                ReplicaOwner {
-                    spu_id,
-                    incarnation: identity.life.incarnation,
-                    replica_lag_max: options.replica_lag_max,
-                },
-                log_store(&data_dir, files)?,
-                Arc::clone(&view),
-                Arc::clone(&clock),
-                settling.clone(),
-            ),
+            groups: GroupCoordinator::new(groups::Parts {
+                replicas: Arc::clone(&replicas),
+                view: Arc::clone(&view),
+                admin: Arc::clone(&admin),
+                clock: Arc::clone(&clock),
+                options: options.groups.clone(),
+                tasks: background.clone(),
+            }),
+            replicas,
             modules: Arc::new(RegisteredModules::new(
                 Arc::clone(&view),
                 Arc::clone(&admin),
@@ -238,6 +248,10 @@ impl Spu {
             &self.background,
         );
         replication::spawn(context, self.incarnation, &self.background);
+        let groups = Arc::clone(&context.groups);
+        self.background.spawn("group-coordinator", |shutdown| {
+            groups.follow_leadership(shutdown)
+        });
         first_word
     }
 

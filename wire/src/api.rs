@@ -51,6 +51,15 @@ pub const ANNOUNCED: &[VersionRange] = &[
     VersionRange::new(ApiKey::Fetch, 4, 12),
     VersionRange::new(ApiKey::ListOffsets, 1, 7),
     VersionRange::new(ApiKey::Metadata, 0, 12),
+    VersionRange::new(ApiKey::OffsetCommit, 2, 9),
+    VersionRange::new(ApiKey::OffsetFetch, 1, 9),
+    VersionRange::new(ApiKey::FindCoordinator, 0, 6),
+    VersionRange::new(ApiKey::JoinGroup, 0, 9),
+    VersionRange::new(ApiKey::Heartbeat, 0, 4),
+    VersionRange::new(ApiKey::LeaveGroup, 0, 5),
+    VersionRange::new(ApiKey::SyncGroup, 0, 5),
+    VersionRange::new(ApiKey::DescribeGroups, 0, 6),
+    VersionRange::new(ApiKey::ListGroups, 0, 5),
     VersionRange::new(ApiKey::ApiVersions, 0, 4),
     VersionRange::new(ApiKey::CreateTopics, 2, 7),
     VersionRange::new(ApiKey::DeleteTopics, 1, 6),
@@ -60,20 +69,11 @@ pub const ANNOUNCED: &[VersionRange] = &[
     VersionRange::new(ApiKey::DescribeConfigs, 1, 4),
     VersionRange::new(ApiKey::AlterConfigs, 0, 2),
     VersionRange::new(ApiKey::CreatePartitions, 0, 3),
+    VersionRange::new(ApiKey::DeleteGroups, 0, 2),
     VersionRange::new(ApiKey::IncrementalAlterConfigs, 0, 1),
+    VersionRange::new(ApiKey::OffsetDelete, 0, 0),
     VersionRange::new(ApiKey::DescribeCluster, 0, 1),
 ];
-
-/// What clients built on librdkafka are told of beside it. There are no consumer groups yet, but
-/// librdkafka compresses nothing with LZ4 unless it is told of this API.
-pub const FOR_LIBRDKAFKA: &[VersionRange] = &[VersionRange::new(ApiKey::FindCoordinator, 0, 2)];
-
-/// Whether a client that calls itself `software_name` in ApiVersions is built on librdkafka.
-#[must_use]
-pub fn is_librdkafka(software_name: &str) -> bool {
-    let name = software_name.to_ascii_lowercase();
-    name.contains("rdkafka") || name.starts_with("confluent-kafka")
-}
 
 /// What only Thalweg's own clients are told of.
 pub const EXTENSION: &[VersionRange] = &[
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_is_announced_has_a_shape_in_every_version() {
-        for range in ANNOUNCED.iter().chain(EXTENSION).chain(FOR_LIBRDKAFKA) {
+        for range in ANNOUNCED.iter().chain(EXTENSION) {
             assert!(
                 crate::shape::request_shape(range.key).is_some(),
                 "{range:?}"

@@ -28,8 +28,8 @@ pub mod tags;
 
 pub use accumulators::{ACCUMULATORS_BYTES_MAX, ACCUMULATORS_MAX, KeyedAccumulators};
 pub use api::{
-    ANNOUNCED, CLOSE_STREAM_KEY, EXTENSION, FOR_LIBRDKAFKA, HeaderVersions, OPEN_STREAM_KEY,
-    THALWEG_SOFTWARE_NAME, VersionRange, header_versions, is_librdkafka,
+    ANNOUNCED, CLOSE_STREAM_KEY, EXTENSION, HeaderVersions, OPEN_STREAM_KEY, THALWEG_SOFTWARE_NAME,
+    VersionRange, header_versions,
 };
 pub use bytes::{Bytes, BytesMut};
 pub use call::{

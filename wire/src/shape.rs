@@ -6,6 +6,7 @@
 //! without decoding it, and fails where it claims more than it holds. The tests prove, for every
 //! version that we speak, that a shape covers exactly the bytes that `kafka-protocol` writes.
 
+mod groups;
 mod table;
 
 use crate::primitives::{Cursor, Malformed};

@@ -5,9 +5,9 @@ use thalweg_types::{LookBack, Offset, OnError};
 use thalweg_wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use thalweg_wire::messages::{FetchRequest, FetchResponse};
 use thalweg_wire::{
-    ANNOUNCED, EXTENSION, FOR_LIBRDKAFKA, FailedRecords, ModuleSource, OpenStreamRequest,
-    OpenStreamResponse, StreamId, StreamPurpose, StreamStep, decode_request, decode_request_header,
-    decode_response, encode_request, encode_response, tags,
+    ANNOUNCED, EXTENSION, FailedRecords, ModuleSource, OpenStreamRequest, OpenStreamResponse,
+    StreamId, StreamPurpose, StreamStep, decode_request, decode_request_header, decode_response,
+    encode_request, encode_response, tags,
 };
 
 const PAGE: &str = include_str!("../../docs/formats/data-protocol.md");
@@ -139,7 +139,7 @@ fn assert_ends_with(partition: PartitionData, name: &str) {
 
 #[test]
 fn the_table_of_apis_is_what_is_announced() {
-    for range in ANNOUNCED.iter().chain(EXTENSION).chain(FOR_LIBRDKAFKA) {
+    for range in ANNOUNCED.iter().chain(EXTENSION) {
         let versions = if range.min == range.max {
             range.min.to_string()
         } else {

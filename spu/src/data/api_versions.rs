@@ -7,8 +7,8 @@ use bytes::Bytes;
 use thalweg_wire::messages::api_versions_response::ApiVersion;
 use thalweg_wire::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 use thalweg_wire::{
-    ANNOUNCED, EXTENSION, FOR_LIBRDKAFKA, KafkaError, RequestHeader, THALWEG_SOFTWARE_NAME,
-    VersionRange, decode_request, is_librdkafka,
+    ANNOUNCED, EXTENSION, KafkaError, RequestHeader, THALWEG_SOFTWARE_NAME, VersionRange,
+    decode_request,
 };
 
 use super::answer::Answer;
@@ -37,7 +37,6 @@ pub(super) fn answer(header: &RequestHeader, message: Bytes) -> Result<Answer, C
     let request: ApiVersionsRequest = decode_request(header.api_version, message)?;
     let extra = match request.client_software_name.as_str() {
         THALWEG_SOFTWARE_NAME => EXTENSION,
-        name if is_librdkafka(name) => FOR_LIBRDKAFKA,
         _ => &[],
     };
     let api_keys = ANNOUNCED.iter().chain(extra).map(told).collect();

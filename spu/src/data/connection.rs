@@ -137,12 +137,13 @@ impl Connection {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "answers may be late: failed to set TCP_NODELAY");
         }
+        let peer = socket.peer_addr().ok().map(|peer| peer.ip());
         let (reading, writer) = socket.into_split();
         let request_bytes_max = usize::try_from(shared.context.options.request_bytes_max);
         Self {
             reader: FrameReader::new(reading, request_bytes_max.unwrap_or(usize::MAX)),
             writer,
-            router: Arc::new(Router::new(Arc::clone(&shared))),
+            router: Arc::new(Router::new(Arc::clone(&shared), peer)),
             shared,
         }
     }

@@ -29,7 +29,7 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod fetch;
-mod find_coordinator;
+mod groups;
 mod init_producer_id;
 mod internal_topics;
 mod list_offsets;

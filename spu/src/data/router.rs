@@ -1,18 +1,19 @@
 //! From a request's API key and version to the file that answers it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use thalweg_wire::messages::{
     AlterConfigsRequest, ApiKey, CreatePartitionsRequest, CreateTopicsRequest,
     DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    FetchRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+    FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest,
+    MetadataRequest, OffsetForLeaderEpochRequest,
 };
 use thalweg_wire::shape::request_shape;
 use thalweg_wire::{
-    ANNOUNCED, ApiRequest, CLOSE_STREAM_KEY, CloseStreamRequest, EXTENSION, FOR_LIBRDKAFKA,
-    OPEN_STREAM_KEY, OpenStreamRequest, RequestHeader, decode_request, encode_response,
+    ANNOUNCED, ApiRequest, CLOSE_STREAM_KEY, CloseStreamRequest, EXTENSION, OPEN_STREAM_KEY,
+    OpenStreamRequest, RequestHeader, decode_request, encode_response,
 };
 
 use super::answer::Answer;
@@ -21,8 +22,8 @@ use super::produce::ProduceCall;
 use super::streams::Streams;
 use super::{
     alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
-    describe_cluster, describe_configs, fetch, find_coordinator, init_producer_id, list_offsets,
-    metadata, offset_for_leader_epoch,
+    describe_cluster, describe_configs, fetch, groups, init_producer_id, list_offsets, metadata,
+    offset_for_leader_epoch,
 };
 
 const METADATA_KEY: i16 = ApiKey::Metadata as i16;
@@ -34,6 +35,8 @@ const ELEMENT_BYTES: usize = 200;
 pub(super) struct Router {
     pub(super) shared: Arc<Shared>,
     pub(super) streams: Streams,
+    /// Who is at the other end.
+    pub(super) peer: Option<IpAddr>,
 }
 
 /// Which half of the connection deals with a request.
@@ -45,10 +48,11 @@ pub(super) enum Route {
 }
 
 impl Router {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, peer: Option<IpAddr>) -> Self {
         Self {
             shared,
             streams: Streams::new(),
+            peer,
         }
     }
 
@@ -61,7 +65,6 @@ impl Router {
         let known = ANNOUNCED
             .iter()
             .chain(EXTENSION)
-            .chain(FOR_LIBRDKAFKA)
             .find(|range| range.key == header.api_key);
         let is_api_versions = header.api_key == ApiKey::ApiVersions as i16;
         match known {
@@ -133,9 +136,6 @@ impl Router {
         }
         match ApiKey::try_from(header.api_key) {
             Ok(ApiKey::ApiVersions) => api_versions::answer(header, message),
-            Ok(ApiKey::FindCoordinator) => {
-                api!(FindCoordinatorRequest, find_coordinator::answer)
-            }
             Ok(ApiKey::Fetch) => {
                 let request: FetchRequest = decode_request(header.api_version, message)?;
                 fetch::answer(self, header, request).await
@@ -158,9 +158,7 @@ impl Router {
                 api!(IncrementalAlterConfigsRequest, alter_configs::answer)
             }
             Ok(ApiKey::DescribeCluster) => api!(DescribeClusterRequest, describe_cluster::answer),
-            _ => Err(ConnectionError::Refused {
-                reason: format!("API {} is not spoken here", header.api_key),
-            }),
+            _ => groups::answer(self, header, message).await,
         }
     }
 

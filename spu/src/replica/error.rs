@@ -130,3 +130,10 @@ pub enum ProduceError {
         source: AppendError,
     },
 }
+
+impl ProduceError {
+    /// Whether the records are in this leader's log although the produce failed.
+    pub(crate) fn is_after_append(&self) -> bool {
+        matches!(self, Self::NotEnoughReplicasAfterAppend { .. })
+    }
+}

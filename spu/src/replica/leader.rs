@@ -310,6 +310,13 @@ impl Replica {
             .await;
     }
 
+    /// Waits until the reign is over. Cancel-safe.
+    pub(crate) async fn wait_for_end(&self) {
+        let mut committed = self.committed.subscribe();
+        // The sender lives in `self`, so the only outcome is that the condition holds.
+        let _ = committed.wait_for(|now| now.ended.is_some()).await;
+    }
+
     /// Waits until the log reaches beyond `beyond`, committed or not, or the reign is over.
     /// Cancel-safe.
     pub async fn wait_for_append(&self, beyond: Offset) {

@@ -228,6 +228,11 @@ impl ReplicaSet {
             .await;
     }
 
+    /// Changes whenever a log was opened, changed its role or was closed.
+    pub(crate) fn settling(&self) -> watch::Receiver<usize> {
+        self.unsettled.subscribe()
+    }
+
     /// Starts to hold what `view` assigns to this SPU, and to let go of the rest.
     pub(crate) async fn apply(self: &Arc<Self>, view: &View, by: AssignedBy) {
         let mut wanted = self.wanted.lock().await;

@@ -6,8 +6,8 @@ use thalweg_wire::messages::create_topics_request::CreatableTopic;
 use thalweg_wire::messages::describe_configs_request::DescribeConfigsResource;
 use thalweg_wire::messages::metadata_request::MetadataRequestTopic;
 use thalweg_wire::messages::{
-    CreateTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, FindCoordinatorRequest,
-    InitProducerIdRequest, MetadataRequest, TransactionalId,
+    CreateTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, InitProducerIdRequest,
+    MetadataRequest, TransactionalId,
 };
 
 use crate::setup::{TestSpu, topic};
@@ -191,17 +191,4 @@ async fn a_topic_that_can_not_be_is_refused_with_kafkas_codes() {
     }
 
     assert_eq!(codes, [17, 37, 38]);
-}
-
-#[tokio::test]
-async fn there_are_no_coordinators_and_the_answer_says_so() {
-    let spu = TestSpu::start().await;
-    let mut client = spu.client().await;
-    let of_type = |key_type| FindCoordinatorRequest::default().with_key_type(key_type);
-
-    let group = client.call(&of_type(0), 2).await;
-    let transaction = client.call(&of_type(1), 2).await;
-
-    assert_eq!((group.error_code, transaction.error_code), (35, 53));
-    assert!(group.error_message.unwrap().contains("consumer groups"));
 }

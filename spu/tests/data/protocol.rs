@@ -91,7 +91,7 @@ async fn what_is_no_request_ends_the_connection_and_nothing_else() {
         &[0, 0, 0, 0],
         // An API that nobody knows, and one that is not spoken here.
         &[0, 0, 0, 10, 0x13, 0x88, 0, 0, 0, 0, 0, 1, 0xff, 0xff],
-        &[0, 0, 0, 10, 0, 11, 0, 0, 0, 0, 0, 1, 0xff, 0xff],
+        &[0, 0, 0, 10, 0, 28, 0, 0, 0, 0, 0, 1, 0xff, 0xff],
         // Metadata of 2^31 - 1 topics.
         &[
             0, 0, 0, 14, 0, 3, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff,
@@ -119,7 +119,8 @@ async fn random_requests_never_bring_the_spu_down() {
     let mut runner = TestRunner::deterministic();
     let bodies = proptest::collection::vec(proptest::num::u8::ANY, 0..200);
     let apis = [
-        0_i16, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 37, 44, 60, 20000, 20001,
+        0_i16, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 37, 42,
+        44, 47, 60, 20000, 20001,
     ];
     for round in 0..20 {
         for api in apis {

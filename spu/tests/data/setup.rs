@@ -22,7 +22,7 @@ use crate::scripted_sc::{SPU, Script, ScriptedSc};
 pub(crate) struct TestSpu {
     pub(crate) spu: Spu,
     pub(crate) script: Arc<Script>,
-    _sc: ScriptedSc,
+    pub(crate) _sc: ScriptedSc,
     pub(crate) dir: TempDir,
 }
 

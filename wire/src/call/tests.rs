@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{ANNOUNCED, OpenStreamRequest};
 
+mod groups;
+
 fn text(text: &'static str) -> StrBytes {
     StrBytes::from_static_str(text)
 }
@@ -476,7 +478,7 @@ fn what_librdkafka_leaves_behind_a_request_for_all_topics_is_ignored() {
 
 #[test]
 fn an_api_without_a_shape_is_not_decoded() {
-    assert!(decode_request::<JoinGroupRequest>(0, Bytes::from_static(&[0; 64])).is_err());
+    assert!(decode_request::<TxnOffsetCommitRequest>(0, Bytes::from_static(&[0; 64])).is_err());
 }
 
 fn stream_step() -> impl Strategy<Value = crate::StreamStep> {
@@ -541,6 +543,9 @@ proptest! {
             CreateTopicsRequest, DeleteTopicsRequest, DeleteRecordsRequest, InitProducerIdRequest,
             OffsetForLeaderEpochRequest, DescribeConfigsRequest, AlterConfigsRequest,
             CreatePartitionsRequest, IncrementalAlterConfigsRequest, DescribeClusterRequest,
+            OffsetCommitRequest, OffsetFetchRequest, FindCoordinatorRequest, JoinGroupRequest,
+            HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest, DescribeGroupsRequest,
+            ListGroupsRequest, DeleteGroupsRequest, OffsetDeleteRequest,
             OpenStreamRequest, crate::CloseStreamRequest
         );
     }

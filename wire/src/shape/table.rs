@@ -4,30 +4,30 @@
 
 use kafka_protocol::messages::ApiKey;
 
-use super::{Field, Kind, Shape};
+use super::{Field, Kind, Shape, groups};
 use crate::api::{CLOSE_STREAM_KEY, OPEN_STREAM_KEY};
 
-const BOOL: Kind = Kind::Fixed(1);
-const I8: Kind = Kind::Fixed(1);
-const I16: Kind = Kind::Fixed(2);
-const I32: Kind = Kind::Fixed(4);
-const I64: Kind = Kind::Fixed(8);
-const UUID: Kind = Kind::Fixed(16);
-const I32S: Kind = Kind::Numbers(4);
+pub(super) const BOOL: Kind = Kind::Fixed(1);
+pub(super) const I8: Kind = Kind::Fixed(1);
+pub(super) const I16: Kind = Kind::Fixed(2);
+pub(super) const I32: Kind = Kind::Fixed(4);
+pub(super) const I64: Kind = Kind::Fixed(8);
+pub(super) const UUID: Kind = Kind::Fixed(16);
+pub(super) const I32S: Kind = Kind::Numbers(4);
 
-const fn all(kind: Kind) -> Field {
+pub(super) const fn all(kind: Kind) -> Field {
     between(0, i16::MAX, kind)
 }
 
-const fn since(from: i16, kind: Kind) -> Field {
+pub(super) const fn since(from: i16, kind: Kind) -> Field {
     between(from, i16::MAX, kind)
 }
 
-const fn between(from: i16, until: i16, kind: Kind) -> Field {
+pub(super) const fn between(from: i16, until: i16, kind: Kind) -> Field {
     Field { from, until, kind }
 }
 
-const fn shape(flexible_from: i16, fields: &'static [Field]) -> Shape {
+pub(super) const fn shape(flexible_from: i16, fields: &'static [Field]) -> Shape {
     Shape {
         flexible_from,
         fields,
@@ -48,7 +48,6 @@ pub fn request_shape(key: i16) -> Option<&'static Shape> {
         ApiKey::Fetch => &FETCH,
         ApiKey::ListOffsets => &LIST_OFFSETS,
         ApiKey::Metadata => &METADATA,
-        ApiKey::FindCoordinator => &FIND_COORDINATOR,
         ApiKey::ApiVersions => &API_VERSIONS,
         ApiKey::CreateTopics => &CREATE_TOPICS,
         ApiKey::DeleteTopics => &DELETE_TOPICS,
@@ -60,7 +59,7 @@ pub fn request_shape(key: i16) -> Option<&'static Shape> {
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
         ApiKey::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
-        _ => return None,
+        other => return groups::request_shape(other),
     })
 }
 
@@ -77,7 +76,6 @@ pub fn response_shape(key: i16) -> Option<&'static Shape> {
         ApiKey::Fetch => &FETCH_RESPONSE,
         ApiKey::ListOffsets => &LIST_OFFSETS_RESPONSE,
         ApiKey::Metadata => &METADATA_RESPONSE,
-        ApiKey::FindCoordinator => &FIND_COORDINATOR_RESPONSE,
         ApiKey::ApiVersions => &API_VERSIONS_RESPONSE,
         ApiKey::CreateTopics => &CREATE_TOPICS_RESPONSE,
         ApiKey::DeleteTopics => &DELETE_TOPICS_RESPONSE,
@@ -89,7 +87,7 @@ pub fn response_shape(key: i16) -> Option<&'static Shape> {
         ApiKey::CreatePartitions => &CREATE_PARTITIONS_RESPONSE,
         ApiKey::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS_RESPONSE,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER_RESPONSE,
-        _ => return None,
+        other => return groups::response_shape(other),
     })
 }
 
@@ -241,20 +239,6 @@ static METADATA_RESPONSE: Shape = shape(
             since(8, I32),
         ])),
         between(8, 10, I32),
-    ],
-);
-
-static FIND_COORDINATOR: Shape = shape(3, &[all(Kind::Text), since(1, I8)]);
-
-static FIND_COORDINATOR_RESPONSE: Shape = shape(
-    3,
-    &[
-        since(1, I32),
-        all(I16),
-        since(1, Kind::Text),
-        all(I32),
-        all(Kind::Text),
-        all(I32),
     ],
 );
 

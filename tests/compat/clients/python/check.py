@@ -47,12 +47,6 @@ def consumer():
     )
 
 
-def no_groups(error):
-    """librdkafka looks for the group's coordinator although nothing needs one, and reports once
-    that there is none."""
-    return error.code() == KafkaError.UNSUPPORTED_VERSION and "FindCoordinator" in error.str()
-
-
 def read(topic, partition, offset, until_eof=True):
     """Every record of a partition from `offset` to its end."""
     reader = consumer()
@@ -64,8 +58,6 @@ def read(topic, partition, offset, until_eof=True):
         if message is None:
             continue
         if message.error():
-            if no_groups(message.error()):
-                continue
             assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
             if until_eof:
                 reader.close()
@@ -140,14 +132,10 @@ def check_positions():
     while True:
         message = reader.poll(10)
         assert message is not None and message.error(), "records before the end were read"
-        if no_groups(message.error()):
-            continue
         if message.error().code() == KafkaError._PARTITION_EOF:
             break
     produce(topic, {}, [{"value": b"the latest", "partition": 0}])
     message = reader.poll(10)
-    while message.error() and no_groups(message.error()):
-        message = reader.poll(10)
     assert message.value() == b"the latest"
     reader.close()
 
