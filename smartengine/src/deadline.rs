@@ -7,10 +7,12 @@
 //! the store is not entered again, and the system finds it not running.
 //!
 //! The signal unwinds the guest at whatever instruction of its own it is; in host code it does
-//! nothing, see `host_code`. Instructions that call into host code which allocates (table growth,
-//! dropping of segments) are refused by `inspect` all the same: a stack may end there.
+//! nothing, see `host_code`. A guest that is seldom in its own code asks for its [`Lateness`], see
+//! `guarded_module`. Instructions that call into host code which allocates (table growth, dropping of
+//! segments) are refused by `inspect`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,16 @@ const RETRY_MAX: Duration = Duration::from_millis(16);
 )]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Whether the deadline of a store's call has passed. Where it has the store is not entered again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lateness(Arc<AtomicBool>);
+
+impl Lateness {
+    pub(crate) fn is_late(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// The deadlines of an engine's running calls, and the thread that watches them.
@@ -52,6 +64,7 @@ struct Calls {
 
 struct Call {
     interrupter: Interrupter,
+    lateness: Lateness,
     /// When it is to be interrupted, for the first time or again.
     interrupt_at: Instant,
     /// How long to wait then, once the deadline has passed.
@@ -73,7 +86,12 @@ impl Deadlines {
 
     /// Interrupts the store behind `interrupter` once `limit` has passed, until the returned
     /// [`Watch`] is ended.
-    pub(crate) fn watch(&self, interrupter: Interrupter, limit: Duration) -> Watch {
+    pub(crate) fn watch(
+        &self,
+        interrupter: Interrupter,
+        lateness: &Lateness,
+        limit: Duration,
+    ) -> Watch {
         let deadline = now() + limit;
         let mut calls = self.shared.lock();
         let id = calls.next_id;
@@ -82,6 +100,7 @@ impl Deadlines {
             id,
             Call {
                 interrupter,
+                lateness: lateness.clone(),
                 interrupt_at: deadline,
                 retry: None,
             },
@@ -150,6 +169,7 @@ impl Calls {
             if call.interrupt_at > now {
                 continue;
             }
+            call.lateness.0.store(true, Ordering::Relaxed);
             let retry = call.retry.unwrap_or(RETRY);
             call.interrupt_at = now + retry;
             call.retry = Some((retry * 2).min(RETRY_MAX));

@@ -12,6 +12,7 @@ use crate::compile_limit::{self, StopWhenLate};
 use crate::compile_thread::compile_aside;
 use crate::compiled_cache::{CompiledFiles, LoadedModules, hash};
 use crate::deadline::Deadlines;
+use crate::guarded_module::{self, guarded};
 use crate::guest::GuestHost;
 use crate::guest_memory::SharedMemory;
 use crate::guest_pool::{GuestPool, Lane};
@@ -243,10 +244,11 @@ impl Shared {
 
     fn compile(&self, wasm: &[u8], sha256: &[u8; 32]) -> Result<wasmer::Module, LoadError> {
         check_code(wasm)?;
+        let guarded = guarded(wasm)?;
         let compiler = &self.host.compiler;
         let compiled = compile_aside(|| {
             compiler
-                .new_module_with_progress(wasm, compile_limit::at_most(COMPILE_LIMIT))
+                .new_module_with_progress(&guarded, compile_limit::at_most(COMPILE_LIMIT))
                 .map_err(|error| LoadError::Compile {
                     reason: error.to_string(),
                 })
@@ -278,7 +280,8 @@ fn compiler() -> wasmer::Engine {
 /// What compiled code depends on: it is never run under another identity.
 fn engine_id(compiler: &wasmer::Engine) -> String {
     format!(
-        "wasmer {} {} {} {:?}",
+        "guards {} wasmer {} {} {} {:?}",
+        guarded_module::VERSION,
         wasmer_types::VERSION,
         compiler.deterministic_id(),
         Target::default().triple(),

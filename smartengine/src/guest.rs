@@ -19,7 +19,7 @@ use wasmer::{
 };
 use wasmer_types::TrapCode;
 
-use crate::deadline::Deadlines;
+use crate::deadline::{Deadlines, Lateness};
 use crate::guest_memory::{GuestTunables, MemoryBound, MemoryRefusal, SharedMemory};
 use crate::host_code::interrupts_only_guests;
 use crate::host_imports::{self, HostState, printable};
@@ -114,6 +114,7 @@ pub(crate) struct Guest {
     memory: Memory,
     state: FunctionEnv<HostState>,
     refusal: MemoryRefusal,
+    lateness: Lateness,
     deadlines: Arc<Deadlines>,
     conduct: Arc<Conduct>,
     limits: CallLimits,
@@ -143,10 +144,12 @@ impl Guest {
         limits: CallLimits,
     ) -> Result<Self, Fault> {
         let refusal = MemoryRefusal::default();
+        let lateness = Lateness::default();
         let mut engine = host.compiler.clone();
         engine.set_tunables(GuestTunables::new(
             limits.memory_bytes,
             refusal.clone(),
+            lateness.clone(),
             Arc::clone(&host.memory),
         ));
         let mut store = Store::new(engine);
@@ -154,7 +157,8 @@ impl Guest {
         let state = FunctionEnv::new(&mut store, HostState::new(step.to_owned()));
         let imports = host_imports::offer(&mut store, &state);
 
-        let watch = host.deadlines.watch(store.interrupter(), limits.deadline);
+        let deadlines = &host.deadlines;
+        let watch = deadlines.watch(store.interrupter(), &lateness, limits.deadline);
         let opened = Instance::new(&mut store, &module.compiled, &imports)
             .map_err(|error| Opening::Instance(Box::new(error)))
             .and_then(|instance| {
@@ -189,6 +193,7 @@ impl Guest {
             store,
             state,
             refusal,
+            lateness,
             deadlines: Arc::clone(&host.deadlines),
             conduct: Arc::clone(module.conduct()),
             limits,
@@ -262,9 +267,11 @@ impl Guest {
     ) -> Result<Answered, Fault> {
         self.refusal.clear();
         self.state.as_mut(&mut self.store).last_error.clear();
-        let watch = self
-            .deadlines
-            .watch(self.store.interrupter(), self.limits.deadline);
+        let watch = self.deadlines.watch(
+            self.store.interrupter(),
+            &self.lateness,
+            self.limits.deadline,
+        );
         let called = place(self).and_then(|(address, bytes)| {
             entry
                 .call(&mut self.store, address, bytes)

@@ -12,6 +12,9 @@ use wasmer::sys::vm::{
 use wasmer::sys::{BaseTunables, Tunables};
 use wasmer::{MemoryType, Pages, TableType};
 
+use crate::deadline::Lateness;
+use crate::guarded_module::LATE;
+
 /// The stack of a call into a guest.
 const STACK_BYTES: usize = 1 << 20;
 
@@ -83,6 +86,7 @@ pub(crate) struct GuestTunables {
     base: BaseTunables,
     pages_max: Pages,
     refusal: MemoryRefusal,
+    lateness: Lateness,
     shared: Arc<SharedMemory>,
     config: VMConfig,
 }
@@ -91,6 +95,7 @@ impl GuestTunables {
     pub(crate) fn new(
         memory_bytes: u64,
         refusal: MemoryRefusal,
+        lateness: Lateness,
         shared: Arc<SharedMemory>,
     ) -> Self {
         let pages = (memory_bytes / u64::from(wasmer::WASM_PAGE_SIZE as u32)).min(65_536);
@@ -98,6 +103,7 @@ impl GuestTunables {
             base: BaseTunables::new(),
             pages_max: Pages(u32::try_from(pages).unwrap_or(65_536)),
             refusal,
+            lateness,
             shared,
             config: VMConfig {
                 wasm_stack_size: Some(STACK_BYTES),
@@ -134,6 +140,7 @@ impl GuestTunables {
         let memory: Box<dyn LinearMemory + Send + Sync> = Box::new(GuestMemory {
             memory,
             refusal: self.refusal.clone(),
+            lateness: self.lateness.clone(),
             shared: Arc::clone(&self.shared),
             taken_bytes,
         });
@@ -191,11 +198,12 @@ impl Tunables for GuestTunables {
 }
 
 /// A linear memory that remembers having refused to grow: the only way to tell a guest that ran
-/// out of memory from one that crashed.
+/// out of memory from one that crashed. It also says when a call is late.
 #[derive(Debug)]
 struct GuestMemory {
     memory: VMOwnedMemory,
     refusal: MemoryRefusal,
+    lateness: Lateness,
     shared: Arc<SharedMemory>,
     /// What it has taken of `shared`.
     taken_bytes: u64,
@@ -215,6 +223,9 @@ impl LinearMemory for GuestMemory {
     }
 
     fn grow(&mut self, delta: Pages) -> Result<Pages, MemoryError> {
+        if self.lateness.is_late() {
+            return Ok(Pages(LATE.cast_unsigned()));
+        }
         let delta_bytes = pages_bytes(delta);
         // Its own bound comes first: whoever passes that does not wait for others to end.
         let own = self.memory.ty().maximum;

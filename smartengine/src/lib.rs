@@ -29,6 +29,7 @@ mod deadline;
 mod dense_batch;
 mod engine;
 mod failed_record;
+mod guarded_module;
 mod guest;
 mod guest_memory;
 mod guest_pool;

@@ -374,6 +374,7 @@ fn check_operator(operator: &Operator<'_>) -> Result<(), LoadError> {
         Operator::TableCopy { .. } => "table.copy",
         Operator::TableFill { .. } => "table.fill",
         Operator::TableSet { .. } => "table.set",
+        Operator::TableGet { .. } => "table.get",
         Operator::ElemDrop { .. } => "elem.drop",
         Operator::MemoryInit { .. } => "memory.init",
         Operator::DataDrop { .. } => "data.drop",
