@@ -55,8 +55,9 @@ mod producer;
 mod smartmodule;
 
 pub use admin::{
-    Admin, AdminError, Cluster, NewSmartModule, NewTopic, RegisteredSmartModule,
-    SmartModuleDescription, SmartModuleUse, TopicDescription, TopicUpdate, Watch, WatchEvent,
+    Admin, AdminError, Cluster, Election, ElectionOutcome, NewSmartModule, NewTopic,
+    RegisteredSmartModule, SmartModuleDescription, SmartModuleUse, TopicDescription, TopicUpdate,
+    Watch, WatchEvent,
 };
 pub use client::{Client, ClientOptions, ConnectError};
 pub use consumer::{

@@ -379,15 +379,14 @@ fn partition(topic: &str, number: i32) -> Partition {
             topic: TopicId(Uuid::from_u128(7)),
             partition: PartitionIndex(number),
         },
-        spec: PartitionSpec {
-            replicas: vec![SpuId(0)],
-        },
+        spec: PartitionSpec::held_by(vec![SpuId(0)]),
         status: PartitionStatus {
             leader: None,
             leader_epoch: LeaderEpoch(0),
             isr: vec![SpuId(0)],
             partition_epoch: PartitionEpoch(0),
             reason: String::new(),
+            unclean_elections: 0,
         },
         version: ResourceVersion(0),
     }

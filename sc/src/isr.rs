@@ -83,15 +83,14 @@ mod tests {
         Partition {
             topic: "t".parse().unwrap(),
             id: ID,
-            spec: PartitionSpec {
-                replicas: [0, 1, 2].map(SpuId).to_vec(),
-            },
+            spec: PartitionSpec::held_by([0, 1, 2].map(SpuId).to_vec()),
             status: PartitionStatus {
                 leader: Some(SpuId(0)),
                 leader_epoch: LeaderEpoch(5),
                 isr: vec![SpuId(0), SpuId(1)],
                 partition_epoch: PartitionEpoch(8),
                 reason: String::new(),
+                unclean_elections: 0,
             },
             version: ResourceVersion(1),
         }

@@ -64,6 +64,11 @@ pub struct ScOptions {
     /// when it is made.
     #[arg(long, env = "THALWEG_SC_OFFSETS_TOPIC_REPLICATION", value_name = "N", value_parser = clap::value_parser!(u16).range(1..), default_value_t = 3)]
     pub offsets_topic_replication: u16,
+
+    /// How often leaderships are given back to preferred replicas (the first of a partition), which
+    /// happens once one could have led at two such looks; 0 for never.
+    #[arg(long, env = "THALWEG_SC_LEADER_BALANCE_INTERVAL", value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
+    pub leader_balance_interval: Duration,
 }
 
 /// Settings that can't go together.
@@ -85,6 +90,12 @@ pub enum InvalidOptions {
 }
 
 impl ScOptions {
+    /// How often leaderships are given back; `None` for never.
+    #[must_use]
+    pub fn leader_balance_interval(&self) -> Option<Duration> {
+        Some(self.leader_balance_interval).filter(|pause| !pause.is_zero())
+    }
+
     /// Checks what the parser of one flag can't.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use crate::control::{
 };
 use crate::modules::ModuleRegistry;
 use crate::options::InvalidOptions;
-use crate::state::{Controller, spawn_reconciler};
+use crate::state::{Controller, spawn_leader_balancer, spawn_reconciler};
 
 /// How often a silent connection is asked whether it lives, and how long it has to answer.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -112,6 +112,9 @@ impl Sc {
         };
         let members = Arc::new(Members::new(Arc::clone(&controller), clock, members).await?);
         spawn_reconciler(Arc::clone(&controller), &tasks).await?;
+        if let Some(pause) = options.leader_balance_interval() {
+            spawn_leader_balancer(Arc::clone(&controller), pause, &tasks);
+        }
         spawn_failure_detector(Arc::clone(&members), &tasks);
         let sessions = tasks.child();
         let admin = AdminService::new(controller, registry, tasks.shutdown());

@@ -128,6 +128,10 @@ pub struct SpuOptions {
     #[arg(long, env = "THALWEG_SPU_REPLICA_LAG_MAX", value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
     pub replica_lag_max: Duration,
 
+    /// How long a shutdown waits until others lead what this SPU leads. It serves on meanwhile.
+    #[arg(long, env = "THALWEG_SPU_HANDOVER_TIMEOUT", value_name = "DURATION", value_parser = parse_duration, default_value = "5s")]
+    pub handover_timeout: Duration,
+
     /// How long a leader lets a follower wait for more records.
     #[arg(long, env = "THALWEG_SPU_REPLICA_FETCH_WAIT", value_name = "DURATION", value_parser = parse_duration, default_value = "500ms")]
     pub replica_fetch_wait: Duration,

@@ -1,8 +1,9 @@
 //! One SPU: puts its parts together, and takes them apart in the right order.
 //!
 //! Start: lock the data directory, listen, serve at once from what the last run kept, or wait for
-//! the SC's first word where there is nothing yet. Stop: accept nothing new, finish what is in
-//! flight, then close the logs, so that the next start need not recover them.
+//! the SC's first word where there is nothing yet. Stop: let others lead what this SPU leads, accept
+//! nothing new, finish what is in flight, then close the logs, so that the next start need not recover
+//! them.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ use crate::admin::AdminForward;
 use crate::cluster_file::{self, ClusterFileError};
 use crate::cluster_view::ClusterView;
 use crate::context::SpuContext;
-use crate::control::{ControlClient, Identity};
+use crate::control::{ControlClient, Handover, Identity};
 use crate::data::DataServer;
 use crate::groups::GroupCoordinator;
 use crate::metrics::{self, Metrics};
@@ -102,6 +103,7 @@ pub struct Spu {
     data_address: SocketAddr,
     metrics_address: Option<SocketAddr>,
     context: SpuContext,
+    handover: Arc<Handover>,
     serving: TaskGroup,
     background: TaskGroup,
     settling: TaskGroup,
@@ -183,6 +185,7 @@ impl Spu {
             data_address,
             metrics_address: watched.as_ref().map(|(_, address)| *address),
             context,
+            handover: Arc::default(),
             serving,
             background,
             settling,
@@ -224,6 +227,7 @@ impl Spu {
             view: Arc::clone(&context.view),
             replicas: Arc::clone(&context.replicas),
             producer_ids: Arc::clone(&context.producer_ids),
+            handover: Arc::clone(&self.handover),
             told,
         };
         self.background
@@ -306,9 +310,13 @@ impl Spu {
         }
     }
 
-    /// Stops: accepts nothing new, finishes what is in flight, closes the logs.
+    /// Stops: lets others lead, accepts nothing new, finishes what is in flight, closes the logs.
     pub async fn stop(self) {
         info!("shutting down");
+        let context = &self.context;
+        self.handover
+            .run(&context.view, self.id, context.options.handover_timeout)
+            .await;
         if tokio::time::timeout(STOP_WAIT, self.serving.stop())
             .await
             .is_err()

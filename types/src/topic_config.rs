@@ -137,6 +137,8 @@ config_keys! {
         "The size at which a segment is closed and the next one begun, in bytes.";
     SegmentMs = "segment.ms", default "604800000",
         "The age at which a segment is closed and the next one begun, in milliseconds.";
+    UncleanLeaderElection = "unclean.leader.election.enable", default "false",
+        "Whether a replica that is not in sync may lead where no in-sync one can, which loses what it lacks: `true` or `false`.";
 }
 
 /// Why a setting was refused. The message names the setting.
@@ -245,6 +247,12 @@ impl TopicConfig {
     #[must_use]
     pub fn min_isr(&self) -> u16 {
         u16::try_from(self.number(ConfigKey::MinInsyncReplicas)).expect("checked when set")
+    }
+
+    /// Whether a replica that is not in sync may lead where no in-sync one can.
+    #[must_use]
+    pub fn allows_unclean_election(&self) -> bool {
+        self.get(ConfigKey::UncleanLeaderElection) == "true"
     }
 
     /// When a record counts as kept.
@@ -369,6 +377,7 @@ impl ConfigKey {
             Self::CompressionType => {
                 one_of(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"])
             }
+            Self::UncleanLeaderElection => one_of(&["true", "false"]),
             Self::Durability => one_of(&["fsync", "memory"]),
             Self::MessageTimestampType => one_of(&["CreateTime", "LogAppendTime"]),
             Self::MaxMessageBytes => size(1024, 64 << 20),

@@ -2,6 +2,7 @@
 
 mod error;
 mod model;
+mod placement;
 mod records;
 mod sc;
 mod smart_modules;
@@ -12,6 +13,7 @@ pub use model::{
     Cluster, NewSmartModule, NewTopic, RegisteredSmartModule, SmartModuleDescription,
     SmartModuleUse, TopicDescription, TopicUpdate, WatchEvent,
 };
+pub use placement::{Election, ElectionOutcome};
 pub(crate) use sc::ScClient;
 pub use watch::Watch;
 

@@ -1,7 +1,7 @@
 //! Partitions.
 
 use thalweg_types::resource::{
-    Partition, PartitionSpec, PartitionState, PartitionStatus, ResourceVersion,
+    Partition, PartitionSpec, PartitionState, PartitionStatus, ReplicaMove, ResourceVersion,
 };
 use thalweg_types::{
     LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId, TopicPartition,
@@ -21,6 +21,7 @@ impl TryFrom<v1::Partition> for Partition {
             replicas,
             status,
             version,
+            moving,
         } = message;
         Ok(Self {
             topic: parse("topic", &topic)?,
@@ -29,7 +30,8 @@ impl TryFrom<v1::Partition> for Partition {
                 partition: PartitionIndex(partition),
             },
             spec: PartitionSpec {
-                replicas: replicas.into_iter().map(SpuId).collect(),
+                replicas: spus(replicas),
+                moving: moving.map(Into::into),
             },
             status: required("status", status)?.into(),
             version: ResourceVersion(version),
@@ -46,7 +48,7 @@ impl From<Partition> for v1::Partition {
                     topic: topic_id,
                     partition,
                 },
-            spec: PartitionSpec { replicas },
+            spec: PartitionSpec { replicas, moving },
             status,
             version,
         } = partition;
@@ -54,11 +56,40 @@ impl From<Partition> for v1::Partition {
             topic: topic.to_string(),
             topic_id: topic_id.to_string(),
             partition: partition.0,
-            replicas: replicas.into_iter().map(|spu| spu.0).collect(),
+            replicas: numbers(replicas),
             status: Some(status.into()),
             version: version.0,
+            moving: moving.map(Into::into),
         }
     }
+}
+
+impl From<v1::ReplicaMove> for ReplicaMove {
+    fn from(message: v1::ReplicaMove) -> Self {
+        let v1::ReplicaMove { from, to } = message;
+        Self {
+            from: spus(from),
+            to: spus(to),
+        }
+    }
+}
+
+impl From<ReplicaMove> for v1::ReplicaMove {
+    fn from(moving: ReplicaMove) -> Self {
+        let ReplicaMove { from, to } = moving;
+        Self {
+            from: numbers(from),
+            to: numbers(to),
+        }
+    }
+}
+
+fn spus(numbers: Vec<i32>) -> Vec<SpuId> {
+    numbers.into_iter().map(SpuId).collect()
+}
+
+fn numbers(spus: Vec<SpuId>) -> Vec<i32> {
+    spus.into_iter().map(|spu| spu.0).collect()
 }
 
 impl From<v1::PartitionStatus> for PartitionStatus {
@@ -71,13 +102,15 @@ impl From<v1::PartitionStatus> for PartitionStatus {
             isr,
             partition_epoch,
             reason,
+            unclean_elections,
         } = message;
         Self {
             leader: leader.map(SpuId),
             leader_epoch: LeaderEpoch(leader_epoch),
-            isr: isr.into_iter().map(SpuId).collect(),
+            isr: spus(isr),
             partition_epoch: PartitionEpoch(partition_epoch),
             reason,
+            unclean_elections,
         }
     }
 }
@@ -94,14 +127,16 @@ impl From<PartitionStatus> for v1::PartitionStatus {
             isr,
             partition_epoch,
             reason,
+            unclean_elections,
         } = status;
         Self {
             state: state.into(),
             leader: leader.map(|spu| spu.0),
             leader_epoch: leader_epoch.0,
-            isr: isr.into_iter().map(|spu| spu.0).collect(),
+            isr: numbers(isr),
             partition_epoch: partition_epoch.0,
             reason,
+            unclean_elections,
         }
     }
 }
@@ -143,6 +178,10 @@ mod tests {
                 },
                 spec: PartitionSpec {
                     replicas: vec![SpuId(2), SpuId(0)],
+                    moving: leader.map(|_| ReplicaMove {
+                        from: vec![SpuId(0)],
+                        to: vec![SpuId(2)],
+                    }),
                 },
                 status: PartitionStatus {
                     leader,
@@ -150,6 +189,7 @@ mod tests {
                     isr: vec![SpuId(2)],
                     partition_epoch: PartitionEpoch(5),
                     reason: leader.map_or("SPU 2 is down", |_| "").to_owned(),
+                    unclean_elections: 3,
                 },
                 version: ResourceVersion(9),
             };

@@ -46,8 +46,9 @@ impl From<Spu> for v1::Spu {
 
 impl From<v1::SpuSpec> for SpuSpec {
     fn from(message: v1::SpuSpec) -> Self {
-        let v1::SpuSpec { rack } = message;
+        let v1::SpuSpec { rack, draining } = message;
         Self {
+            draining,
             rack: Some(rack).filter(|rack| !rack.is_empty()),
         }
     }
@@ -55,8 +56,9 @@ impl From<v1::SpuSpec> for SpuSpec {
 
 impl From<SpuSpec> for v1::SpuSpec {
     fn from(spec: SpuSpec) -> Self {
-        let SpuSpec { rack } = spec;
+        let SpuSpec { rack, draining } = spec;
         Self {
+            draining,
             rack: rack.unwrap_or_default(),
         }
     }
@@ -68,6 +70,7 @@ impl TryFrom<v1::SpuStatus> for SpuStatus {
     fn try_from(message: v1::SpuStatus) -> Result<Self, InvalidField> {
         let state = match message.state() {
             v1::SpuState::Online => SpuState::Online,
+            v1::SpuState::Stopping => SpuState::Stopping,
             v1::SpuState::Offline => SpuState::Offline,
             v1::SpuState::Unspecified => return Err(InvalidField::missing("state")),
         };
@@ -99,6 +102,7 @@ impl From<SpuStatus> for v1::SpuStatus {
         } = status;
         let state = match state {
             SpuState::Online => v1::SpuState::Online,
+            SpuState::Stopping => v1::SpuState::Stopping,
             SpuState::Offline => v1::SpuState::Offline,
         };
         Self {
@@ -117,12 +121,18 @@ mod tests {
 
     #[test]
     fn spus_survive_the_way_there_and_back_with_and_without_a_rack() {
-        for rack in [None, Some("r1".to_owned())] {
+        for (rack, state) in [
+            (None, SpuState::Offline),
+            (Some("r1".to_owned()), SpuState::Stopping),
+        ] {
             let spu = Spu {
                 id: SpuId(3),
-                spec: SpuSpec { rack },
+                spec: SpuSpec {
+                    draining: rack.is_some(),
+                    rack,
+                },
                 status: SpuStatus {
-                    state: SpuState::Offline,
+                    state,
                     data_address: "127.0.0.1:9092".to_owned(),
                     incarnation: Incarnation(8),
                     directory_id: "5f64ae2b-5a3c-4d3b-9d4e-31f4a3e9b1aa".parse().unwrap(),

@@ -7,6 +7,7 @@ mod create_smart_module;
 mod create_topic;
 mod delete_smart_module;
 mod delete_topic;
+mod elect_leaders;
 mod error;
 mod get_smart_module;
 mod module_fields;
@@ -24,10 +25,11 @@ use thalweg_proto::v1::admin_server::Admin;
 use thalweg_proto::v1::{
     CreateSmartModuleRequest, CreateSmartModuleResponse, CreateTopicRequest, CreateTopicResponse,
     DeleteSmartModuleRequest, DeleteSmartModuleResponse, DeleteTopicRequest, DeleteTopicResponse,
-    DescribeClusterRequest, DescribeClusterResponse, GetSmartModuleRequest, GetSmartModuleResponse,
-    GetTopicRequest, GetTopicResponse, ListPartitionsRequest, ListPartitionsResponse,
-    ListSmartModulesRequest, ListSmartModulesResponse, ListSpusRequest, ListSpusResponse,
-    ListTopicsRequest, ListTopicsResponse, RollbackSmartModuleRequest, RollbackSmartModuleResponse,
+    DescribeClusterRequest, DescribeClusterResponse, ElectLeadersRequest, ElectLeadersResponse,
+    GetSmartModuleRequest, GetSmartModuleResponse, GetTopicRequest, GetTopicResponse,
+    ListPartitionsRequest, ListPartitionsResponse, ListSmartModulesRequest,
+    ListSmartModulesResponse, ListSpusRequest, ListSpusResponse, ListTopicsRequest,
+    ListTopicsResponse, RollbackSmartModuleRequest, RollbackSmartModuleResponse,
     UpdateTopicRequest, UpdateTopicResponse, WatchRequest,
 };
 use thalweg_runtime::CancellationToken;
@@ -92,6 +94,7 @@ admin_verbs! {
     get_topic(GetTopicRequest) -> GetTopicResponse = read::get_topic, controller;
     list_topics(ListTopicsRequest) -> ListTopicsResponse = read::list_topics, controller;
     list_partitions(ListPartitionsRequest) -> ListPartitionsResponse = read::list_partitions, controller;
+    elect_leaders(ElectLeadersRequest) -> ElectLeadersResponse = elect_leaders::elect_leaders, controller;
     list_spus(ListSpusRequest) -> ListSpusResponse = read::list_spus, controller;
     create_smart_module(CreateSmartModuleRequest) -> CreateSmartModuleResponse = create_smart_module::create_smart_module, registry;
     get_smart_module(GetSmartModuleRequest) -> GetSmartModuleResponse = get_smart_module::get_smart_module, registry;

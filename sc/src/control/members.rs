@@ -10,8 +10,7 @@ use std::time::Duration;
 use thalweg_metadata::{StoreError, Write};
 use thalweg_runtime::Clock;
 use thalweg_types::resource::{
-    Partition, PartitionStatus, Resource, ResourceKey, ResourceKind, ResourceVersion, Spu,
-    SpuState, SpuStatus,
+    Partition, PartitionStatus, Resource, ResourceKey, ResourceKind, Spu, SpuState, SpuStatus,
 };
 use thalweg_types::{Durability, PartitionId, SpuId};
 use tokio::sync::oneshot;
@@ -180,7 +179,10 @@ impl Members {
             };
             let life = |spu: SpuId| {
                 let is_fit = !changing.unfit.contains_key(&(spu, change.partition));
-                let stored = observed.spus.get(&spu).filter(|spu| spu.is_online());
+                let stored = observed
+                    .spus
+                    .get(&spu)
+                    .filter(|spu| spu.status.state == SpuState::Online);
                 stored.filter(|_| is_fit).map(|spu| spu.status.incarnation)
             };
             match isr::changed(partition, leader, &change, life) {
@@ -209,6 +211,20 @@ impl Members {
         Ok(refused)
     }
 
+    /// Notes that an SPU is about to stop: what it leads goes to others, and nothing waits for it.
+    pub(super) async fn stopping(
+        &self,
+        spu: SpuId,
+        session: SessionNumber,
+    ) -> Result<(), ChangeError> {
+        let changing = self.controller.change().await;
+        if !self.registry().is_present(spu, session) {
+            return Ok(());
+        }
+        info!(%spu, "SPU is about to stop");
+        store_state(&changing, &self.controller, spu, SpuState::Stopping).await
+    }
+
     /// Ends a session whose stream is over. An SPU that `left` in good order is offline at once; a
     /// stream that broke may come back before the timeout.
     pub(super) async fn disconnected(&self, spu: SpuId, session: SessionNumber, left: bool) {
@@ -235,7 +251,8 @@ impl Members {
         if self.registry().live(spu).is_some() {
             return;
         }
-        match store_offline(&changing, &self.controller, spu).await {
+        let stored = store_state(&changing, &self.controller, spu, SpuState::Offline).await;
+        match stored {
             Ok(()) => self.registry().forget(spu),
             // It stays expected, and so is silent again at the next look.
             Err(error) => warn!(%spu, %error, "failed to store that an SPU is offline"),
@@ -273,11 +290,11 @@ async fn store_registration(
     }
     match stored {
         None => {
-            let spu = registration.to_spu(ResourceVersion(0));
+            let spu = registration.to_spu(None);
             changing.write(Write::Create(spu.into())).await?;
         }
         Some(stored) => {
-            let spu = registration.to_spu(stored.version);
+            let spu = registration.to_spu(Some(stored));
             if spu != *stored {
                 changing.write(Write::Update(spu.into())).await?;
             }
@@ -306,16 +323,18 @@ fn restarted(
     leader_restarted(partition, spu)
 }
 
-async fn store_offline(
+/// Stores an SPU that is in another state as what it is now, and has others lead.
+async fn store_state(
     changing: &Changing<'_>,
     controller: &Controller,
     spu: SpuId,
+    state: SpuState,
 ) -> Result<(), ChangeError> {
     if let Some(Resource::Spu(stored)) = controller.store().get(&ResourceKey::Spu(spu)).await?
-        && stored.is_online()
+        && stored.status.state != state
     {
         let status = SpuStatus {
-            state: SpuState::Offline,
+            state,
             ..stored.status.clone()
         };
         changing

@@ -147,12 +147,14 @@ impl Registration {
             || stored.status.incarnation != self.incarnation
     }
 
-    /// The SPU as it is to be stored, online.
-    pub(crate) fn to_spu(&self, version: ResourceVersion) -> Spu {
+    /// The SPU as it is to be stored, online, in place of what is `stored`.
+    pub(crate) fn to_spu(&self, stored: Option<&Spu>) -> Spu {
         Spu {
             id: self.spu,
             spec: SpuSpec {
                 rack: self.rack.clone(),
+                // A restart ends no drain.
+                draining: stored.is_some_and(|stored| stored.spec.draining),
             },
             status: SpuStatus {
                 state: SpuState::Online,
@@ -161,7 +163,7 @@ impl Registration {
                 directory_id: self.directory_id,
                 software_version: self.software_version.clone(),
             },
-            version,
+            version: stored.map_or(ResourceVersion(0), |stored| stored.version),
         }
     }
 }
@@ -262,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_id_of_a_live_spu_is_refused_to_others_and_given_to_its_next_life() {
-        let stored = registration(7, 5).to_spu(ResourceVersion(1));
+        let stored = registration(7, 5).to_spu(None);
         let live = Known {
             live: Some(stored.status.directory_id),
             replicas: 0,
@@ -277,7 +279,7 @@ mod tests {
 
     #[test]
     fn an_empty_disk_is_not_taken_for_the_replicas_that_it_replaced() {
-        let stored = registration(7, 5).to_spu(ResourceVersion(1));
+        let stored = registration(7, 5).to_spu(None);
         let mut known = known(Some(&stored));
 
         let error = registration(8, 6).judge(&known).unwrap_err();
@@ -292,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_former_life_is_fenced_and_the_same_life_may_come_back() {
-        let stored = registration(7, 5).to_spu(ResourceVersion(1));
+        let stored = registration(7, 5).to_spu(None);
 
         let error = registration(7, 4).judge(&known(Some(&stored))).unwrap_err();
 
@@ -300,6 +302,19 @@ mod tests {
         assert!(registration(7, 5).judge(&known(Some(&stored))).is_ok());
         assert!(!registration(7, 5).is_restart_of(&stored));
         assert!(registration(7, 6).is_restart_of(&stored));
+    }
+
+    #[test]
+    fn a_restart_ends_no_drain_and_is_stored_in_place_of_the_former_life() {
+        let mut stored = registration(7, 5).to_spu(None);
+        stored.spec.draining = true;
+        stored.version = ResourceVersion(9);
+
+        let again = registration(7, 6).to_spu(Some(&stored));
+
+        assert!(again.spec.draining);
+        assert_eq!(again.version, stored.version);
+        assert_eq!(again.status.incarnation, Incarnation(6));
     }
 
     #[test]

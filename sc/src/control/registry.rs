@@ -132,7 +132,8 @@ impl Registry {
         }
     }
 
-    fn is_present(&self, spu: SpuId, number: SessionNumber) -> bool {
+    /// Whether the session is the SPU's present one.
+    pub(super) fn is_present(&self, spu: SpuId, number: SessionNumber) -> bool {
         self.sessions
             .get(&spu)
             .is_some_and(|session| session.number == number)

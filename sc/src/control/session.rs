@@ -218,6 +218,13 @@ impl Session {
                     .map(|()| Refusals::new())
                     .map_err(|error| status(ErrorCode::Unavailable, error.to_string()))
             }
+            Some(spu_message::Message::Stopping(v1::Stopping {})) => {
+                let stored = self.members.stopping(self.spu, self.number).await;
+                // An SPU that registers again says it again.
+                stored
+                    .map(|()| Refusals::new())
+                    .map_err(|error| status(ErrorCode::Unavailable, error.to_string()))
+            }
             Some(spu_message::Message::IsrChanges(v1::IsrChanges { changes })) => {
                 let changes: Result<Vec<_>, _> =
                     changes.into_iter().map(IsrChange::try_from).collect();

@@ -151,7 +151,7 @@ impl BytesTopic {
         }
         match observed.topics.get(name) {
             None => {
-                let topic = topic_to_create(name, online.len());
+                let topic = topic_to_create(name, observed.candidates().len());
                 changing.create_internal(topic).await?;
             }
             Some(_) => check_led(&observed, name)?,

@@ -13,6 +13,7 @@ use thalweg_types::{ControllerEpoch, ErrorCode};
 use tokio::sync::{Mutex, MutexGuard};
 use tracing::{debug, warn};
 
+use super::leaders::tell_elections;
 use super::plan::plan;
 use super::{Observed, Unfit};
 
@@ -124,10 +125,12 @@ impl Changing<'_> {
     /// Brings what is stored to what is wanted.
     pub(crate) async fn reconcile(&self) -> Result<(), StoreError> {
         for _ in 0..ROUNDS_MAX {
-            let writes = plan(&self.observe().await?, &self.unfit);
+            let observed = self.observe().await?;
+            let writes = plan(&observed, &self.unfit);
             if writes.is_empty() {
                 return Ok(());
             }
+            tell_elections(&observed.partitions, &writes);
             debug!(writes = writes.len(), "reconciling");
             self.write_all(writes).await?;
         }

@@ -4,16 +4,21 @@
 //! both then have it reconcile: [`Observed`] is what is stored, `plan` (pure) says what must be
 //! written next, and the store takes it by compare-and-set. A plan is worked out afresh from what
 //! is stored until there is nothing left to do, so work that a crash cut short is finished at the
-//! next start, and doing it twice changes nothing.
+//! next start, and doing it twice changes nothing. `leaders` holds the elections that somebody asks
+//! for, and `balancer` asks for some by itself.
 
+mod balancer;
 mod controller;
 mod internal_topic;
+mod leaders;
 mod observed;
 mod plan;
 mod reconciler;
 
+pub(crate) use balancer::spawn_leader_balancer;
 pub(crate) use controller::{ChangeError, Changing, Controller};
 pub(crate) use internal_topic::InternalTopic;
+pub(crate) use leaders::{Election, Outcome};
 pub(crate) use observed::Observed;
 pub(crate) use plan::Unfit;
 pub(crate) use reconciler::spawn_reconciler;

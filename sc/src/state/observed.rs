@@ -69,7 +69,7 @@ impl Observed {
         let mut candidates: BTreeMap<SpuId, Candidate> = self
             .spus
             .values()
-            .filter(|spu| spu.is_online())
+            .filter(|spu| spu.takes_more())
             .map(|spu| {
                 let idle = Candidate {
                     spu: spu.id,

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thalweg_metadata::Write;
 use thalweg_types::resource::{
-    Partition, PartitionSpec, ReplicaPlacement, ResourceKey, ResourceVersion, Topic, TopicState,
-    TopicStatus,
+    Partition, PartitionSpec, ReplicaPlacement, ResourceKey, ResourceVersion, SpuState, Topic,
+    TopicState, TopicStatus,
 };
 use thalweg_types::{PartitionId, PartitionIndex, SpuId};
 
 use super::Observed;
-use crate::election::{elect, first_status};
+use crate::election::{Fitness, elect, first_status};
 use crate::placement::{Candidate, TooFewSpus, place};
 
 /// Replicas that must not lead although their SPU is online, and why.
@@ -28,8 +28,8 @@ pub(crate) fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
     let mut candidates = observed.candidates();
     for partition in observed.partitions.values() {
         if is_wanted(observed, partition) {
-            let elected = elect(partition, |spu| {
-                unfitness(observed, unfit, spu, partition.id)
+            let elected = elect(partition, allows_unclean(observed, partition), |spu| {
+                fitness(observed, unfit, spu, partition.id)
             });
             writes.extend(elected.map(|status| {
                 let partition = partition.clone();
@@ -69,24 +69,36 @@ fn is_wanted(observed: &Observed, partition: &Partition) -> bool {
     })
 }
 
-/// Why an SPU may not lead a partition.
-fn unfitness(
+fn allows_unclean(observed: &Observed, partition: &Partition) -> bool {
+    let topic = observed.topics.get(&partition.topic);
+    topic.is_some_and(|topic| topic.spec.config.allows_unclean_election())
+}
+
+/// How fit an SPU is to lead a partition.
+pub(crate) fn fitness(
     observed: &Observed,
     unfit: &Unfit,
     spu: SpuId,
     partition: PartitionId,
-) -> Option<String> {
-    down(observed, spu).or_else(|| {
-        let reason = unfit.get(&(spu, partition))?;
-        Some(format!("the replica on SPU {spu} has failed: {reason}"))
-    })
+) -> Fitness {
+    match (spu_fitness(observed, spu), unfit.get(&(spu, partition))) {
+        (Fitness::Unfit(reason), _) => Fitness::Unfit(reason),
+        (_, Some(reason)) => {
+            Fitness::Unfit(format!("the replica on SPU {spu} has failed: {reason}"))
+        }
+        (fitness, None) => fitness,
+    }
 }
 
-fn down(observed: &Observed, spu: SpuId) -> Option<String> {
-    match observed.spus.get(&spu) {
-        Some(stored) if stored.is_online() => None,
-        Some(_) => Some(format!("SPU {spu} is down")),
-        None => Some(format!("SPU {spu} has never registered")),
+fn spu_fitness(observed: &Observed, spu: SpuId) -> Fitness {
+    let Some(stored) = observed.spus.get(&spu) else {
+        return Fitness::Unfit(format!("SPU {spu} has never registered"));
+    };
+    match stored.status.state {
+        SpuState::Offline => Fitness::Unfit(format!("SPU {spu} is down")),
+        SpuState::Stopping => Fitness::Stopping,
+        SpuState::Online if stored.spec.draining => Fitness::Draining,
+        SpuState::Online => Fitness::Fit,
     }
 }
 
@@ -119,8 +131,8 @@ fn provision(observed: &Observed, topic: &Topic, candidates: &mut [Candidate]) -
                         topic: topic.id,
                         partition,
                     },
-                    status: first_status(&replicas, |spu| down(observed, spu)),
-                    spec: PartitionSpec { replicas },
+                    status: first_status(&replicas, |spu| spu_fitness(observed, spu)),
+                    spec: PartitionSpec::held_by(replicas),
                     version: ResourceVersion(0),
                 }
                 .into(),

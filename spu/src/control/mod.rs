@@ -5,6 +5,7 @@
 //! mean is decided by `directive`, purely. While there is no SC everything else goes on.
 
 mod directive;
+mod handover;
 mod session;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use thalweg_types::SpuId;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
+pub(crate) use self::handover::Handover;
 use self::session::{Session, SessionEnd};
 use crate::admin::AdminForward;
 use crate::cluster_view::ClusterView;
@@ -65,6 +67,7 @@ pub(crate) struct ControlClient {
     pub(crate) view: Arc<ClusterView>,
     pub(crate) replicas: Arc<ReplicaSet>,
     pub(crate) producer_ids: Arc<ProducerIds>,
+    pub(crate) handover: Arc<Handover>,
     /// Becomes true once an SC has told this process what there is.
     pub(crate) told: watch::Sender<bool>,
 }
@@ -77,6 +80,7 @@ impl ControlClient {
         while !shutdown.is_cancelled() {
             let mut told_now = false;
             let ended = Session::new(&self).run(&mut told_now, &shutdown).await;
+            self.handover.heard_by_sc(false);
             if told_now {
                 backoff.reset();
             }
@@ -112,6 +116,7 @@ impl ControlClient {
     }
 
     fn log_told(&self) {
+        self.handover.heard_by_sc(true);
         let first = !self.told.send_replace(true);
         let sc = &self.identity.sc;
         if first {

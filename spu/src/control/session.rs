@@ -85,6 +85,8 @@ impl<'a> Session<'a> {
         let isr_changes = self.client.replicas.isr_changes();
         isr_changes.tell_all_again();
         self.fill_producer_ids().await;
+        let handover = &self.client.handover;
+        let mut says_it_stops = false;
 
         loop {
             tokio::select! {
@@ -97,6 +99,10 @@ impl<'a> Session<'a> {
                     }
                 },
                 _now = heartbeat.tick() => send(&outgoing, ToSc::Heartbeat(v1::Heartbeat {}))?,
+                () = handover.begun(), if !says_it_stops => {
+                    says_it_stops = true;
+                    send(&outgoing, ToSc::Stopping(v1::Stopping {}))?;
+                }
                 () = reports.changed() => {
                     let reports = reports.take().into_iter().map(message_of).collect();
                     send(&outgoing, ToSc::Replicas(v1::ReplicaReports { reports }))?;

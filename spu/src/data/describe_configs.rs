@@ -148,6 +148,7 @@ fn type_of(key: ConfigKey) -> i8 {
         | ConfigKey::RetentionMs
         | ConfigKey::SegmentMs => config_type::LONG,
         ConfigKey::MinCleanableDirtyRatio => config_type::DOUBLE,
+        ConfigKey::UncleanLeaderElection => config_type::BOOLEAN,
         _ => config_type::STRING,
     }
 }

@@ -11,7 +11,7 @@ use thalweg_storage::{
     AppendError, FollowerAppend, Log, LogHealth, LogListener, LogProgress, MaintainError,
 };
 use thalweg_types::{LeaderEpoch, Offset, PartitionId, SpuId, TopicPartition};
-use tracing::{info, warn};
+use tracing::{error, info};
 
 use super::reports::{ReplicaHealth, ReplicaReports};
 
@@ -197,10 +197,14 @@ impl Follower {
             return Ok(());
         }
         let partition = &self.topic_partition;
-        if agreed < self.log.high_watermark() {
-            warn!(%partition, from = %agreed, log_end = %log_end, high_watermark = %self.log.high_watermark(), "the leader's log lacks records that were committed here, cutting them off: it was elected uncleanly");
+        // After a crash this may be less than what was committed.
+        let high_watermark = self.log.high_watermark();
+        let records = log_end.0 - agreed.0;
+        if agreed < high_watermark {
+            let committed = high_watermark.0 - agreed.0;
+            error!(%partition, from = %agreed, %log_end, %high_watermark, records, committed, "the leader was elected uncleanly: cutting off records that were committed and that it lacks");
         } else {
-            info!(%partition, from = %agreed, log_end = %log_end, "cutting off what was never committed");
+            info!(%partition, from = %agreed, %log_end, records, "cutting off what the leader does not have");
         }
         self.log.truncate_to(agreed)?;
         Ok(())

@@ -474,7 +474,9 @@ fn partition(topic: &str, id: TopicId, number: i32, leader_epoch: i32) -> v1::Pa
             isr: vec![SPU],
             partition_epoch: leader_epoch,
             reason: String::new(),
+            unclean_elections: 0,
         }),
+        moving: None,
         version: 1,
     }
 }

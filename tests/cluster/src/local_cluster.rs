@@ -19,7 +19,8 @@ pub struct LocalCluster {
     sc_address: String,
     spus: BTreeMap<i32, Node>,
     spu_addresses: BTreeMap<i32, String>,
-    /// More arguments for every SPU.
+    /// More arguments for the SC, and for every SPU.
+    sc_arguments: Vec<String>,
     spu_arguments: Vec<String>,
 }
 
@@ -37,16 +38,27 @@ impl LocalCluster {
     /// # Panics
     /// When a process can't be started.
     pub async fn start_with(spu_count: i32, spu_arguments: &[&str]) -> Self {
+        Self::start_configured(spu_count, &[], spu_arguments).await
+    }
+
+    /// As [`LocalCluster::start`], with more arguments for the SC and for every SPU.
+    ///
+    /// # Panics
+    /// When a process can't be started.
+    pub async fn start_configured(
+        spu_count: i32,
+        sc_arguments: &[&str],
+        spu_arguments: &[&str],
+    ) -> Self {
+        let owned = |arguments: &[&str]| arguments.iter().map(|text| (*text).to_owned()).collect();
         let mut cluster = Self {
             folder: tempfile::tempdir().expect("a temporary folder can be made"),
             sc: None,
             sc_address: "127.0.0.1:0".to_owned(),
             spus: BTreeMap::new(),
             spu_addresses: BTreeMap::new(),
-            spu_arguments: spu_arguments
-                .iter()
-                .map(|text| (*text).to_owned())
-                .collect(),
+            sc_arguments: owned(sc_arguments),
+            spu_arguments: owned(spu_arguments),
         };
         cluster.start_sc();
         for id in 0..spu_count {
@@ -61,10 +73,11 @@ impl LocalCluster {
     /// # Panics
     /// When it does not come up.
     pub fn start_sc(&mut self) {
-        let arguments = [
+        let mut arguments = vec![
             format!("--listen={}", self.sc_address),
             format!("--data-dir={}", self.path("sc").display()),
         ];
+        arguments.extend(self.sc_arguments.iter().cloned());
         let sc = Node::start("thalweg-sc", &arguments, &self.path("sc.log"))
             .unwrap_or_else(|error| panic!("the SC does not start: {error:#}"));
         self.sc_address = sc.ready_field("admin").to_owned();

@@ -119,8 +119,16 @@ impl Node {
     /// # Errors
     /// When it could not be asked.
     pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
-        self.signal(Signal::TERM)?;
+        self.ask_to_end()?;
         Ok(self.child.wait()?)
+    }
+
+    /// Asks it to end (SIGTERM), and does not wait.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn ask_to_end(&self) -> anyhow::Result<()> {
+        self.signal(Signal::TERM)
     }
 
     /// Stops it from running (SIGSTOP) until [`Node::resume`].

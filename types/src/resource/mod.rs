@@ -12,7 +12,7 @@ mod spu;
 mod topic;
 
 pub use any::{Resource, ResourceKey, ResourceKind, ResourceVersion};
-pub use partition::{Partition, PartitionSpec, PartitionState, PartitionStatus};
+pub use partition::{Partition, PartitionSpec, PartitionState, PartitionStatus, ReplicaMove};
 pub use smart_module::{
     ModuleParam, ModuleRevision, SmartModule, SmartModuleKind, SmartModuleSpec, UnknownModule,
 };

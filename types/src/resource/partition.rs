@@ -37,8 +37,41 @@ impl Partition {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionSpec {
-    /// The SPUs that should hold it; the first is the preferred leader.
+    /// The SPUs that should hold it; the first is the preferred leader. During a move: those that
+    /// are to hold it, then those that leave.
     pub replicas: Vec<SpuId>,
+    /// The move that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<ReplicaMove>,
+}
+
+/// A move of replicas that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaMove {
+    /// Who held the partition before.
+    pub from: Vec<SpuId>,
+    /// Who is to hold it; the first will be the preferred leader.
+    pub to: Vec<SpuId>,
+}
+
+impl PartitionSpec {
+    /// Held by `replicas`, with no move under way.
+    #[must_use]
+    pub fn held_by(replicas: Vec<SpuId>) -> Self {
+        Self {
+            replicas,
+            moving: None,
+        }
+    }
+
+    /// Who is to hold it once the move that may be under way is done.
+    #[must_use]
+    pub fn settled(&self) -> &[SpuId] {
+        self.moving
+            .as_ref()
+            .map_or(&self.replicas, |moving| &moving.to)
+    }
 }
 
 /// Whether a partition can be used.
@@ -66,6 +99,9 @@ pub struct PartitionStatus {
     /// Why no replica may lead, for people; empty while there is a leader.
     #[serde(default)]
     pub reason: String,
+    /// How often a replica that was not in sync was made leader, which may lose records.
+    #[serde(default)]
+    pub unclean_elections: u32,
 }
 
 impl PartitionStatus {

@@ -24,17 +24,26 @@ impl Spu {
     /// Whether the SC hears from it.
     #[must_use]
     pub fn is_online(&self) -> bool {
-        self.status.state == SpuState::Online
+        self.status.state != SpuState::Offline
+    }
+
+    /// Whether it may be given partitions and leaderships that it does not have.
+    #[must_use]
+    pub fn takes_more(&self) -> bool {
+        self.status.state == SpuState::Online && !self.spec.draining
     }
 }
 
-/// What an SPU was set up with.
+/// What an SPU was set up with, and what is wanted of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SpuSpec {
     /// Where it stands, for keeping replicas apart; `None` where unknown.
     #[serde(default)]
     pub rack: Option<String>,
+    /// Whether it is to give all that it holds to others.
+    #[serde(default)]
+    pub draining: bool,
 }
 
 /// Whether the SC hears from an SPU.
@@ -43,6 +52,8 @@ pub struct SpuSpec {
 pub enum SpuState {
     /// It registered, and its heartbeats come in.
     Online,
+    /// As above, and it has said that it is about to stop.
+    Stopping,
     /// It said goodbye, or went silent.
     Offline,
 }

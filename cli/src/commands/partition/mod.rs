@@ -1,21 +1,25 @@
 //! `partition`: the logs that topics consist of.
 
+mod elect;
 mod list;
 pub(crate) mod row;
+pub(crate) mod selector;
 
 use clap::Subcommand;
 
 use crate::context::Context;
 use crate::error::CliError;
 
-/// Look at partitions.
+/// Look at partitions, and choose who leads them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PartitionCommand {
     List(list::ListArguments),
+    Elect(elect::ElectArguments),
 }
 
 pub(crate) async fn run(command: PartitionCommand, context: &Context) -> Result<(), CliError> {
     match command {
         PartitionCommand::List(arguments) => list::run(&arguments, context).await,
+        PartitionCommand::Elect(arguments) => elect::run(&arguments, context).await,
     }
 }

@@ -3,7 +3,7 @@
 use futures::stream::{self, StreamExt};
 use serde::Serialize;
 use thalweg_client::Admin;
-use thalweg_client::resource::{Partition, PartitionState};
+use thalweg_client::resource::{Partition, PartitionState, ReplicaMove};
 use thalweg_types::{LeaderEpoch, Offset, PartitionIndex, SpuId, TopicName};
 
 use crate::output::Table;
@@ -23,6 +23,10 @@ pub(crate) struct PartitionRow {
     leader_epoch: LeaderEpoch,
     replicas: Vec<SpuId>,
     isr: Vec<SpuId>,
+    /// The move of replicas that is under way.
+    moving: Option<ReplicaMove>,
+    /// How often a replica that was not in sync was made leader.
+    unclean_elections: u32,
     /// The first offset that is kept; nothing where the leader can't be asked.
     log_start: Option<Offset>,
     /// The offset up to which consumers read.
@@ -58,6 +62,8 @@ async fn partition_row(admin: &Admin, partition: Partition) -> PartitionRow {
         leader_epoch: partition.status.leader_epoch,
         replicas: partition.spec.replicas,
         isr: partition.status.isr,
+        moving: partition.spec.moving,
+        unclean_elections: partition.status.unclean_elections,
         log_start: offsets.as_ref().map(|offsets| offsets.start),
         log_end: offsets.map(|offsets| offsets.end),
     }
@@ -93,12 +99,40 @@ pub(crate) fn partition_table(rows: &[PartitionRow]) -> String {
             or_dash(row.log_end),
         ]);
     }
-    let mut text = table.text();
-    for row in rows.iter().filter(|row| !row.reason.is_empty()) {
-        let name = format!("{}-{}", row.topic, row.partition);
-        text.push_str(&format!("\n{name} is offline: {}", row.reason));
+    let notes = rows.iter().flat_map(notes);
+    std::iter::once(table.text())
+        .chain(notes)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// What there is to say of a partition beside its row.
+fn notes(row: &PartitionRow) -> Vec<String> {
+    let name = format!("{}-{}", row.topic, row.partition);
+    let mut notes = Vec::new();
+    if !row.reason.is_empty() {
+        notes.push(format!("{name} is offline: {}", row.reason));
     }
-    text
+    if let Some(ReplicaMove { from, to }) = &row.moving {
+        let added: Vec<_> = to.iter().filter(|spu| !from.contains(spu)).collect();
+        let in_sync = added.iter().filter(|spu| row.isr.contains(spu)).count();
+        notes.push(format!(
+            "{name} is moving from {} to {}: {in_sync} of {} new replicas in sync",
+            spu_list(from),
+            spu_list(to),
+            added.len()
+        ));
+    }
+    match row.unclean_elections {
+        0 => {}
+        1 => notes.push(format!(
+            "{name} had an unclean election: records may have been lost"
+        )),
+        count => notes.push(format!(
+            "{name} had {count} unclean elections: records may have been lost"
+        )),
+    }
+    notes
 }
 
 fn or_dash(value: Option<impl ToString>) -> String {
@@ -115,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_without_leader_has_gaps_and_a_reason() {
+    fn what_is_out_of_the_ordinary_is_said_below() {
         let row = PartitionRow {
             topic: "flights".parse().unwrap(),
             partition: PartitionIndex(2),
@@ -125,6 +159,11 @@ mod tests {
             leader_epoch: LeaderEpoch(4),
             replicas: vec![SpuId(0), SpuId(1)],
             isr: vec![SpuId(1)],
+            moving: Some(ReplicaMove {
+                from: vec![SpuId(1)],
+                to: vec![SpuId(0)],
+            }),
+            unclean_elections: 2,
             log_start: None,
             log_end: None,
         };
@@ -133,7 +172,9 @@ mod tests {
             partition_table(&[row]),
             "TOPIC    PARTITION  STATE    LEADER  EPOCH  REPLICAS  ISR  LOG START  LOG END\n\
              flights  2          offline  -       4      0,1       1    -          -\n\
-             flights-2 is offline: SPU 1 is down"
+             flights-2 is offline: SPU 1 is down\n\
+             flights-2 is moving from 1 to 0: 0 of 1 new replicas in sync\n\
+             flights-2 had 2 unclean elections: records may have been lost"
         );
     }
 }

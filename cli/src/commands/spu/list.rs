@@ -23,6 +23,8 @@ struct SpuList(Vec<SpuRow>);
 struct SpuRow {
     id: SpuId,
     state: SpuState,
+    /// Whether it gives all that it holds to others.
+    draining: bool,
     address: String,
     rack: Option<String>,
     version: String,
@@ -33,6 +35,7 @@ impl From<Spu> for SpuRow {
         Self {
             id: spu.id,
             state: spu.status.state,
+            draining: spu.spec.draining,
             address: spu.status.data_address,
             rack: spu.spec.rack,
             version: spu.status.software_version,
@@ -45,7 +48,9 @@ impl Render for SpuList {
         let mut table = Table::new(["ID", "STATE", "ADDRESS", "RACK", "VERSION"]);
         for spu in &self.0 {
             let state = match spu.state {
+                SpuState::Online if spu.draining => "draining",
                 SpuState::Online => "online",
+                SpuState::Stopping => "stopping",
                 SpuState::Offline => "offline",
             };
             table.row([
@@ -77,6 +82,7 @@ mod tests {
         let row = |id, state, rack: Option<&str>| SpuRow {
             id: SpuId(id),
             state,
+            draining: rack.is_none(),
             address: format!("10.0.0.{id}:9005"),
             rack: rack.map(str::to_owned),
             version: "0.1.0".to_owned(),
@@ -88,9 +94,9 @@ mod tests {
 
         assert_eq!(
             list.render(),
-            "ID  STATE    ADDRESS        RACK  VERSION\n\
-             0   online   10.0.0.0:9005  -     0.1.0\n\
-             1   offline  10.0.0.1:9005  b     0.1.0"
+            "ID  STATE     ADDRESS        RACK  VERSION\n\
+             0   draining  10.0.0.0:9005  -     0.1.0\n\
+             1   offline   10.0.0.1:9005  b     0.1.0"
         );
     }
 }

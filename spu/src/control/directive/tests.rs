@@ -57,15 +57,14 @@ fn partition(topic: u128) -> Partition {
             topic: TopicId(Uuid::from_u128(topic)),
             partition: PartitionIndex(0),
         },
-        spec: PartitionSpec {
-            replicas: vec![SpuId(0)],
-        },
+        spec: PartitionSpec::held_by(vec![SpuId(0)]),
         status: PartitionStatus {
             leader: Some(SpuId(0)),
             leader_epoch: LeaderEpoch(1),
             isr: vec![SpuId(0)],
             partition_epoch: PartitionEpoch(1),
             reason: String::new(),
+            unclean_elections: 0,
         },
         version: ResourceVersion(1),
     }

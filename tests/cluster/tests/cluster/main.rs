@@ -11,6 +11,7 @@ mod compaction;
 mod conformance;
 mod crash;
 mod disk;
+mod elections;
 mod examples;
 mod flipped_bits;
 mod hostile_modules;

@@ -10,12 +10,12 @@ use crate::workload::Workload;
 
 const SPUS: i32 = 3;
 
-async fn partitions(client: &Client, topic: &TopicName) -> Vec<resource::Partition> {
+pub(crate) async fn partitions(client: &Client, topic: &TopicName) -> Vec<resource::Partition> {
     let described = client.admin().describe_topic(topic).await;
     described.map_or_else(|_| Vec::new(), |described| described.partitions)
 }
 
-async fn leader(client: &Client, topic: &TopicName) -> SpuId {
+pub(crate) async fn leader(client: &Client, topic: &TopicName) -> SpuId {
     eventually("there is a leader", || async {
         let partitions = partitions(client, topic).await;
         partitions.first()?.status.leader
@@ -24,7 +24,7 @@ async fn leader(client: &Client, topic: &TopicName) -> SpuId {
 }
 
 /// Waits until every replica of the topic is in sync.
-async fn all_in_sync(client: &Client, topic: &TopicName) {
+pub(crate) async fn all_in_sync(client: &Client, topic: &TopicName) {
     eventually("every replica is in sync", || async {
         let partitions = partitions(client, topic).await;
         let is_whole = |partition: &resource::Partition| {
