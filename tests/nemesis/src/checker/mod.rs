@@ -350,6 +350,21 @@ impl fmt::Display for Anomaly {
             } => {
                 write!(f, "gap: {partition} has nothing between {after} and {next}")
             }
+            Self::UncommittedRead { .. }
+            | Self::ReadBackwards { .. }
+            | Self::ReadSkipped { .. }
+            | Self::EndWentBack { .. } => self.fmt_reading(f),
+            Self::Diverging { partition, copy } => {
+                write!(f, "diverging: {copy} has other bytes of {partition}")
+            }
+        }
+    }
+}
+
+impl Anomaly {
+    /// Writes what a reader or an asker noticed.
+    fn fmt_reading(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::UncommittedRead {
                 partition,
                 reader,
@@ -392,9 +407,7 @@ impl fmt::Display for Anomaly {
                     "end went back: {partition} ended at {known} and later at {told}"
                 )
             }
-            Self::Diverging { partition, copy } => {
-                write!(f, "diverging: {copy} has other bytes of {partition}")
-            }
+            _ => Ok(()),
         }
     }
 }
