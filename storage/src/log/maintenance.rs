@@ -63,6 +63,8 @@ impl Log {
             if offset == self.log_end() {
                 return Ok(());
             }
+            // Nothing is cut yet: where this fails, for one by a full disk, the log is as it was.
+            self.prepare_cut(offset)?;
             let cut = self.cut_at(offset);
             if let Err(error) = &cut {
                 // Half of it may be done: what the log holds is found out when it is reopened.
@@ -76,14 +78,18 @@ impl Log {
         result
     }
 
-    /// Cuts the log. The caller holds `swap`, `sync_run` and `writer`.
-    fn cut_at(&self, offset: Offset) -> Result<(), MaintainError> {
+    /// Writes down what must be on the disk before anything is cut, so that no clean shutdown is
+    /// believed whose end is not the log's any more. The caller holds `swap`, `sync_run` and `writer`.
+    fn prepare_cut(&self, offset: Offset) -> Result<(), MaintainError> {
         self.note_cut(offset)?;
-        // First of all, so that no clean shutdown is believed whose end is not the log's any more.
         let checkpoint_path = self.checkpoint_path();
         self.write_checkpoint(self.current_checkpoint(), true)
-            .map_err(failed_to("write", &checkpoint_path))?;
+            .map_err(failed_to("write", &checkpoint_path))
+    }
 
+    /// Cuts the log. The caller holds `swap`, `sync_run` and `writer`.
+    fn cut_at(&self, offset: Offset) -> Result<(), MaintainError> {
+        let checkpoint_path = self.checkpoint_path();
         let cut = self.segment_at(offset);
         let later: Vec<_> = {
             let mut segments = write(&self.segments);

@@ -56,6 +56,26 @@ fn a_disk_that_fills_at_a_roll_heals_too() {
 }
 
 #[test]
+fn a_full_disk_puts_off_a_cut_and_leaves_the_log_as_it_was() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, batch(3)).unwrap();
+    append(&log, batch(2)).unwrap();
+    let before = read_all(&log, Offset(0));
+    bed.files
+        .set(|faults| faults.fail_replacing = Some("checkpoint"));
+
+    assert!(log.truncate_to(Offset(3)).is_err());
+
+    assert_eq!(log.health(), LogHealth::Ok);
+    assert_eq!(read_all(&log, Offset(0)), before);
+    bed.files.set(|faults| faults.fail_replacing = None);
+    log.truncate_to(Offset(3)).unwrap();
+    assert_eq!(log.log_end(), Offset(3));
+    assert_eq!(append(&log, batch(1)).unwrap().base_offset, Offset(3));
+}
+
+#[test]
 fn short_writes_are_gone_on_with() {
     let bed = TestBed::new(options());
     bed.files.set(|faults| faults.write_bytes_max = Some(7));
