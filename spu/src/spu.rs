@@ -196,7 +196,10 @@ impl Spu {
         }
         let first_view = spu.context.view.current();
         let replicas = &spu.context.replicas;
-        replicas.apply(&first_view, AssignedBy::LastRun).await;
+        let last_run = AssignedBy::LastRun {
+            ended_well: identity.life.last_ended_well,
+        };
+        replicas.apply(&first_view, last_run).await;
         let told = spu.start_background(identity, &data_dir);
         if !has_state {
             spu.wait_for_the_sc(told).await?;

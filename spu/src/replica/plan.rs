@@ -8,7 +8,7 @@ use thalweg_types::{LeaderEpoch, PartitionId, SpuId, TopicConfig, TopicPartition
 
 use super::followers::Membership;
 use super::set::AssignedBy;
-use crate::cluster_view::View;
+use crate::cluster_view::{PartitionView, View};
 
 /// What this SPU should do with one partition.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +85,12 @@ fn assigned_to(view: &View, by: AssignedBy, spu: SpuId) -> BTreeMap<PartitionId,
                 topic: topic.id,
                 partition: *index,
             };
-            let role = if partition.leader == Some(spu) {
+            let role = if partition.leader == Some(spu) && !may_lead_on(by, partition) {
+                Role::Follower {
+                    leader: None,
+                    epoch: partition.leader_epoch,
+                }
+            } else if partition.leader == Some(spu) {
                 Role::Leader {
                     epoch: partition.leader_epoch,
                     membership: Membership {
@@ -94,7 +99,7 @@ fn assigned_to(view: &View, by: AssignedBy, spu: SpuId) -> BTreeMap<PartitionId,
                             AssignedBy::Controller => partition.isr.clone(),
                             // It may be a little old, and replicas have joined since: they might
                             // lead by now, and what counts must be what all of them have.
-                            AssignedBy::LastRun => partition.replicas.clone(),
+                            AssignedBy::LastRun { .. } => partition.replicas.clone(),
                         },
                         partition_epoch: partition.partition_epoch,
                     },
@@ -123,13 +128,24 @@ fn assigned_to(view: &View, by: AssignedBy, spu: SpuId) -> BTreeMap<PartitionId,
     assigned
 }
 
+/// Whether whoever led the partition may go on in the same reign.
+///
+/// After an unclean stop its log may lack what followers have copied already. Another record would
+/// then get an offset that they know another one at, both of the same epoch, and nobody would ever
+/// notice. It waits for the SC, which gives it, or others, a reign of its own.
+fn may_lead_on(by: AssignedBy, partition: &PartitionView) -> bool {
+    match by {
+        AssignedBy::Controller | AssignedBy::LastRun { ended_well: true } => true,
+        AssignedBy::LastRun { ended_well: false } => partition.replicas.len() == 1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use thalweg_types::{ChainSpec, PartitionEpoch, PartitionIndex, TopicId, TopicName};
     use uuid::Uuid;
 
     use super::*;
-    use crate::cluster_view::PartitionView;
 
     const HERE: SpuId = SpuId(0);
     const ELSEWHERE: SpuId = SpuId(1);
@@ -166,27 +182,40 @@ mod tests {
         Plan::compute(view, AssignedBy::Controller, HERE, held)
     }
 
-    #[test]
-    fn on_the_last_runs_word_alone_every_replica_counts() {
+    /// What the last run's word makes of a partition that this SPU led.
+    fn role(by: AssignedBy, replicas: &[SpuId]) -> Role {
         let mut view = view(HERE, 1, TopicConfig::default());
         let partition = PartitionView {
             leader: Some(HERE),
             leader_epoch: LeaderEpoch(1),
             partition_epoch: PartitionEpoch(1),
-            replicas: vec![HERE, ELSEWHERE],
+            replicas: replicas.to_vec(),
             isr: vec![HERE],
         };
         view.upsert_partition(topic_id(), PartitionIndex(0), partition);
-        let isr = |by| {
-            let assigned = assigned_to(&view, by, HERE).into_values().next().unwrap();
-            match assigned.role {
-                Role::Leader { membership, .. } => membership.isr,
-                Role::Follower { .. } => panic!("it leads"),
-            }
+        let assigned = assigned_to(&view, by, HERE).into_values().next().unwrap();
+        assigned.role
+    }
+
+    #[test]
+    fn on_the_last_runs_word_alone_every_replica_counts() {
+        let isr = |by| match role(by, &[HERE, ELSEWHERE]) {
+            Role::Leader { membership, .. } => membership.isr,
+            Role::Follower { .. } => panic!("it leads"),
         };
 
         assert_eq!(isr(AssignedBy::Controller), [HERE]);
-        assert_eq!(isr(AssignedBy::LastRun), [HERE, ELSEWHERE]);
+        let ended_well = AssignedBy::LastRun { ended_well: true };
+        assert_eq!(isr(ended_well), [HERE, ELSEWHERE]);
+    }
+
+    #[test]
+    fn after_an_unclean_stop_it_leads_on_the_last_runs_word_only_what_nobody_else_has() {
+        let by = AssignedBy::LastRun { ended_well: false };
+
+        assert!(matches!(role(by, &[HERE]), Role::Leader { .. }));
+        let shared = role(by, &[HERE, ELSEWHERE]);
+        assert!(matches!(shared, Role::Follower { leader: None, .. }));
     }
 
     #[test]

@@ -60,7 +60,10 @@ pub(crate) enum AssignedBy {
     /// An SC, on a live stream: data of topics that are gone may go.
     Controller,
     /// What was kept from the last run: nothing is removed on its word.
-    LastRun,
+    LastRun {
+        /// Whether that run closed its logs: else they may lack what followers have copied.
+        ended_well: bool,
+    },
 }
 
 /// The partitions that this SPU holds.
