@@ -28,31 +28,22 @@ impl Network {
     pub(crate) fn new(spu_count: i32) -> anyhow::Result<Self> {
         let mut places = vec![Place::Clients, Place::Sc];
         places.extend((0..spu_count).map(Place::Spu));
-        run(&["ip", "link", "set", "lo", "up"])?;
-        let clients = hardware_address(Place::Clients);
-        run(&[
-            "ip", "link", "add", "hub", "address", &clients, "type", "bridge",
-        ])?;
-        run(&[
-            "ip",
-            "address",
-            "add",
-            &format!("{}/24", address(Place::Clients)),
-            "dev",
-            "hub",
-        ])?;
-        run(&["ip", "link", "set", "hub", "up"])?;
-        for place in places
-            .iter()
-            .copied()
-            .filter(|place| *place != Place::Clients)
-        {
-            plug_in(place)?;
-        }
+        // First of all, so that what was made goes if the rest can't be.
         let network = Self {
             places,
             slowed: BTreeSet::new(),
         };
+        run(&["ip", "link", "set", "lo", "up"])?;
+        let own = hardware_address(Place::Clients);
+        run(&[
+            "ip", "link", "add", "hub", "address", &own, "type", "bridge",
+        ])?;
+        let own = format!("{}/24", address(Place::Clients));
+        run(&["ip", "address", "add", &own, "dev", "hub"])?;
+        run(&["ip", "link", "set", "hub", "up"])?;
+        for place in &network.places {
+            plug_in(*place)?;
+        }
         for from in &network.places {
             for to in network.places.iter().filter(|to| *to != from) {
                 set_neighbour(*from, *to, &hardware_address(*to))?;
@@ -113,9 +104,11 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // What can't be removed goes with the sandbox; the next network then fails to be made.
+        // What can't be removed goes with the sandbox; the next network then fails to be made. The
+        // lines first: a namespace takes its own away only when the kernel gets to it.
         for place in &self.places {
             if let Some(namespace) = namespace(*place) {
+                let _ = run(&["ip", "link", "del", &port(*place)]);
                 let _ = run(&["ip", "netns", "del", &namespace]);
             }
         }
@@ -159,12 +152,17 @@ fn device(place: Place) -> &'static str {
     }
 }
 
+/// The bridge's end of a place's line.
+fn port(place: Place) -> String {
+    format!("p{}", host_number(place))
+}
+
 /// Gives a place its namespace and connects it.
 fn plug_in(place: Place) -> anyhow::Result<()> {
     let Some(namespace) = namespace(place) else {
         return Ok(());
     };
-    let (port, own) = (format!("p{}", host_number(place)), hardware_address(place));
+    let (port, own) = (port(place), hardware_address(place));
     run(&["ip", "netns", "add", &namespace])?;
     let pair = [
         "ip", "link", "add", &port, "type", "veth", "peer", "name", "eth0",
