@@ -46,6 +46,10 @@ nemesis *arguments:
     cargo build --release --workspace --bins
     target/release/thalweg-nemesis {{ arguments }}
 
+# Check the rules of replication in every order of events; `just model --include-ignored` for more
+model *arguments:
+    cd tests/model && CARGO_TARGET_DIR=../../target/model cargo test --release --test rules -- {{ arguments }}
+
 # Thalweg beside Kafka and NATS on this machine (needs a JDK, Maven and Go); see docs/benchmarks.md
 bench *arguments:
     cargo build --release --workspace --bins

@@ -11,7 +11,7 @@ use thalweg_types::resource::{Partition, PartitionStatus};
 use thalweg_types::{Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, SpuId};
 
 /// What a leader asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct IsrChange {
     pub(crate) partition: PartitionId,
     pub(crate) leader_epoch: LeaderEpoch,

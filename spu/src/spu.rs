@@ -99,6 +99,10 @@ pub enum StartError {
 pub struct Spu {
     id: SpuId,
     incarnation: Incarnation,
+    /// Whether the life before this one ended in good order.
+    last_ended_well: bool,
+    /// Becomes true once an SC has told this process what there is.
+    told: watch::Sender<bool>,
     data_dir: Arc<DataDir>,
     data_address: SocketAddr,
     metrics_address: Option<SocketAddr>,
@@ -181,6 +185,8 @@ impl Spu {
         let spu = Self {
             id: spu_id,
             incarnation: identity.life.incarnation,
+            last_ended_well: identity.life.last_ended_well,
+            told: watch::Sender::new(false),
             data_dir: Arc::clone(&data_dir),
             data_address,
             metrics_address: watched.as_ref().map(|(_, address)| *address),
@@ -220,8 +226,7 @@ impl Spu {
         identity: Identity,
         data_dir: &Arc<DataDir>,
     ) -> watch::Receiver<bool> {
-        let told = watch::Sender::new(false);
-        let first_word = told.subscribe();
+        let first_word = self.told.subscribe();
         let context = &self.context;
         let control = ControlClient {
             identity,
@@ -231,7 +236,7 @@ impl Spu {
             replicas: Arc::clone(&context.replicas),
             producer_ids: Arc::clone(&context.producer_ids),
             handover: Arc::clone(&self.handover),
-            told,
+            told: self.told.clone(),
         };
         self.background
             .spawn("control", |shutdown| control.run(shutdown));
@@ -330,6 +335,10 @@ impl Spu {
         self.context.replicas.close().await;
         self.settling.stop().await;
         info!("every log is closed");
+        if !self.last_ended_well && !*self.told.borrow() {
+            // The SC has yet to hear that a life before this one may have lost something.
+            return;
+        }
         if let Err(error) = incarnation::end_well(self.data_dir.path(), self.incarnation) {
             warn!(%error, "failed to note the end of this process, the next will be taken for one after a crash");
         }

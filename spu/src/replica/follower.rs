@@ -13,6 +13,7 @@ use thalweg_storage::{
 use thalweg_types::{LeaderEpoch, Offset, PartitionId, SpuId, TopicPartition};
 use tracing::{error, info};
 
+use super::divergence::agreed_end;
 use super::reports::{ReplicaHealth, ReplicaReports};
 
 /// One time of this SPU as a follower of one partition.
@@ -182,13 +183,7 @@ impl Follower {
         let Some(_time) = self.time() else {
             return Ok(());
         };
-        let (known, known_end) = self.log.epoch_end(epoch);
-        // Where our log does not know that epoch, the newest before it ends where both still agree.
-        let agreed = match known {
-            LeaderEpoch::UNKNOWN => end,
-            known if known == epoch => end.min(known_end),
-            _ => known_end.min(end),
-        };
+        let agreed = agreed_end((epoch, end), self.log.epoch_end(epoch));
         let (log_start, log_end) = (self.log.log_start(), self.log.log_end());
         if agreed < log_start {
             return self.restart_now(log_start);

@@ -20,7 +20,7 @@ use thalweg_types::{Incarnation, Offset, PartitionEpoch, SpuId};
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// How far a follower's log goes, as it says itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FollowerPosition {
     /// The life of its process.
     pub incarnation: Incarnation,
@@ -29,7 +29,7 @@ pub struct FollowerPosition {
 }
 
 /// What the SC says of the partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Membership {
     /// Who should hold it.
     pub(super) replicas: Vec<SpuId>,
@@ -39,7 +39,7 @@ pub(super) struct Membership {
 }
 
 /// What a leader asks the SC for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct WantedIsr {
     pub(super) partition_epoch: PartitionEpoch,
     /// Followers that are to be in sync, each in the life in which it caught up.
@@ -47,7 +47,7 @@ pub(super) struct WantedIsr {
 }
 
 /// A leader's followers during one reign.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Followers {
     leader: SpuId,
     membership: Membership,
@@ -60,7 +60,7 @@ pub(super) struct Followers {
 }
 
 /// What is known of one follower.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Seen {
     position: Option<FollowerPosition>,
     /// On the monotonic clock.

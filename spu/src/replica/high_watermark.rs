@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use thalweg_types::{Offset, SpuId};
 
 /// The high watermark of one partition and what it follows from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HighWatermark {
     offset: Offset,
     /// Of every in-sync replica: the end of what it keeps with the durability met. A replica that

@@ -5,6 +5,7 @@
 //! leader and works with the replica that it gets.
 
 mod commit;
+pub(crate) mod divergence;
 mod error;
 mod followed;
 mod follower;

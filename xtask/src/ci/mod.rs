@@ -80,8 +80,26 @@ fn all(steps: &mut Steps) -> Result<()> {
         tests.args(["test", "--release", "--workspace", "--no-fail-fast"]);
         run_command(&mut tests).map(done)
     })?;
+    steps.take("model", || model().map(done))?;
     steps.take("Java reads our batches", java_reads_our_batches)?;
     steps.take("demo", || demo::run().map(done))
+}
+
+/// The rules of replication in every order of events. It is no member of the workspace, see its
+/// `Cargo.toml`.
+fn model() -> Result<()> {
+    let manifest = root().join("tests/model/Cargo.toml");
+    let mut format = cargo();
+    format
+        .args(["fmt", "--check", "--manifest-path"])
+        .arg(&manifest);
+    run_command(&mut format)?;
+    let mut tests = cargo();
+    tests
+        .args(["test", "--release", "--manifest-path"])
+        .arg(&manifest);
+    tests.env("CARGO_TARGET_DIR", root().join("target/model"));
+    run_command(&mut tests)
 }
 
 /// The half of the batch vectors' proof that needs Java: it reads what we wrote.

@@ -12,6 +12,7 @@ use super::{Found, Records, Wait, leader, size, with_ends};
 use crate::data::connection::Shared;
 use crate::data::refusal::Refusal;
 use crate::replica::Replica;
+use crate::replica::divergence::parting;
 
 /// What reading a partition gave.
 pub(super) struct PlainRead {
@@ -154,7 +155,6 @@ pub(super) fn diverging(
         return None;
     }
     let last_fetched = LeaderEpoch(asked.last_fetched_epoch);
-    let (epoch, end) = replica.log().epoch_end(last_fetched);
-    let parts = epoch < last_fetched || end.0 < asked.fetch_offset;
-    parts.then_some((epoch, end))
+    let known = replica.log().epoch_end(last_fetched);
+    parting(last_fetched, Offset(asked.fetch_offset), known)
 }
