@@ -257,10 +257,13 @@ fn only_the_life_that_caught_up_may_join() {
     };
     let bounds = Bounds {
         records: 1,
+        epochs: 1,
         kills: 1,
         machine_crashes: 1,
         crashes: Crashes::OutOfSync,
         suspicions: 1,
+        partition_epochs: 3,
+        refusals: 0,
         ..NOTHING
     };
     assert_needed(Durability::Memory, rules, bounds);
