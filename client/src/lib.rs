@@ -55,9 +55,9 @@ mod producer;
 mod smartmodule;
 
 pub use admin::{
-    Admin, AdminError, Cluster, Election, ElectionOutcome, NewSmartModule, NewTopic,
-    RegisteredSmartModule, SmartModuleDescription, SmartModuleUse, TopicDescription, TopicUpdate,
-    Watch, WatchEvent,
+    Admin, AdminError, Cluster, Election, ElectionOutcome, HeldPartition, NewSmartModule, NewTopic,
+    PlannedMove, RebalancePlan, RegisteredSmartModule, ReplicaMoved, SmartModuleDescription,
+    SmartModuleUse, SpuDrain, TopicDescription, TopicUpdate, Watch, WatchEvent,
 };
 pub use client::{Client, ClientOptions, ConnectError};
 pub use consumer::{

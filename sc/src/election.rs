@@ -149,7 +149,8 @@ fn choose_unclean(partition: &Partition, fitness: impl Fn(SpuId) -> Fitness) -> 
 }
 
 /// A new reign.
-fn led_by(status: &PartitionStatus, leader: SpuId, isr: Vec<SpuId>) -> PartitionStatus {
+#[must_use]
+pub(crate) fn led_by(status: &PartitionStatus, leader: SpuId, isr: Vec<SpuId>) -> PartitionStatus {
     PartitionStatus {
         leader: Some(leader),
         leader_epoch: status.leader_epoch.next(),

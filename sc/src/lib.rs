@@ -1,7 +1,8 @@
 //! The Streaming Controller: owns the topology and the life of the SPUs.
 //!
-//! Rules are pure: [`placement`] says where replicas go, [`election`] who leads, `state::plan` what
-//! must be written so that what is stored becomes what is wanted. `state::Controller` feeds them
+//! Rules are pure: [`placement`] says where replicas go, `moves` how they get elsewhere, [`rebalance`]
+//! which should, [`election`] who leads, `state::plan` what must be written so that what is stored
+//! becomes what is wanted. `state::Controller` feeds them
 //! and writes what they say; `api` (clients) and `control` (SPUs) are the two edges. Offsets and
 //! records never come here, but for those of `modules`: the bytes of registered SmartModules.
 #![forbid(unsafe_code)]
@@ -12,8 +13,10 @@ mod control;
 pub mod election;
 mod isr;
 mod modules;
+mod moves;
 mod options;
 pub mod placement;
+pub mod rebalance;
 mod server;
 mod state;
 

@@ -13,7 +13,9 @@ pub use model::{
     Cluster, NewSmartModule, NewTopic, RegisteredSmartModule, SmartModuleDescription,
     SmartModuleUse, TopicDescription, TopicUpdate, WatchEvent,
 };
-pub use placement::{Election, ElectionOutcome};
+pub use placement::{
+    Election, ElectionOutcome, HeldPartition, PlannedMove, RebalancePlan, ReplicaMoved, SpuDrain,
+};
 pub(crate) use sc::ScClient;
 pub use watch::Watch;
 

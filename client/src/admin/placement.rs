@@ -1,6 +1,7 @@
 //! Admin calls about who leads and who holds partitions.
 
 use thalweg_proto::v1;
+use thalweg_types::resource::{Partition, Spu};
 use thalweg_types::{SpuId, TopicPartition};
 
 use super::sc::required;
@@ -29,6 +30,62 @@ pub enum ElectionOutcome {
     NoSuchPartition,
 }
 
+/// What became of one move of replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplicaMoved {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Why it was refused, for people; empty where it was not.
+    pub reason: String,
+    /// The partition as it is now; absent where there is none.
+    pub now: Option<Partition>,
+}
+
+/// The moves that would even out what the SPUs carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RebalancePlan {
+    /// What is left to move.
+    pub moves: Vec<PlannedMove>,
+    /// How many moves are under way, whoever began them.
+    pub under_way: u32,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedMove {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Who holds it, or is to by a move that is under way.
+    pub from: Vec<SpuId>,
+    /// Who should hold it.
+    pub to: Vec<SpuId>,
+    /// Whether it has begun with this call.
+    pub begun: bool,
+}
+
+/// An SPU that gives what it holds to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpuDrain {
+    /// The SPU.
+    pub spu: Spu,
+    /// What it holds as yet.
+    pub held: Vec<HeldPartition>,
+}
+
+/// One partition on such an SPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeldPartition {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Why it can't leave, for people; empty where it does, or will in its turn.
+    pub held_up: String,
+}
+
 impl Admin {
     /// Holds an election in each of `partitions`, in all where `None`, and says what became of it.
     ///
@@ -47,6 +104,105 @@ impl Admin {
         let reply = self.sc().client()?.elect_leaders(request).await;
         let results = self.sc().answered(reply)?.results.into_iter();
         results.map(outcome).collect()
+    }
+
+    /// Begins to move replicas: of each partition to these SPUs, or, where `None`, back to where they
+    /// were before the move that is under way.
+    ///
+    /// # Errors
+    /// When the SC can't be reached. Each partition's answer says whether it was refused.
+    pub async fn move_replicas(
+        &self,
+        moves: Vec<(TopicPartition, Option<Vec<SpuId>>)>,
+        validate_only: bool,
+    ) -> Result<Vec<ReplicaMoved>, AdminError> {
+        let message = |(partition, to): (TopicPartition, Option<Vec<SpuId>>)| v1::PartitionMove {
+            partition: Some(partition.into()),
+            to: to.map(Into::into),
+        };
+        let request = v1::MoveReplicasRequest {
+            moves: moves.into_iter().map(message).collect(),
+            validate_only,
+        };
+        let reply = self.sc().client()?.move_replicas(request).await;
+        let results = self.sc().answered(reply)?.results.into_iter();
+        results
+            .map(|result| {
+                let v1::MovedPartition {
+                    partition,
+                    reason,
+                    now,
+                } = result;
+                Ok(ReplicaMoved {
+                    partition: required("results.partition", partition)?,
+                    reason,
+                    now: now
+                        .map(|now| required("results.now", Some(now)))
+                        .transpose()?,
+                })
+            })
+            .collect()
+    }
+
+    /// Begins as many of the moves that would even out what the SPUs carry as may be under way at a
+    /// time; with `dry_run` none. To be repeated as moves end.
+    ///
+    /// # Errors
+    /// When the SC can't be reached.
+    pub async fn rebalance(&self, dry_run: bool) -> Result<RebalancePlan, AdminError> {
+        let request = v1::RebalanceRequest { dry_run };
+        let reply = self.sc().client()?.rebalance(request).await;
+        let v1::RebalanceResponse { moves, under_way } = self.sc().answered(reply)?;
+        let planned = |planned: v1::PlannedMove| {
+            Ok(PlannedMove {
+                partition: required("moves.partition", planned.partition)?,
+                from: required("moves.from", planned.from)?,
+                to: required("moves.to", planned.to)?,
+                begun: planned.begun,
+            })
+        };
+        Ok(RebalancePlan {
+            moves: moves
+                .into_iter()
+                .map(planned)
+                .collect::<Result<_, AdminError>>()?,
+            under_way,
+        })
+    }
+
+    /// Has an SPU give all that it holds to others, or ends that; says what it holds as yet.
+    ///
+    /// # Errors
+    /// When the SC can't be reached, or there is no such SPU.
+    pub async fn drain_spu(&self, spu: SpuId, draining: bool) -> Result<SpuDrain, AdminError> {
+        let id = spu.0;
+        let request = v1::DrainSpuRequest { id, draining };
+        let reply = self.sc().client()?.drain_spu(request).await;
+        let v1::DrainSpuResponse { spu, held } = self.sc().answered(reply)?;
+        let held_partition = |held: v1::HeldPartition| {
+            Ok(HeldPartition {
+                partition: required("held.partition", held.partition)?,
+                held_up: held.held_up,
+            })
+        };
+        Ok(SpuDrain {
+            spu: required("spu", spu)?,
+            held: held
+                .into_iter()
+                .map(held_partition)
+                .collect::<Result<_, AdminError>>()?,
+        })
+    }
+
+    /// Removes an SPU that is down and holds nothing.
+    ///
+    /// # Errors
+    /// When the SC can't be reached or refuses: no such SPU, or it is up, or holds partitions.
+    pub async fn remove_spu(&self, spu: SpuId) -> Result<(), AdminError> {
+        let request = v1::RemoveSpuRequest { id: spu.0 };
+        let reply = self.sc().client()?.remove_spu(request).await;
+        let v1::RemoveSpuResponse {} = self.sc().answered(reply)?;
+        Ok(())
     }
 }
 

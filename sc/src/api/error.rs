@@ -4,7 +4,7 @@ use thalweg_metadata::StoreError;
 use thalweg_proto::{InvalidField, ServiceError};
 use thalweg_smartmodule_inspect::LoadError;
 use thalweg_types::resource::{ResourceVersion, UnknownModule};
-use thalweg_types::{ErrorCode, TopicName};
+use thalweg_types::{ErrorCode, SpuId, TopicName};
 
 use crate::modules::BytesError;
 use crate::modules::rules::Refusal;
@@ -35,6 +35,24 @@ pub(super) enum ApiError {
         /// The version that it has.
         found: ResourceVersion,
     },
+    /// It names an SPU that never registered.
+    #[error("SPU {0} does not exist; `thalweg spu list` shows those that do")]
+    NoSuchSpu(SpuId),
+    /// It would remove replicas together with an SPU.
+    #[error(
+        "SPU {spu} holds {held} partitions, and the only copy of {only_copies}; drain it first with `thalweg spu drain {spu}`"
+    )]
+    SpuHoldsReplicas {
+        /// The SPU.
+        spu: SpuId,
+        /// How many partitions it should hold.
+        held: usize,
+        /// How many of them nobody else should.
+        only_copies: usize,
+    },
+    /// It would remove an SPU that would be back at once.
+    #[error("SPU {0} is up; stop its process first, or it registers again")]
+    SpuIsUp(SpuId),
     /// A client may not touch what the cluster keeps for itself.
     #[error(
         "topic `{0}` is the cluster's own: names that begin with `__` can't be created, changed or deleted"
@@ -78,9 +96,12 @@ impl From<LoadError> for ApiError {
 impl ServiceError for ApiError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Invalid(_) | Self::InternalTopic(_) | Self::Module(_) => {
-                ErrorCode::InvalidRequest
-            }
+            Self::Invalid(_)
+            | Self::InternalTopic(_)
+            | Self::Module(_)
+            | Self::SpuHoldsReplicas { .. }
+            | Self::SpuIsUp(_) => ErrorCode::InvalidRequest,
+            Self::NoSuchSpu(_) => ErrorCode::NotFound,
             Self::Registry(Refusal::VersionTaken { .. }) => ErrorCode::AlreadyExists,
             Self::Registry(Refusal::Unknown(_)) => ErrorCode::NotFound,
             Self::Registry(_) => ErrorCode::InvalidRequest,

@@ -11,9 +11,12 @@ mod elect_leaders;
 mod error;
 mod get_smart_module;
 mod module_fields;
+mod move_replicas;
 mod produce_chain;
 mod read;
+mod rebalance;
 mod rollback_smart_module;
+mod spus;
 mod topic_rules;
 mod update_topic;
 mod watch;
@@ -25,12 +28,14 @@ use thalweg_proto::v1::admin_server::Admin;
 use thalweg_proto::v1::{
     CreateSmartModuleRequest, CreateSmartModuleResponse, CreateTopicRequest, CreateTopicResponse,
     DeleteSmartModuleRequest, DeleteSmartModuleResponse, DeleteTopicRequest, DeleteTopicResponse,
-    DescribeClusterRequest, DescribeClusterResponse, ElectLeadersRequest, ElectLeadersResponse,
-    GetSmartModuleRequest, GetSmartModuleResponse, GetTopicRequest, GetTopicResponse,
-    ListPartitionsRequest, ListPartitionsResponse, ListSmartModulesRequest,
-    ListSmartModulesResponse, ListSpusRequest, ListSpusResponse, ListTopicsRequest,
-    ListTopicsResponse, RollbackSmartModuleRequest, RollbackSmartModuleResponse,
-    UpdateTopicRequest, UpdateTopicResponse, WatchRequest,
+    DescribeClusterRequest, DescribeClusterResponse, DrainSpuRequest, DrainSpuResponse,
+    ElectLeadersRequest, ElectLeadersResponse, GetSmartModuleRequest, GetSmartModuleResponse,
+    GetTopicRequest, GetTopicResponse, ListPartitionsRequest, ListPartitionsResponse,
+    ListSmartModulesRequest, ListSmartModulesResponse, ListSpusRequest, ListSpusResponse,
+    ListTopicsRequest, ListTopicsResponse, MoveReplicasRequest, MoveReplicasResponse,
+    RebalanceRequest, RebalanceResponse, RemoveSpuRequest, RemoveSpuResponse,
+    RollbackSmartModuleRequest, RollbackSmartModuleResponse, UpdateTopicRequest,
+    UpdateTopicResponse, WatchRequest,
 };
 use thalweg_runtime::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -95,6 +100,10 @@ admin_verbs! {
     list_topics(ListTopicsRequest) -> ListTopicsResponse = read::list_topics, controller;
     list_partitions(ListPartitionsRequest) -> ListPartitionsResponse = read::list_partitions, controller;
     elect_leaders(ElectLeadersRequest) -> ElectLeadersResponse = elect_leaders::elect_leaders, controller;
+    move_replicas(MoveReplicasRequest) -> MoveReplicasResponse = move_replicas::move_replicas, controller;
+    rebalance(RebalanceRequest) -> RebalanceResponse = rebalance::rebalance, controller;
+    drain_spu(DrainSpuRequest) -> DrainSpuResponse = spus::drain_spu, controller;
+    remove_spu(RemoveSpuRequest) -> RemoveSpuResponse = spus::remove_spu, controller;
     list_spus(ListSpusRequest) -> ListSpusResponse = read::list_spus, controller;
     create_smart_module(CreateSmartModuleRequest) -> CreateSmartModuleResponse = create_smart_module::create_smart_module, registry;
     get_smart_module(GetSmartModuleRequest) -> GetSmartModuleResponse = get_smart_module::get_smart_module, registry;

@@ -9,6 +9,7 @@
 
 mod balancer;
 mod controller;
+mod drain;
 mod internal_topic;
 mod leaders;
 mod observed;
@@ -17,8 +18,9 @@ mod reconciler;
 
 pub(crate) use balancer::spawn_leader_balancer;
 pub(crate) use controller::{ChangeError, Changing, Controller};
+pub(crate) use drain::{free_moves, held_up};
 pub(crate) use internal_topic::InternalTopic;
 pub(crate) use leaders::{Election, Outcome};
 pub(crate) use observed::Observed;
-pub(crate) use plan::Unfit;
+pub(crate) use plan::{Unfit, fitness};
 pub(crate) use reconciler::spawn_reconciler;

@@ -5,6 +5,8 @@
 //!   leaves a topic that says so, never partitions without one.
 //! - A topic gets the partitions that it lacks. Until it has all, it says why not.
 //! - A partition whose leader is not fit gets another, or none and the reason.
+//! - A move of replicas ends once its new replicas are in sync; moves begin where an SPU is drained.
+//! - A topic has as many replicas as its partitions, where moves have given all of them another number.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +18,9 @@ use thalweg_types::resource::{
 use thalweg_types::{PartitionId, PartitionIndex, SpuId};
 
 use super::Observed;
+use super::drain::drain;
 use crate::election::{Fitness, elect, first_status};
+use crate::moves;
 use crate::placement::{Candidate, TooFewSpus, place};
 
 /// Replicas that must not lead although their SPU is online, and why.
@@ -28,25 +32,17 @@ pub(crate) fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
     let mut candidates = observed.candidates();
     for partition in observed.partitions.values() {
         if is_wanted(observed, partition) {
-            let elected = elect(partition, allows_unclean(observed, partition), |spu| {
-                fitness(observed, unfit, spu, partition.id)
-            });
-            writes.extend(elected.map(|status| {
-                let partition = partition.clone();
-                Write::Update(
-                    Partition {
-                        status,
-                        ..partition
-                    }
-                    .into(),
-                )
-            }));
+            let next = next(observed, unfit, partition);
+            writes.extend(next.map(|next| Write::Update(next.into())));
         } else {
             writes.push(Write::Delete {
                 key: ResourceKey::Partition(partition.topic_partition()),
                 version: partition.version,
             });
         }
+    }
+    if writes.is_empty() {
+        writes.extend(drain(observed));
     }
     for topic in observed.topics.values() {
         if topic.status.state == TopicState::Deleting {
@@ -61,6 +57,18 @@ pub(crate) fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
         }
     }
     writes
+}
+
+/// The partition as it should be next: with another leader, or at the end of a move.
+fn next(observed: &Observed, unfit: &Unfit, partition: &Partition) -> Option<Partition> {
+    let fitness = |spu| fitness(observed, unfit, spu, partition.id);
+    match elect(partition, allows_unclean(observed, partition), fitness) {
+        Some(status) => Some(Partition {
+            status,
+            ..partition.clone()
+        }),
+        None => moves::finish(partition, fitness),
+    }
 }
 
 fn is_wanted(observed: &Observed, partition: &Partition) -> bool {
@@ -118,7 +126,7 @@ fn provision(observed: &Observed, topic: &Topic, candidates: &mut [Candidate]) -
         .collect();
     let placed = match place_lacking(&topic.spec.placement, &lacking, candidates) {
         Ok(placed) => placed,
-        Err(error) => return change_state(topic, TopicState::Pending, error.to_string()),
+        Err(error) => return pending(topic, error.to_string()),
     };
     let mut writes: Vec<_> = lacking
         .into_iter()
@@ -140,9 +148,36 @@ fn provision(observed: &Observed, topic: &Topic, candidates: &mut [Candidate]) -
         })
         .collect();
     if writes.is_empty() {
-        writes.extend(change_state(topic, TopicState::Provisioned, String::new()));
+        let placement = placement_now(observed, topic);
+        let status = TopicStatus {
+            state: TopicState::Provisioned,
+            reason: String::new(),
+        };
+        writes.extend(change(topic, placement, status));
     }
     writes
+}
+
+/// The topic's placement as its partitions, all of which there are, have it by now.
+fn placement_now(observed: &Observed, topic: &Topic) -> ReplicaPlacement {
+    let settled = observed
+        .partitions_of(&topic.name)
+        .map(|partition| partition.spec.settled().to_vec());
+    match topic.spec.placement {
+        ReplicaPlacement::Assigned(_) => ReplicaPlacement::Assigned(settled.collect()),
+        ReplicaPlacement::Computed {
+            partitions,
+            replication_factor,
+        } => {
+            let factors: BTreeSet<_> = settled.map(|replicas| replicas.len()).collect();
+            let same = factors.first().filter(|_| factors.len() == 1);
+            let same = same.and_then(|factor| i32::try_from(*factor).ok());
+            ReplicaPlacement::Computed {
+                partitions,
+                replication_factor: same.unwrap_or(replication_factor),
+            }
+        }
+    }
 }
 
 /// The replicas of each of the `lacking` partitions. What is chosen is added to the candidates'
@@ -175,13 +210,22 @@ fn place_lacking(
     Ok(placed)
 }
 
-fn change_state(topic: &Topic, state: TopicState, reason: String) -> Vec<Write> {
+fn pending(topic: &Topic, reason: String) -> Vec<Write> {
+    let state = TopicState::Pending;
     let status = TopicStatus { state, reason };
-    if topic.status == status {
-        return Vec::new();
+    let change = change(topic, topic.spec.placement.clone(), status);
+    change.into_iter().collect()
+}
+
+/// The write that gives a topic its placement and status, where it has others.
+fn change(topic: &Topic, placement: ReplicaPlacement, status: TopicStatus) -> Option<Write> {
+    if topic.status == status && topic.spec.placement == placement {
+        return None;
     }
-    let topic = topic.clone();
-    vec![Write::Update(Topic { status, ..topic }.into())]
+    let mut topic = topic.clone();
+    topic.spec.placement = placement;
+    topic.status = status;
+    Some(Write::Update(topic.into()))
 }
 
 #[cfg(test)]

@@ -39,9 +39,9 @@ pub(super) struct Plan {
     pub(super) open: Vec<Assignment>,
     /// Partitions that are held and whose role or settings changed.
     pub(super) change: Vec<Assignment>,
-    /// Partitions to close, whose topic no longer exists: their data goes.
+    /// Partitions to close, whose topic no longer exists or that others hold now: their data goes.
     pub(super) delete: Vec<PartitionId>,
-    /// Partitions to close that live elsewhere now: their data stays.
+    /// Partitions to close of which it is not known who holds them: their data stays.
     pub(super) release: Vec<PartitionId>,
 }
 
@@ -56,10 +56,10 @@ impl Plan {
         let assigned = assigned_to(view, by, spu);
         let mut plan = Self::default();
         for id in held.keys().filter(|id| !assigned.contains_key(id)) {
-            if view.topic_by_id(id.topic).is_some() {
-                plan.release.push(*id);
-            } else {
+            if is_gone(view, spu, *id) {
                 plan.delete.push(*id);
+            } else {
+                plan.release.push(*id);
             }
         }
         for (id, assignment) in assigned {
@@ -71,6 +71,16 @@ impl Plan {
         }
         plan
     }
+}
+
+/// Whether `spu` has no business with a partition any more: its topic is gone, or others hold it.
+pub(super) fn is_gone(view: &View, spu: SpuId, id: PartitionId) -> bool {
+    let Some(topic) = view.topic_by_id(id.topic) else {
+        return true;
+    };
+    // A partition of which nothing is known may be about to be told.
+    let partition = topic.partitions.get(&id.partition);
+    partition.is_some_and(|partition| !partition.replicas.contains(&spu))
 }
 
 fn assigned_to(view: &View, by: AssignedBy, spu: SpuId) -> BTreeMap<PartitionId, Assignment> {
@@ -238,12 +248,20 @@ mod tests {
     }
 
     #[test]
-    fn data_goes_only_with_its_topic() {
+    fn data_goes_with_its_topic_and_when_others_are_known_to_hold_the_partition() {
         let before = held(&view(HERE, 1, TopicConfig::default()));
+        let outcome = |view: &View| {
+            let plan = compute(view, &before);
+            (plan.release.len(), plan.delete.len())
+        };
 
-        let moved = compute(&view(ELSEWHERE, 2, TopicConfig::default()), &before);
-        assert_eq!((moved.release.len(), moved.delete.len()), (1, 0));
-        let deleted = compute(&View::default(), &before);
-        assert_eq!((deleted.release.len(), deleted.delete.len()), (0, 1));
+        let moved = view(ELSEWHERE, 2, TopicConfig::default());
+        assert_eq!(outcome(&moved), (0, 1));
+        assert_eq!(outcome(&View::default()), (0, 1), "the topic is gone");
+        let mut unknown = View::default();
+        let name = TopicName::new("orders").unwrap();
+        let (config, chain) = (TopicConfig::default(), ChainSpec::default());
+        unknown.upsert_topic(name, topic_id(), config, chain, 1);
+        assert_eq!(outcome(&unknown), (1, 0), "it may be told in a moment");
     }
 }

@@ -5,6 +5,7 @@
 //! close behind it, several at a time, each in its [`Slot`]. So a log that takes long to recover
 //! holds up nobody else.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, RwLock};
@@ -23,7 +24,7 @@ use super::error::ReplicaError;
 use super::followed::Followed;
 use super::isr_changes::IsrChanges;
 use super::leader::Replica;
-use super::plan::{Assignment, Plan};
+use super::plan::{Assignment, Plan, is_gone};
 use super::reports::ReplicaReports;
 use super::slot::{Slot, SlotContext, SlotState};
 use crate::cluster_view::{ClusterView, View};
@@ -57,7 +58,8 @@ pub struct ReplicaOwner {
 /// Who says what this SPU should hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AssignedBy {
-    /// An SC, on a live stream: data of topics that are gone may go.
+    /// An SC, on a live stream: data of topics that are gone, and of replicas that live elsewhere, may
+    /// go.
     Controller,
     /// What was kept from the last run: nothing is removed on its word.
     LastRun {
@@ -82,7 +84,7 @@ pub struct ReplicaSet {
 #[derive(Default)]
 struct Wanted {
     held: BTreeMap<PartitionId, Assignment>,
-    /// Closed because they live elsewhere; their data is still here, and goes with their topic.
+    /// Closed without word from an SC who holds them; their data is still here, and goes on its word.
     released: BTreeSet<PartitionId>,
 }
 
@@ -241,10 +243,9 @@ impl ReplicaSet {
         let mut wanted = self.wanted.lock().await;
         let plan = Plan::compute(view, by, self.context.spu_id, &wanted.held);
         for assignment in plan.open {
-            let slot = Arc::new(Slot::new(assignment.clone()));
             wanted.released.remove(&assignment.id);
-            wanted.held.insert(assignment.id, assignment);
-            self.write_slots().insert(slot.id, Arc::clone(&slot));
+            wanted.held.insert(assignment.id, assignment.clone());
+            let slot = self.slot_wanting(assignment);
             self.settle(slot);
         }
         for assignment in plan.change {
@@ -264,17 +265,18 @@ impl ReplicaSet {
             self.let_go(id, by == AssignedBy::Controller);
         }
         if by == AssignedBy::Controller {
-            let topic_gone = |id: &PartitionId| view.topic_by_id(id.topic).is_none();
-            let gone: Vec<_> = wanted.released.iter().copied().filter(topic_gone).collect();
+            let me = self.context.spu_id;
+            let gone = wanted.released.iter().copied();
+            let gone: Vec<_> = gone.filter(|id| is_gone(view, me, *id)).collect();
             for id in gone {
                 wanted.released.remove(&id);
-                self.settle(Arc::new(Slot::leftover(id)));
+                self.let_go(id, true);
             }
         }
     }
 
-    /// Removes the data of partitions whose topics `view`, an SC's whole and live word, does not
-    /// know: they were deleted while this SPU was away.
+    /// Removes the data of partitions that `view`, an SC's whole and live word, does not know or has
+    /// others hold: that came about while this SPU was away.
     pub(crate) async fn remove_leftovers(self: &Arc<Self>, view: &View) {
         let wanted = self.wanted.lock().await;
         let data_dir = Arc::clone(&self.context.store.data_dir);
@@ -282,7 +284,7 @@ impl ReplicaSet {
         let kept = match kept {
             Ok(Ok(kept)) => kept,
             Ok(Err(error)) => {
-                warn!(%error, "failed to look for data of deleted topics");
+                warn!(%error, "failed to look for data of partitions that are gone");
                 return;
             }
             Err(_stopped) => return,
@@ -291,11 +293,11 @@ impl ReplicaSet {
             if wanted.held.contains_key(&id) {
                 continue;
             }
-            if view.topic_by_id(id.topic).is_some() {
-                warn!(partition = %id, "keeping data of a partition that is not assigned here");
-                continue;
+            if is_gone(view, self.context.spu_id, id) {
+                self.let_go(id, true);
+            } else {
+                warn!(partition = %id, "keeping data of a partition that nothing is known of");
             }
-            self.settle(Arc::new(Slot::leftover(id)));
         }
     }
 
@@ -329,11 +331,40 @@ impl ReplicaSet {
         self.settled().await;
     }
 
+    /// The slot of a partition that is to be held. One that is being closed is used again, so that
+    /// nothing is opened while its data goes.
+    fn slot_wanting(&self, assignment: Assignment) -> Arc<Slot> {
+        match self.write_slots().entry(assignment.id) {
+            Entry::Occupied(closing) => {
+                closing.get().want(assignment);
+                Arc::clone(closing.get())
+            }
+            Entry::Vacant(vacant) => Arc::clone(vacant.insert(Arc::new(Slot::new(assignment)))),
+        }
+    }
+
+    /// Closes a partition, and removes its data where it is to be deleted, also of one that was never
+    /// opened.
     fn let_go(self: &Arc<Self>, id: PartitionId, delete: bool) {
-        let removed = self.write_slots().remove(&id);
-        if let Some(slot) = removed {
+        let slot = {
+            let mut slots = self.write_slots();
+            let slot = slots
+                .entry(id)
+                .or_insert_with(|| Arc::new(Slot::leftover(id)));
             slot.want_closed(delete, "it is no longer assigned to this SPU");
-            self.settle(slot);
+            Arc::clone(slot)
+        };
+        self.settle(slot);
+    }
+
+    /// Forgets a slot that is closed, unless it is wanted again.
+    fn forget_closed(&self, slot: &Arc<Slot>) {
+        let mut slots = self.write_slots();
+        let is_known = slots
+            .get(&slot.id)
+            .is_some_and(|known| Arc::ptr_eq(known, slot));
+        if is_known && slot.is_closed() {
+            slots.remove(&slot.id);
         }
     }
 
@@ -347,7 +378,9 @@ impl ReplicaSet {
             let _permit = set.permits.acquire().await;
             let context = Arc::clone(&set.context);
             // It fails only when the runtime is going away.
-            let _ = tokio::task::spawn_blocking(move || slot.settle(&context)).await;
+            let settled = Arc::clone(&slot);
+            let _ = tokio::task::spawn_blocking(move || settled.settle(&context)).await;
+            set.forget_closed(&slot);
             Ok::<_, Infallible>(())
         });
     }

@@ -87,7 +87,7 @@ impl Slot {
         }
     }
 
-    /// Data of a deleted topic that is still there, to be removed.
+    /// Data of a partition that is not held here any more, to be removed.
     pub(super) fn leftover(id: PartitionId) -> Self {
         Self {
             id,
@@ -132,6 +132,13 @@ impl Slot {
             replica.end(reason);
         }
         self.set_wanted(Wanted::Closed { delete });
+    }
+
+    /// Whether it is closed, as is wanted.
+    pub(super) fn is_closed(&self) -> bool {
+        let wanted = self.wanted.read();
+        let wanted = wanted.expect("nobody panics while holding the wish");
+        matches!(*wanted, Wanted::Closed { .. }) && matches!(self.state(), SlotState::Closed)
     }
 
     /// Brings the partition to what is wanted. Blocks on the disk.
@@ -345,7 +352,9 @@ impl Slot {
         context.reports.forget(self.id);
         if delete {
             match context.store.data_dir.remove_partition(self.id) {
-                Ok(()) => info!(partition = %self.id, "removed the data of a deleted topic"),
+                Ok(()) => {
+                    info!(partition = %self.id, "removed the data of a partition that is not held here any more")
+                }
                 Err(error) => warn!(partition = %self.id, %error, "failed to remove data"),
             }
         }

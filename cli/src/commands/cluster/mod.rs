@@ -1,6 +1,7 @@
 //! `cluster`: clusters on this machine.
 
 mod delete;
+mod rebalance;
 mod start;
 mod status;
 mod stop;
@@ -10,13 +11,14 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::error::CliError;
 
-/// Start, look at, stop and delete clusters on this machine.
+/// Start, look at, stop and delete clusters on this machine, and even out what SPUs carry.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
     Start(start::StartArguments),
     Status(status::StatusArguments),
     Stop(stop::StopArguments),
     Delete(delete::DeleteArguments),
+    Rebalance(rebalance::RebalanceArguments),
 }
 
 pub(crate) async fn run(command: ClusterCommand, context: &Context) -> Result<(), CliError> {
@@ -25,5 +27,6 @@ pub(crate) async fn run(command: ClusterCommand, context: &Context) -> Result<()
         ClusterCommand::Status(arguments) => status::run(arguments, context).await,
         ClusterCommand::Stop(arguments) => stop::run(&arguments, context),
         ClusterCommand::Delete(arguments) => delete::run(&arguments, context),
+        ClusterCommand::Rebalance(arguments) => rebalance::run(&arguments, context).await,
     }
 }

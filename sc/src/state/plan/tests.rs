@@ -290,3 +290,130 @@ fn a_failed_replica_does_not_lead_though_its_spu_is_online() {
     );
     assert_eq!(observed.partition("t", 1).status.leader, Some(SpuId(0)));
 }
+
+impl Observed {
+    fn drain(&mut self, id: i32) {
+        let spu = self.spus.get_mut(&SpuId(id)).unwrap();
+        spu.spec.draining = true;
+    }
+
+    /// Has every replica of every partition catch up.
+    fn catch_up(&mut self) {
+        for partition in self.partitions.values_mut() {
+            partition.status.isr = partition.spec.replicas.clone();
+        }
+    }
+
+    fn moving(&self) -> usize {
+        let rows = self.partitions.values();
+        rows.filter(|row| row.spec.moving.is_some()).count()
+    }
+}
+
+#[test]
+fn a_drained_spu_gives_up_what_it_leads_at_once_and_what_it_holds_as_others_catch_up() {
+    let mut observed = Observed::with_spus([0, 1, 2]);
+    observed.add_topic("t", 1, computed(6, 2));
+    observed.settle(&Unfit::new());
+
+    observed.drain(0);
+    observed.settle(&Unfit::new());
+
+    let leads = |observed: &Observed| {
+        let rows = observed.partitions.values();
+        rows.filter(|row| row.status.leader == Some(SpuId(0)))
+            .count()
+    };
+    assert_eq!(leads(&observed), 0);
+    assert_eq!(
+        observed.replicas_on(SpuId(0)),
+        4,
+        "no copy has been made yet"
+    );
+    assert_eq!(observed.moving(), 4);
+    observed.catch_up();
+    observed.settle(&Unfit::new());
+    assert_eq!((observed.replicas_on(SpuId(0)), observed.moving()), (0, 0));
+    let rows = observed.partitions.values();
+    assert!(rows.into_iter().all(|row| row.spec.replicas.len() == 2));
+
+    observed.add_topic("new", 2, computed(2, 2));
+    observed.settle(&Unfit::new());
+    assert_eq!(observed.replicas_on(SpuId(0)), 0, "it takes nothing new");
+}
+
+#[test]
+fn a_bounded_number_of_replicas_leaves_at_a_time() {
+    let mut observed = Observed::with_spus([0]);
+    observed.add_topic("t", 1, computed(40, 1));
+    observed.settle(&Unfit::new());
+    observed.set_spu(1, SpuState::Online);
+
+    observed.drain(0);
+    observed.settle(&Unfit::new());
+    assert_eq!(observed.moving(), 16);
+
+    let mut rounds = 0;
+    while observed.replicas_on(SpuId(0)) > 0 {
+        observed.catch_up();
+        observed.settle(&Unfit::new());
+        rounds += 1;
+    }
+    assert_eq!(rounds, 3);
+}
+
+#[test]
+fn what_no_other_spu_can_take_stays_and_leaves_once_one_can() {
+    let mut observed = Observed::with_spus([0, 1]);
+    observed.add_topic("t", 1, computed(1, 2));
+    observed.settle(&Unfit::new());
+
+    observed.drain(0);
+    observed.settle(&Unfit::new());
+    let partition = observed.partition("t", 0);
+    assert_eq!(partition.spec.moving, None);
+    let reason = super::super::held_up(&observed, partition, SpuId(0)).unwrap();
+    assert!(reason.contains("no other SPU can take it"), "{reason}");
+
+    observed.set_spu(2, SpuState::Online);
+    observed.settle(&Unfit::new());
+    let partition = observed.partition("t", 0);
+    assert_eq!(partition.spec.settled(), [SpuId(2), SpuId(1)]);
+    assert_eq!(super::super::held_up(&observed, partition, SpuId(0)), None);
+}
+
+#[test]
+fn a_drained_replica_goes_to_a_rack_without_one() {
+    let mut observed = Observed::with_spus([0, 1, 2, 3]);
+    for (id, rack) in [(0, "a"), (1, "b"), (2, "b"), (3, "a")] {
+        let spu = observed.spus.get_mut(&SpuId(id)).unwrap();
+        spu.spec.rack = Some(rack.to_owned());
+    }
+    let assigned = vec![vec![SpuId(0), SpuId(1)]];
+    observed.add_topic("t", 1, ReplicaPlacement::Assigned(assigned));
+    observed.settle(&Unfit::new());
+
+    observed.drain(0);
+    observed.settle(&Unfit::new());
+
+    let partition = observed.partition("t", 0);
+    assert_eq!(partition.spec.settled(), [SpuId(3), SpuId(1)]);
+}
+
+#[test]
+fn a_topic_has_as_many_replicas_as_its_partitions_after_moves() {
+    let mut observed = Observed::with_spus([0, 1, 2]);
+    observed.add_topic("t", 1, computed(2, 1));
+    observed.settle(&Unfit::new());
+
+    for number in 0..2 {
+        let to = [SpuId(0), SpuId(1), SpuId(2)];
+        let begun = moves::begin(observed.partition("t", number), &to).unwrap();
+        observed.apply(vec![Write::Update(begun.into())]);
+        let factor = observed.topic("t").spec.placement.replication_factor();
+        assert_eq!(factor, 1, "not all have another number");
+        observed.settle(&Unfit::new());
+    }
+
+    assert_eq!(observed.topic("t").spec.placement, computed(2, 3));
+}

@@ -16,7 +16,7 @@ use crate::workload::Workload;
 const NEVER_BALANCE: &str = "--leader-balance-interval=0";
 
 /// What a command that succeeds prints.
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),

@@ -17,6 +17,7 @@ mod flipped_bits;
 mod hostile_modules;
 mod memory;
 mod modules;
+mod moves;
 mod projects;
 mod refusals;
 mod registry;
