@@ -1,5 +1,7 @@
 //! Why a chain does not open, or does not go on.
 
+use std::fmt;
+
 use thalweg_record::{BatchError, BuildError};
 use thalweg_types::Offset;
 
@@ -10,6 +12,33 @@ pub struct CrashedOn {
     pub offset: Offset,
     /// The key of the record that the step was given.
     pub key: Option<Vec<u8>>,
+}
+
+/// The records that a step was given in one call, any of which may be to blame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenRecords {
+    /// The offset of the first input record.
+    pub first: Offset,
+    /// The offset of the last one.
+    pub last: Offset,
+    /// The key of the first record that the step was given.
+    pub first_key: Option<Vec<u8>>,
+}
+
+impl fmt::Display for GivenRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            first,
+            last,
+            first_key,
+        } = self;
+        let key = display_key(first_key.as_deref());
+        if first == last {
+            write!(f, "the record at offset {first}{key}")
+        } else {
+            write!(f, "the records from offset {first}{key} to {last}")
+        }
+    }
 }
 
 /// Why a chain could not be opened, or why a batch could not be put through it.
@@ -66,20 +95,24 @@ pub enum ChainError {
         message: String,
     },
     /// A call ran longer than allowed.
-    #[error("SmartModule `{step}` ran for more than {deadline_ms} ms in one call and was stopped")]
+    #[error("SmartModule `{step}` ran for more than {deadline_ms} ms in one call and was stopped{}", display_given(given.as_ref()))]
     DeadlineExceeded {
         /// The step's name.
         step: String,
         /// The deadline.
         deadline_ms: u64,
+        /// What the call was given; absent where the module had not begun with records.
+        given: Option<GivenRecords>,
     },
     /// The guest could not get the memory it needs.
-    #[error("SmartModule `{step}` needs more than the {limit_bytes} bytes of memory allowed")]
+    #[error("SmartModule `{step}` needs more than the {limit_bytes} bytes of memory allowed{}", display_given(given.as_ref()))]
     MemoryExceeded {
         /// The step's name.
         step: String,
         /// The bound.
         limit_bytes: u64,
+        /// What the call was given; absent where the module had not begun with records.
+        given: Option<GivenRecords>,
     },
     /// All guests together use as much memory as they may.
     #[error(
@@ -91,13 +124,15 @@ pub enum ChainError {
     },
     /// The guest made more output than allowed.
     #[error(
-        "SmartModule `{step}` made more than the {limit_bytes} bytes of output allowed for one batch"
+        "SmartModule `{step}` made more than the {limit_bytes} bytes of output allowed for one batch{}", display_given(given.as_ref())
     )]
     OutputExceeded {
         /// The step's name.
         step: String,
         /// The bound.
         limit_bytes: usize,
+        /// What the call was given; absent where several calls together made too much.
+        given: Option<GivenRecords>,
     },
     /// The guest's answer breaks the ABI.
     #[error("SmartModule `{step}` answered garbage: {reason}")]
@@ -193,6 +228,10 @@ fn display_record(record: Option<&CrashedOn>) -> String {
         let key = display_key(record.key.as_deref());
         format!(" at offset {}{key}", record.offset)
     })
+}
+
+fn display_given(given: Option<&GivenRecords>) -> String {
+    given.map_or_else(String::new, |given| format!(", over {given}"))
 }
 
 fn display_key(key: Option<&[u8]>) -> String {

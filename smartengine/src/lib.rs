@@ -50,7 +50,7 @@ mod thread_priority;
 mod wasi;
 
 pub use chain::Chain;
-pub use chain_error::{ChainError, CrashedOn};
+pub use chain_error::{ChainError, CrashedOn, GivenRecords};
 pub use chain_options::{Accumulation, AccumulatorsByKey, ChainOptions, OnFailure, Step};
 pub use dense_batch::{dense_batch, emptied_batch};
 pub use engine::{EngineError, EngineOptions, SmartEngine};

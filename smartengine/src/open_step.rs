@@ -258,13 +258,19 @@ impl OpenStep {
             Fault::Deadline => ChainError::DeadlineExceeded {
                 step,
                 deadline_ms: as_ms(limits.deadline),
+                given: None,
             },
             Fault::Memory(MemoryBound::Own) => ChainError::MemoryExceeded {
                 step,
                 limit_bytes: limits.memory_bytes,
+                given: None,
             },
             Fault::Memory(MemoryBound::Shared) => ChainError::MemoryUsedUp { step },
-            Fault::Output(limit_bytes) => ChainError::OutputExceeded { step, limit_bytes },
+            Fault::Output(limit_bytes) => ChainError::OutputExceeded {
+                step,
+                limit_bytes,
+                given: None,
+            },
             Fault::Trapped(message) => ChainError::Trapped {
                 step,
                 record: None,

@@ -17,7 +17,7 @@ use crate::guest::{Answered, Failure, Fault, Given, Purpose};
 use crate::guest_memory::MemoryBound;
 use crate::open_step::{Call, OpenStep};
 use crate::records::{Place, advance, nth};
-use crate::{ChainError, CrashedOn, OnFailure, SmartModuleKind};
+use crate::{ChainError, CrashedOn, GivenRecords, OnFailure, SmartModuleKind};
 
 /// How much is kept of a message in a pass with so many that they might take all memory.
 const MESSAGE_BYTES_AMONG_MANY: usize = 64;
@@ -296,7 +296,7 @@ impl<'a> StepPass<'a> {
         let error = self.step.error_of(fault);
         let stops = self.step.on_failure() == OnFailure::Stop;
         if !may_be_a_records || (stops && !is_crash) {
-            return Err(error);
+            return Err(self.over_records(error, place, end));
         }
         self.is_in_place = false;
         let message = error.to_string();
@@ -314,6 +314,27 @@ impl<'a> StepPass<'a> {
                 Ok(Some(place))
             }
         }
+    }
+
+    /// Has an error say which records the call was given, where it is one of their call.
+    fn over_records(&self, mut error: ChainError, place: Place, end: Place) -> ChainError {
+        if let ChainError::DeadlineExceeded { given, .. }
+        | ChainError::MemoryExceeded { given, .. }
+        | ChainError::OutputExceeded { given, .. } = &mut error
+        {
+            // Where they do not parse that is for whoever reads them next to say.
+            *given = self.given(place, end).ok();
+        }
+        error
+    }
+
+    fn given(&self, place: Place, end: Place) -> Result<GivenRecords, ChainError> {
+        let last = self.behind(place, end.record_count - place.record_count - 1)?;
+        Ok(GivenRecords {
+            first: self.offset_at(place)?,
+            last: self.offset_at(last)?,
+            first_key: self.record_at(place)?.key.map(<[u8]>::to_vec),
+        })
     }
 
     /// Ends the pass at the record at `place`, which the module crashed on.

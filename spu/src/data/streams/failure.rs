@@ -1,7 +1,7 @@
 //! A chain's error as the client is told of it.
 
 use bytes::Bytes;
-use thalweg_smartengine::ChainError;
+use thalweg_smartengine::{ChainError, GivenRecords};
 use thalweg_wire::StreamFailure;
 
 use crate::data::refusal::chain;
@@ -37,21 +37,44 @@ pub(in crate::data) fn failure_of(error: &ChainError) -> StreamFailure {
             key: record.as_ref().and_then(|record| record.key.clone()).map(Bytes::from),
             ..of_step(step, format!("it crashed: {message}"))
         },
-        ChainError::DeadlineExceeded { step, deadline_ms } => of_step(
+        ChainError::DeadlineExceeded {
             step,
-            format!("it ran for more than {deadline_ms} ms in one call and was stopped"),
+            deadline_ms,
+            given,
+        } => over(
+            given.as_ref(),
+            of_step(
+                step,
+                format!("it ran for more than {deadline_ms} ms in one call and was stopped"),
+            ),
         ),
-        ChainError::MemoryExceeded { step, limit_bytes } => of_step(
+        ChainError::MemoryExceeded {
             step,
-            format!("it needs more than the {limit_bytes} bytes of memory allowed"),
+            limit_bytes,
+            given,
+        } => over(
+            given.as_ref(),
+            of_step(
+                step,
+                format!("it needs more than the {limit_bytes} bytes of memory allowed"),
+            ),
         ),
         ChainError::MemoryUsedUp { step } => of_step(
             step,
             "no memory is left for it: other streams with SmartModules use all of it, try again once some have ended".to_owned(),
         ),
-        ChainError::OutputExceeded { step, limit_bytes } => of_step(
+        ChainError::OutputExceeded {
             step,
-            format!("it made more than the {limit_bytes} bytes of output allowed for one batch"),
+            limit_bytes,
+            given,
+        } => over(
+            given.as_ref(),
+            of_step(
+                step,
+                format!(
+                    "it made more than the {limit_bytes} bytes of output allowed for one batch"
+                ),
+            ),
         ),
         ChainError::LookBack {
             step,
@@ -88,5 +111,21 @@ pub(in crate::data) fn failure_of(error: &ChainError) -> StreamFailure {
             of_step(step, format!("it answered garbage: {reason}"))
         }
         other => of_step("", chain(other)),
+    }
+}
+
+/// A failure of a call that was given these records: the one to blame, or else which they are.
+fn over(given: Option<&GivenRecords>, failure: StreamFailure) -> StreamFailure {
+    match given {
+        None => failure,
+        Some(one) if one.first == one.last => StreamFailure {
+            offset: Some(one.first),
+            key: one.first_key.clone().map(Bytes::from),
+            ..failure
+        },
+        Some(several) => StreamFailure {
+            message: format!("{}, over {several}", failure.message),
+            ..failure
+        },
     }
 }
