@@ -8,8 +8,9 @@ use thalweg_types::format_bytes;
 
 use super::local_run::{engine, load};
 use super::project;
+use super::row::param_table;
 use crate::error::CliError;
-use crate::output::{OutputArguments, Render, Table};
+use crate::output::{OutputArguments, Render};
 
 /// Build the SmartModule of a project, and check that an SPU would take it.
 ///
@@ -45,23 +46,10 @@ impl Render for BuiltModule {
             ""
         };
         let mut text = format!("{}: {}, {size}{optimised}", self.path.display(), self.kind);
-        if !self.params.is_empty() {
-            let mut table = Table::new(["PARAMETER", "TYPE", "DEFAULT", "MEANING"]);
-            for param in &self.params {
-                let default = match (&param.default, param.required) {
-                    (Some(default), _) => default.clone(),
-                    (None, true) => "required".to_owned(),
-                    (None, false) => "-".to_owned(),
-                };
-                table.row([
-                    param.name.clone(),
-                    param.value_type.clone(),
-                    default,
-                    param.doc.clone(),
-                ]);
-            }
+        let params = param_table(self.params.iter().map(Into::into));
+        if !params.is_empty() {
             text.push_str("\n\n");
-            text.push_str(&table.text());
+            text.push_str(&params);
         }
         text
     }

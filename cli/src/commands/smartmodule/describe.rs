@@ -69,7 +69,7 @@ impl Render for ModuleShown {
             ("Offset", shown.offset.to_string()),
             ("Used by", or_dash(users.join(", "))),
         ])];
-        parts.push(param_table(&shown.params));
+        parts.push(param_table(shown.params.iter().map(Into::into)));
         parts.push(version_table(&self.versions));
         parts.retain(|part| !part.is_empty());
         parts.join("\n\n")

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use thalweg_client::resource::{ModuleParam, ModuleRevision, SmartModule, SmartModuleKind};
+use thalweg_smartmodule_inspect::DeclaredParam;
 use thalweg_types::{ModuleVersion, Offset, ResourceName, format_bytes};
 
 use crate::output::Table;
@@ -38,6 +39,39 @@ pub(super) struct VersionRow {
     /// Where its bytes are in `__smartmodules`.
     pub(super) offset: Offset,
     pub(super) params: Vec<ModuleParam>,
+}
+
+/// A parameter, whether a module says so of itself or the cluster of it.
+pub(super) struct ParamRow<'a> {
+    name: &'a str,
+    value_type: &'a str,
+    required: bool,
+    default: Option<&'a str>,
+    meaning: &'a str,
+}
+
+impl<'a> From<&'a ModuleParam> for ParamRow<'a> {
+    fn from(param: &'a ModuleParam) -> Self {
+        Self {
+            name: &param.name,
+            value_type: &param.value_type,
+            required: param.required,
+            default: param.default.as_deref(),
+            meaning: &param.description,
+        }
+    }
+}
+
+impl<'a> From<&'a DeclaredParam> for ParamRow<'a> {
+    fn from(param: &'a DeclaredParam) -> Self {
+        Self {
+            name: &param.name,
+            value_type: &param.value_type,
+            required: param.required,
+            default: param.default.as_deref(),
+            meaning: &param.doc,
+        }
+    }
 }
 
 impl ModuleRow {
@@ -99,23 +133,20 @@ pub(super) fn version_table(rows: &[VersionRow]) -> String {
 }
 
 /// The parameters as people see them; empty where there are none.
-pub(super) fn param_table(params: &[ModuleParam]) -> String {
-    if params.is_empty() {
+pub(super) fn param_table<'a>(params: impl IntoIterator<Item = ParamRow<'a>>) -> String {
+    let mut params = params.into_iter().peekable();
+    if params.peek().is_none() {
         return String::new();
     }
     let mut table = Table::new(["PARAMETER", "TYPE", "DEFAULT", "MEANING"]);
     for param in params {
-        let default = match (&param.default, param.required) {
-            (Some(default), _) => default.clone(),
-            (None, true) => "required".to_owned(),
-            (None, false) => "-".to_owned(),
+        let default = match (param.default, param.required) {
+            (Some(default), _) => default,
+            (None, true) => "required",
+            (None, false) => "-",
         };
-        table.row([
-            param.name.clone(),
-            param.value_type.clone(),
-            default,
-            param.description.clone(),
-        ]);
+        let cells = [param.name, param.value_type, default, param.meaning];
+        table.row(cells.map(ToOwned::to_owned));
     }
     table.text()
 }

@@ -6,14 +6,15 @@ use std::convert::Infallible;
 
 use thalweg_client::resource::{Partition, ReplicaPlacement};
 use thalweg_client::{
-    Client, ConsumerOptions, EndOffset, LookBack, NewSmartModule, NewTopic, Producer,
-    ProducerOptions, ProducerRecord, SmartModuleInvocation, StartOffset,
+    Client, ConsumerOptions, EndOffset, LookBack, NewTopic, Producer, ProducerOptions,
+    ProducerRecord, SmartModuleInvocation, StartOffset,
 };
 use thalweg_runtime::TaskGroup;
 use thalweg_tests_cluster::{LocalCluster, eventually};
-use thalweg_types::{AggregateSpec, ChainSpec, OnError, SpuId, StepSpec, TopicName};
+use thalweg_types::{AggregateSpec, ChainSpec, SpuId, StepSpec, TopicName};
 use tokio::sync::watch;
 
+use crate::chain_steps::{register, step};
 use crate::examples::example;
 
 /// How many records each producer sends, a one each.
@@ -26,18 +27,7 @@ fn sum() -> Vec<u8> {
     example("thalweg-smartmodule", "sum")
 }
 
-/// One of the SDK's examples, as it is.
-fn step(module: &str) -> StepSpec {
-    StepSpec {
-        uses: module.parse().unwrap(),
-        with: [].into(),
-        look_back: None,
-        on_error: OnError::Stop,
-        aggregate: None,
-    }
-}
-
-/// A topic of one partition with a chain of one `step`.
+/// A topic of one partition with a chain of one `step`, of one of the SDK's examples.
 async fn topic_with(
     client: &Client,
     step: StepSpec,
@@ -46,9 +36,7 @@ async fn topic_with(
 ) -> TopicName {
     let name = step.uses.name.clone();
     let wasm = example("thalweg-smartmodule", name.as_str());
-    let registered = NewSmartModule::new(name, wasm);
-    let admin = client.admin();
-    admin.create_smart_module(registered).await.unwrap();
+    register(client, name.as_str(), wasm).await;
     let mut new = NewTopic::new("shared".parse().unwrap(), 1);
     new.placement = ReplicaPlacement::Computed {
         partitions: 1,
@@ -59,7 +47,7 @@ async fn topic_with(
     }
     new.produce_chain = ChainSpec { steps: vec![step] };
     let name = new.name.clone();
-    admin.create_topic(new).await.unwrap();
+    client.admin().create_topic(new).await.unwrap();
     name
 }
 

@@ -6,6 +6,7 @@
 
 mod bad_bytes;
 mod before_log;
+mod chain_steps;
 mod command_line;
 mod compaction;
 mod conformance;
@@ -14,7 +15,6 @@ mod disk;
 mod elections;
 mod examples;
 mod flipped_bits;
-mod hostile_modules;
 mod memory;
 mod modules;
 mod moves;

@@ -119,3 +119,15 @@ async fn a_module_is_refused_also_where_there_is_nothing_to_read() {
 
     assert!(error.to_string().contains("broken"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_file_that_is_not_there_is_named() {
+    let cluster = LocalCluster::start(1).await;
+    cluster.create_topic("t", 1, &[]).await;
+
+    let output = cluster.thalweg(&["consume", "t", "--smartmodule-path", "/no/such.wasm"]);
+
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(6), "{errors}");
+    assert!(errors.contains("/no/such.wasm"), "{errors}");
+}

@@ -4,30 +4,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use thalweg_client::{
-    Client, ConsumerOptions, EndOffset, NewSmartModule, NewTopic, ProduceError, ProducerOptions,
-    ProducerRecord, SmartModuleInvocation, StartOffset, TopicUpdate,
+    Client, ConsumerOptions, EndOffset, NewTopic, ProduceError, ProducerOptions, ProducerRecord,
+    SmartModuleInvocation, StartOffset, TopicUpdate,
 };
 use thalweg_tests_cluster::{LocalCluster, eventually, read_back};
-use thalweg_types::{ChainSpec, ErrorCode, ModuleRef, OnError, StepSpec, TopicName};
+use thalweg_types::{ChainSpec, ErrorCode, ModuleRef, OnError, TopicName};
 
+use crate::chain_steps::{register, step};
 use crate::modules::{even_offsets, everything, failing, nothing};
 use crate::workload::Workload;
 
-async fn register(client: &Client, module: &str, wasm: Vec<u8>) {
-    let new = NewSmartModule::new(module.parse().unwrap(), wasm);
-    client.admin().create_smart_module(new).await.unwrap();
-}
-
 fn chain(modules: &[&str]) -> ChainSpec {
-    let steps = modules.iter().map(|module| StepSpec {
-        uses: module.parse().unwrap(),
-        with: [].into(),
-        look_back: None,
-        on_error: OnError::Stop,
-        aggregate: None,
-    });
     ChainSpec {
-        steps: steps.collect(),
+        steps: modules.iter().map(|module| step(module)).collect(),
     }
 }
 
