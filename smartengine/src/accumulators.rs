@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_new_key_starts_from_the_initial_and_a_restored_one_from_its_own() {
-        let mut keyed = keyed(1 << 20, &SharedMemory::new(1 << 20));
+        let mut keyed = keyed(1 << 20, &SharedMemory::start(1 << 20).unwrap());
         assert_eq!(keyed.get(None), b"7");
         assert_eq!(keyed.get(Some(b"a")), b"5");
         assert_eq!(keyed.get(Some(b"b")), b"0");
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_by_both_bounds_and_given_back() {
-        let shared = SharedMemory::new(1_000);
+        let shared = SharedMemory::start(1_000).unwrap();
         let large = |bytes: usize| [(Some(b"b".to_vec()), vec![0; bytes])].into();
         let mut first = keyed(500, &shared);
         assert_eq!(first.update(&large(500)), Err(AccumulatorsFull::Own));

@@ -125,13 +125,14 @@ impl SmartEngine {
             })
             .transpose()?;
         let deadlines = Deadlines::start().map_err(EngineError::Threads)?;
+        let memory = SharedMemory::start(options.shared_memory_bytes);
         let pool = GuestPool::start(options.guest_threads).map_err(EngineError::Threads)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 host: Arc::new(GuestHost {
                     compiler,
                     deadlines: Arc::new(deadlines),
-                    memory: SharedMemory::new(options.shared_memory_bytes),
+                    memory: memory.map_err(EngineError::Threads)?,
                 }),
                 pool,
                 loaded: LoadedModules::default(),

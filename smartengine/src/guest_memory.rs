@@ -1,6 +1,7 @@
 //! The bounds on guests' linear memories, each one's and that of all together, and the knowledge
 //! that a guest ran into one.
 
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use wasmer::{MemoryType, Pages, TableType};
 
 use crate::deadline::Lateness;
 use crate::guarded_module::LATE;
+use crate::memory_thread::MemoryThread;
 
 /// The stack of a call into a guest.
 const STACK_BYTES: usize = 1 << 20;
@@ -51,19 +53,21 @@ impl MemoryRefusal {
     }
 }
 
-/// What all guests of an engine may use together.
+/// What all guests of an engine may use together, and the thread that sees to it.
 #[derive(Debug)]
 pub(crate) struct SharedMemory {
     limit_bytes: u64,
     used_bytes: AtomicU64,
+    thread: MemoryThread,
 }
 
 impl SharedMemory {
-    pub(crate) fn new(limit_bytes: u64) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn start(limit_bytes: u64) -> std::io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
             limit_bytes,
             used_bytes: AtomicU64::new(0),
-        })
+            thread: MemoryThread::start()?,
+        }))
     }
 
     /// Takes `bytes` where they are left.
@@ -138,7 +142,7 @@ impl GuestTunables {
             ));
         }
         let memory: Box<dyn LinearMemory + Send + Sync> = Box::new(GuestMemory {
-            memory,
+            memory: ManuallyDrop::new(memory),
             refusal: self.refusal.clone(),
             lateness: self.lateness.clone(),
             shared: Arc::clone(&self.shared),
@@ -162,7 +166,9 @@ impl Tunables for GuestTunables {
         ty: &MemoryType,
         style: &MemoryStyle,
     ) -> Result<VMMemory, MemoryError> {
-        self.guarded(VMOwnedMemory::new(&self.bounded(ty)?, style)?)
+        let ty = self.bounded(ty)?;
+        let memory = self.shared.thread.run(|| VMOwnedMemory::new(&ty, style));
+        self.guarded(memory?)
     }
 
     unsafe fn create_vm_memory(
@@ -171,11 +177,14 @@ impl Tunables for GuestTunables {
         style: &MemoryStyle,
         vm_definition_location: NonNull<VMMemoryDefinition>,
     ) -> Result<VMMemory, MemoryError> {
-        // SAFETY: the location is valid by the caller's contract, and passed on as it is.
-        let memory = unsafe {
-            VMOwnedMemory::from_definition(&self.bounded(ty)?, style, vm_definition_location)?
-        };
-        self.guarded(memory)
+        let ty = self.bounded(ty)?;
+        let location = Location(vm_definition_location);
+        let memory = self.shared.thread.run(move || {
+            let Location(location) = { location };
+            // SAFETY: the location is valid by the caller's contract, and passed on as it is.
+            unsafe { VMOwnedMemory::from_definition(&ty, style, location) }
+        });
+        self.guarded(memory?)
     }
 
     fn create_host_table(&self, ty: &TableType, style: &TableStyle) -> Result<VMTable, String> {
@@ -197,11 +206,18 @@ impl Tunables for GuestTunables {
     }
 }
 
+/// Where an instance keeps what it knows of its memory.
+struct Location(NonNull<VMMemoryDefinition>);
+
+// SAFETY: the instance is made by a thread that waits for whoever is given the location.
+unsafe impl Send for Location {}
+
 /// A linear memory that remembers having refused to grow: the only way to tell a guest that ran
 /// out of memory from one that crashed. It also says when a call is late.
 #[derive(Debug)]
 struct GuestMemory {
-    memory: VMOwnedMemory,
+    /// Dropped by the memories' thread.
+    memory: ManuallyDrop<VMOwnedMemory>,
     refusal: MemoryRefusal,
     lateness: Lateness,
     shared: Arc<SharedMemory>,
@@ -226,6 +242,10 @@ impl LinearMemory for GuestMemory {
         if self.lateness.is_late() {
             return Ok(Pages(LATE.cast_unsigned()));
         }
+        // Asked for the lateness alone, or for the size.
+        if delta.0 == 0 {
+            return Ok(self.memory.size());
+        }
         let delta_bytes = pages_bytes(delta);
         // Its own bound comes first: whoever passes that does not wait for others to end.
         let own = self.memory.ty().maximum;
@@ -242,7 +262,8 @@ impl LinearMemory for GuestMemory {
                 "all guests together use as much as they may".to_owned(),
             ));
         }
-        let grown = self.memory.grow(delta);
+        let memory = &mut self.memory;
+        let grown = self.shared.thread.run(|| memory.grow(delta));
         if grown.is_ok() {
             self.taken_bytes += delta_bytes;
         } else {
@@ -261,12 +282,16 @@ impl LinearMemory for GuestMemory {
     }
 
     fn copy(&self) -> Result<Box<dyn LinearMemory + Send + Sync>, MemoryError> {
-        LinearMemory::copy(&self.memory)
+        LinearMemory::copy(&*self.memory)
     }
 }
 
 impl Drop for GuestMemory {
     fn drop(&mut self) {
+        let memory = &mut self.memory;
+        // SAFETY: this is the only place that drops it, and nothing uses it after.
+        let unmap = || unsafe { ManuallyDrop::drop(memory) };
+        self.shared.thread.run(unmap);
         self.shared.give_back(self.taken_bytes);
     }
 }

@@ -39,6 +39,7 @@ mod host_imports;
 mod key_groups;
 mod limits;
 mod look_back;
+mod memory_thread;
 mod metrics;
 mod module;
 mod open_step;
