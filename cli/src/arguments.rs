@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 use thalweg_types::ResourceName;
 
 use crate::commands::{
-    bench, cluster, completions, consume, partition, produce, profile, smartmodule, spu, topic,
-    version,
+    bench, cluster, completions, consume, group, partition, produce, profile, smartmodule, spu,
+    topic, version,
 };
 use crate::exit_code::ExitCode;
 use crate::local_cluster::detach;
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Topic(topic::TopicCommand),
     #[command(subcommand)]
     Partition(partition::PartitionCommand),
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     #[command(subcommand)]
     Spu(spu::SpuCommand),
     #[command(subcommand, name = "smartmodule", visible_alias = "sm")]

@@ -49,24 +49,27 @@ mod cluster_calls;
 mod consumer;
 mod data;
 mod failure_report;
+mod group;
 mod leader_calls;
 mod module_bytes;
 mod producer;
 mod smartmodule;
 
 pub use admin::{
-    Admin, AdminError, Cluster, Election, ElectionOutcome, HeldPartition, NewSmartModule, NewTopic,
-    PlannedMove, RebalancePlan, RegisteredSmartModule, ReplicaMoved, SmartModuleDescription,
-    SmartModuleUse, SpuDrain, TopicDescription, TopicUpdate, Watch, WatchEvent,
+    Admin, AdminError, Cluster, Election, ElectionOutcome, GroupDescription, GroupListing,
+    GroupMember, GroupOffset, HeldPartition, NewSmartModule, NewTopic, PlannedMove, RebalancePlan,
+    RegisteredSmartModule, ReplicaMoved, SmartModuleDescription, SmartModuleUse, SpuDrain,
+    TopicDescription, TopicUpdate, Watch, WatchEvent,
 };
 pub use client::{Client, ClientOptions, ConnectError};
 pub use consumer::{
-    Accumulators, Checkpoint, ConsumeError, Consumer, ConsumerBatch, ConsumerOptions,
-    ConsumerRecord, EndOffset, InvalidCheckpoint, Isolation, OnOutOfRange, PartitionSelection,
-    StartOffset,
+    Accumulators, Checkpoint, ConsumeError, Consumer, ConsumerBatch, ConsumerEvent,
+    ConsumerOptions, ConsumerRecord, EndOffset, InvalidCheckpoint, Isolation, OnOutOfRange,
+    PartitionSelection, StartOffset,
 };
 pub use data::{Connection, ConnectionOptions, RequestError};
 pub use failure_report::FailureReport;
+pub use group::{CommitMode, GroupOptions};
 pub use module_bytes::ModuleBytesError;
 pub use producer::{
     Acks, Delivery, DeliveryFuture, InvalidAcks, Partitioner, ProduceError, Producer,

@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod completions;
 mod confirm;
 pub(crate) mod consume;
+pub(crate) mod group;
 mod key_value;
 pub(crate) mod partition;
 pub(crate) mod produce;
@@ -29,6 +30,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::Consume(arguments) => consume::run(arguments, &context).await,
         Command::Topic(command) => topic::run(command, &context).await,
         Command::Partition(command) => partition::run(command, &context).await,
+        Command::Group(command) => group::run(command, &context).await,
         Command::Spu(command) => spu::run(command, &context).await,
         Command::SmartModule(command) => smartmodule::run(command, &context).await,
         Command::Cluster(command) => cluster::run(command, &context).await,

@@ -1,6 +1,7 @@
 //! Admin calls: to the SC over gRPC, and for what concerns records, to the partition's leader.
 
 mod error;
+mod groups;
 mod model;
 mod placement;
 mod records;
@@ -9,6 +10,7 @@ mod smart_modules;
 mod watch;
 
 pub use error::AdminError;
+pub use groups::{GroupDescription, GroupListing, GroupMember, GroupOffset};
 pub use model::{
     Cluster, NewSmartModule, NewTopic, RegisteredSmartModule, SmartModuleDescription,
     SmartModuleUse, TopicDescription, TopicUpdate, WatchEvent,

@@ -29,7 +29,7 @@ pub(super) async fn partition_offsets(
     Ok(start..end)
 }
 
-async fn log_offset(
+pub(super) async fn log_offset(
     core: &ClientCore,
     partition: &TopicPartition,
     position: LogPosition,

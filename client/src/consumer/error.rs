@@ -84,6 +84,35 @@ pub enum ConsumeError {
         /// Kafka's name for it.
         name: String,
     },
+    /// The consumer can't be a member of its group.
+    #[error("can't read as a member of group `{group}`: {reason}")]
+    Group {
+        /// The group.
+        group: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Offsets could not be committed. The consumer goes on.
+    #[error("offsets could not be committed to group `{group}`: {reason}")]
+    NotCommitted {
+        /// The group.
+        group: String,
+        /// Why.
+        reason: String,
+    },
+    /// Offsets are committed to groups, and the consumer is in none.
+    #[error(
+        "the consumer is in no group: give it one in `ConsumerOptions::group` to commit offsets"
+    )]
+    NoGroup,
+    /// Options that don't go together.
+    #[error("a consumer in a group can't be asked for {what}: {instead}")]
+    NotInGroup {
+        /// What was asked for.
+        what: &'static str,
+        /// What to do.
+        instead: &'static str,
+    },
     /// The cluster could not be asked.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -98,8 +127,11 @@ impl ConsumeError {
             Self::OffsetOutOfRange { .. }
             | Self::SmartModulesRefused { .. }
             | Self::SmartModule { .. }
+            | Self::Group { .. }
+            | Self::NotInGroup { .. }
+            | Self::NoGroup
             | Self::Refused { .. } => ErrorCode::InvalidRequest,
-            Self::NotNow { .. } => ErrorCode::Unavailable,
+            Self::NotNow { .. } | Self::NotCommitted { .. } => ErrorCode::Unavailable,
             Self::Corrupt { .. } => ErrorCode::Corrupt,
             Self::Request(error) => error.code(),
         }

@@ -1,5 +1,6 @@
 //! One fetch: opens the stream if it is missing, asks one SPU for many partitions, and waits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::data::{
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) partition: PartitionIndex,
+    /// As the progress has it.
+    pub(crate) turn: u64,
     pub(crate) position: Offset,
     pub(crate) leader_epoch: LeaderEpoch,
     /// The stream that stands at `position`, if one does.
@@ -34,8 +37,8 @@ pub(crate) struct Target {
 pub(crate) struct Fetched {
     /// The SPU that was asked.
     pub(crate) address: String,
-    /// What was asked for.
-    pub(crate) partitions: Vec<PartitionIndex>,
+    /// What was asked for, and in which turn.
+    pub(crate) partitions: BTreeMap<PartitionIndex, u64>,
     /// The stream that was used.
     pub(crate) stream: Option<BoundStream>,
     pub(crate) outcome: Result<Vec<PartitionData>, FetchError>,
@@ -78,7 +81,10 @@ pub(crate) async fn fetch(
     let outcome = outcome.await;
     Fetched {
         address,
-        partitions: targets.iter().map(|target| target.partition).collect(),
+        partitions: targets
+            .iter()
+            .map(|target| (target.partition, target.turn))
+            .collect(),
         stream,
         outcome,
     }

@@ -61,6 +61,18 @@ const RETRY: BackoffOptions = BackoffOptions {
 /// What a fetcher tells its consumer; the end of the channel is the end of the records.
 pub(crate) type FetcherMessage = Result<Arrived, ConsumeError>;
 
+/// What a member of a group changes in what is fetched.
+#[derive(Debug)]
+pub(crate) enum FetcherCommand {
+    /// Fetch these, too.
+    Assign(Vec<PartitionProgress>),
+    /// Fetch these no more.
+    Revoke(Vec<PartitionIndex>),
+}
+
+/// How many commands may wait for a fetcher. When full, the member waits.
+const COMMANDS_MAX: usize = 16;
+
 /// How many bytes were fetched and not yet taken.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
@@ -76,6 +88,8 @@ pub(crate) struct Fetcher {
     options: Arc<ConsumerOptions>,
     progress: BTreeMap<PartitionIndex, PartitionProgress>,
     consumer: mpsc::Sender<FetcherMessage>,
+    /// Of the member, where the consumer is in a group: then there may be nothing to fetch for now.
+    commands: Option<mpsc::Receiver<FetcherCommand>>,
     ahead: Arc<Ahead>,
     failures: FailureCounts,
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Fetched> + Send>>>,
@@ -89,15 +103,29 @@ pub(crate) struct Fetcher {
     missing_since: Option<Duration>,
     /// Since when nothing but failures has come.
     failing_since: Option<Duration>,
+    /// Whether a member of a group that is to stop at the end of the log was given partitions: it has
+    /// ended once it has read those.
+    was_given_its_end: bool,
 }
 
 /// How long a fetch waits at most. `is_quiet` says that it is for all of the consumer's partitions, so
-/// that no other has to wait for it, and that the last one had nothing new.
+/// that no other has to wait for it, and that the last one had nothing new. A member of a group may be
+/// given other partitions at any time, and they would have to wait for it.
 fn wait_of(options: &ConsumerOptions, is_quiet: bool) -> Duration {
-    if is_quiet && options.fetch_bytes_min <= 1 {
+    if is_quiet && options.fetch_bytes_min <= 1 && options.group.is_none() {
         options.fetch_wait.max(QUIET_WAIT)
     } else {
         options.fetch_wait
+    }
+}
+
+/// What a member changes next; never, without a group or when its member has ended.
+async fn next_command(
+    commands: &mut Option<mpsc::Receiver<FetcherCommand>>,
+) -> Option<FetcherCommand> {
+    match commands {
+        Some(commands) => commands.recv().await,
+        None => None,
     }
 }
 
@@ -109,6 +137,14 @@ impl Ahead {
     }
 }
 
+/// What a fetcher's owner has of it.
+pub(crate) struct Fetching {
+    pub(crate) arrivals: mpsc::Receiver<FetcherMessage>,
+    pub(crate) ahead: Arc<Ahead>,
+    /// Heard where the consumer is in a group.
+    pub(crate) commands: mpsc::Sender<FetcherCommand>,
+}
+
 impl Fetcher {
     /// Starts fetching. The task ends with the records, or when `consumer` is dropped.
     pub(crate) fn spawn(
@@ -117,11 +153,13 @@ impl Fetcher {
         options: Arc<ConsumerOptions>,
         progress: Vec<PartitionProgress>,
         failures: FailureCounts,
-    ) -> (mpsc::Receiver<FetcherMessage>, Arc<Ahead>) {
-        let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
+    ) -> Fetching {
+        let (sender, arrivals) = mpsc::channel(QUEUE_LENGTH);
+        let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
         let ahead = Arc::new(Ahead::default());
         let tasks = core.tasks.clone();
         let connection_options = core.connection_options(options.request_timeout);
+        let options_group = options.group.is_some();
         let fetcher = Self {
             connections: Arc::new(Connections::new(connection_options, tasks.clone())),
             core,
@@ -132,6 +170,7 @@ impl Fetcher {
                 .map(|progress| (progress.partition, progress))
                 .collect(),
             consumer: sender,
+            commands: options_group.then_some(commanded),
             ahead: Arc::clone(&ahead),
             failures,
             under_way: FuturesUnordered::new(),
@@ -142,12 +181,17 @@ impl Fetcher {
             backoff: Backoff::new(RETRY),
             missing_since: None,
             failing_since: None,
+            was_given_its_end: false,
         };
         tasks.spawn("consumer-fetcher", |shutdown| async move {
             fetcher.run(shutdown).await;
             Ok::<_, Infallible>(())
         });
-        (receiver, ahead)
+        Fetching {
+            arrivals,
+            ahead,
+            commands,
+        }
     }
 
     async fn run(mut self, shutdown: CancellationToken) {
@@ -166,20 +210,43 @@ impl Fetcher {
     async fn fetch_all(&mut self) -> Result<(), ConsumeError> {
         loop {
             self.progress.retain(|_, progress| !progress.is_done());
-            if self.progress.is_empty() {
+            let is_commanded = |commands: &mpsc::Receiver<_>| !commands.is_closed();
+            let may_be_given_some =
+                self.commands.as_ref().is_some_and(is_commanded) && !self.was_given_its_end;
+            if self.progress.is_empty() && !may_be_given_some {
                 return Ok(());
             }
             let has_room = self.ahead.bytes.load(Ordering::Acquire) < self.options.prefetch_bytes;
-            if has_room && self.retry_at.is_none() {
+            if has_room && self.retry_at.is_none() && !self.progress.is_empty() {
                 self.fetch_where_idle().await?;
             }
             let retry_at = self.retry_at;
             let ahead = Arc::clone(&self.ahead);
             tokio::select! {
                 Some(fetched) = self.under_way.next() => self.take_in(fetched).await?,
+                Some(command) = next_command(&mut self.commands) => self.obey(command),
                 () = ahead.taken.notified(), if !has_room => {}
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
                     self.retry_at = None;
+                }
+                // The member has ended, which is looked at above.
+                else => {}
+            }
+        }
+    }
+
+    fn obey(&mut self, command: FetcherCommand) {
+        match command {
+            FetcherCommand::Assign(partitions) => {
+                self.was_given_its_end |=
+                    !partitions.is_empty() && self.options.end == EndOffset::LogEnd;
+                let partitions = partitions.into_iter();
+                self.progress
+                    .extend(partitions.map(|progress| (progress.partition, progress)));
+            }
+            FetcherCommand::Revoke(partitions) => {
+                for partition in partitions {
+                    self.progress.remove(&partition);
                 }
             }
         }
@@ -228,6 +295,7 @@ impl Fetcher {
                 let leader = metadata.leader(progress.partition);
                 Target {
                     partition: progress.partition,
+                    turn: progress.turn,
                     position: progress.position,
                     leader_epoch: leader
                         .map_or(thalweg_types::LeaderEpoch::UNKNOWN, |leader| leader.epoch),
@@ -258,8 +326,10 @@ impl Fetcher {
 
     async fn take_in(&mut self, fetched: Fetched) -> Result<(), ConsumeError> {
         self.busy_spus.remove(&fetched.address);
-        for partition in fetched.partitions {
-            if let Some(progress) = self.progress.get_mut(&partition) {
+        for (partition, turn) in &fetched.partitions {
+            if let Some(progress) = self.progress.get_mut(partition)
+                && progress.turn == *turn
+            {
                 progress.is_fetching = false;
             }
         }
@@ -269,6 +339,12 @@ impl Fetcher {
         match fetched.outcome {
             Ok(partitions) => {
                 for answer in partitions {
+                    let partition = PartitionIndex(answer.partition_index);
+                    let turn = self.progress.get(&partition).map(|progress| progress.turn);
+                    if turn != fetched.partitions.get(&partition).copied() {
+                        // It was given to another member meanwhile.
+                        continue;
+                    }
                     self.failures
                         .add(tags::failed_records(&answer.unknown_tagged_fields));
                     let error = kafka_error(answer.error_code);

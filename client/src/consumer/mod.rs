@@ -32,14 +32,17 @@ use tokio::sync::mpsc;
 use crate::FailureReport;
 use crate::client::ClientCore;
 use crate::failure_report::FailureCounts;
+use crate::group::{GroupLink, Member, Notice, Offsets};
 pub use checkpoint::{Accumulators, Checkpoint, InvalidCheckpoint};
 pub use error::ConsumeError;
-use fetcher::{Ahead, Fetcher, FetcherMessage};
+pub(crate) use fetcher::FetcherCommand;
+use fetcher::{Ahead, Fetcher, FetcherMessage, Fetching};
 pub use options::{
     ConsumerOptions, EndOffset, Isolation, OnOutOfRange, PartitionSelection, StartOffset,
 };
 use progress::{Arrived, PartitionProgress};
 pub use record::{ConsumerBatch, ConsumerRecord};
+pub(crate) use start::begin_partitions;
 
 /// Reads the records of one topic.
 ///
@@ -79,7 +82,24 @@ pub struct Consumer {
     /// Where each partition stands, as of the last answer that was handed out whole.
     checkpoints: BTreeMap<PartitionIndex, Checkpoint>,
     failures: FailureReport,
+    group: Option<GroupLink>,
     has_ended: bool,
+}
+
+/// What a consumer has for its program.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ConsumerEvent {
+    /// Records.
+    Batch(ConsumerBatch),
+    /// The group has given it these partitions, too.
+    Assigned(Vec<PartitionIndex>),
+    /// The group takes these away. Nothing more of them comes, and they go to other members when the
+    /// next event is asked for: what was handed out may be committed before.
+    Revoked(Vec<PartitionIndex>),
+    /// The group has given the member up, which did not ask for records or was not heard of for too
+    /// long: others may have read these partitions already, from what was committed last.
+    Lost(Vec<PartitionIndex>),
 }
 
 impl Consumer {
@@ -88,6 +108,9 @@ impl Consumer {
         topic: TopicName,
         options: ConsumerOptions,
     ) -> Result<Self, ConsumeError> {
+        if options.group.is_some() {
+            return Self::open_in_group(core, topic, options).await;
+        }
         let progress = start::begin(&core, &topic, &options).await?;
         if progress.iter().all(PartitionProgress::is_done) {
             start::check_smartmodules(&core, &topic, &options).await?;
@@ -99,8 +122,47 @@ impl Consumer {
         let options = Arc::new(options);
         let counts = FailureCounts::new();
         let failures = counts.report();
-        let (arrivals, ahead) =
-            Fetcher::spawn(core, topic.clone(), Arc::clone(&options), progress, counts);
+        let fetching = Fetcher::spawn(core, topic.clone(), Arc::clone(&options), progress, counts);
+        Ok(Self {
+            topic,
+            options,
+            arrivals: fetching.arrivals,
+            ahead: fetching.ahead,
+            reading: None,
+            records: VecDeque::new(),
+            checkpoints,
+            failures,
+            group: None,
+            has_ended: false,
+        })
+    }
+
+    async fn open_in_group(
+        core: Arc<ClientCore>,
+        topic: TopicName,
+        options: ConsumerOptions,
+    ) -> Result<Self, ConsumeError> {
+        let Some(group) = options.group.clone() else {
+            unreachable!("only called for a group");
+        };
+        start::check_group(&core, &topic, &options).await?;
+        start::check_smartmodules(&core, &topic, &options).await?;
+        let options = Arc::new(options);
+        let counts = FailureCounts::new();
+        let failures = counts.report();
+        let (own_core, own_topic) = (Arc::clone(&core), topic.clone());
+        let Fetching {
+            arrivals,
+            ahead,
+            commands,
+        } = Fetcher::spawn(
+            own_core,
+            own_topic,
+            Arc::clone(&options),
+            Vec::new(),
+            counts,
+        );
+        let member = Member::spawn(core, topic.clone(), Arc::clone(&options), group, commands);
         Ok(Self {
             topic,
             options,
@@ -108,10 +170,67 @@ impl Consumer {
             ahead,
             reading: None,
             records: VecDeque::new(),
-            checkpoints,
+            checkpoints: BTreeMap::new(),
             failures,
+            group: Some(member),
             has_ended: false,
         })
+    }
+
+    /// The partitions that the consumer has now: of a group, or else all that it reads.
+    #[must_use]
+    pub fn assigned(&self) -> Vec<PartitionIndex> {
+        match &self.group {
+            Some(group) => group.assigned(),
+            None => self.checkpoints.keys().copied().collect(),
+        }
+    }
+
+    /// Commits all that was handed out to the consumer's group: whoever has the partitions next goes on
+    /// there.
+    ///
+    /// # Errors
+    /// When they could not be committed, and outside of a group. The consumer goes on.
+    pub async fn commit(&mut self) -> Result<(), ConsumeError> {
+        let left = self.records.front();
+        let left = left.map(|record| (record.partition, record.offset));
+        match &mut self.group {
+            Some(group) => group.commit(left).await,
+            None => Err(ConsumeError::NoGroup),
+        }
+    }
+
+    /// Commits these offsets, each the next record that is to be read.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn commit_offsets(&self, offsets: &Offsets) -> Result<(), ConsumeError> {
+        match &self.group {
+            Some(group) => group.commit_offsets(offsets).await,
+            None => Err(ConsumeError::NoGroup),
+        }
+    }
+
+    /// Ends the consumer. In a group it commits for the last time, where that is automatic, and leaves,
+    /// so that others go on at once. A consumer that is just dropped does so as well, later.
+    pub async fn close(mut self) {
+        let left = self.records.front();
+        let left = left.map(|record| (record.partition, record.offset));
+        if let Some(mut group) = self.group.take() {
+            if let Some((partition, offset)) = left {
+                group.hands_out(partition, offset);
+            }
+            group.leave().await;
+        }
+    }
+
+    /// As [`next_batch`](Self::next_batch), and what the group does with the consumer's partitions.
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`next_batch`](Self::next_batch).
+    pub async fn next_event(&mut self) -> Result<Option<ConsumerEvent>, ConsumeError> {
+        std::future::poll_fn(|context| self.poll_next_event(context)).await
     }
 
     /// Where a partition stands: what has been handed out of it, and what an aggregate has come to
@@ -149,24 +268,107 @@ impl Consumer {
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<ConsumerBatch>, ConsumeError>> {
         loop {
+            match ready!(self.poll_next_event(context)) {
+                Ok(Some(ConsumerEvent::Batch(batch))) => return Poll::Ready(Ok(Some(batch))),
+                Ok(Some(_)) => {}
+                Ok(None) => return Poll::Ready(Ok(None)),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn poll_next_event(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<ConsumerEvent>, ConsumeError>> {
+        if let Some(group) = &mut self.group {
+            group.asks();
+        }
+        let event = self.poll_event(context);
+        if let (Some(group), Poll::Ready(_)) = (&mut self.group, &event) {
+            group.gets();
+        }
+        event
+    }
+
+    fn poll_event(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<ConsumerEvent>, ConsumeError>> {
+        loop {
             if self.has_ended {
                 return Poll::Ready(Ok(None));
+            }
+            if let Some(group) = &mut self.group
+                && let Poll::Ready(Some(notice)) = group.poll_notice(context)
+            {
+                return Poll::Ready(self.heed(notice).map(Some));
             }
             match self.read_batch() {
                 Ok(None) => {}
                 Ok(Some(batch)) if batch.record_count() == 0 => continue,
-                Ok(Some(batch)) => return Poll::Ready(Ok(Some(batch))),
+                Ok(Some(batch)) => return Poll::Ready(Ok(Some(ConsumerEvent::Batch(batch)))),
                 Err(error) => return Poll::Ready(Err(self.ended(error))),
             }
             match ready!(self.arrivals.poll_recv(context)) {
                 Some(Ok(arrived)) => {
                     self.ahead.take(arrived.batches.len());
-                    self.reading = Some(arrived);
+                    if self.is_ours(&arrived) {
+                        self.reading = Some(arrived);
+                    }
                 }
                 Some(Err(error)) => return Poll::Ready(Err(self.ended(error))),
                 None => self.has_ended = true,
             }
         }
+    }
+
+    /// Whether what was fetched is of a partition that the consumer still has.
+    fn is_ours(&self, arrived: &Arrived) -> bool {
+        let group = self.group.as_ref();
+        group.is_none_or(|group| group.is_turn(arrived.partition, arrived.turn))
+    }
+
+    /// Does what the group says, and what the program is told of it.
+    fn heed(&mut self, notice: Notice) -> Result<ConsumerEvent, ConsumeError> {
+        match notice {
+            Notice::Assigned(partitions) => Ok(ConsumerEvent::Assigned(partitions)),
+            Notice::Revoke { partitions, let_go } => {
+                self.stop_reading(&partitions);
+                if let Some(group) = &mut self.group {
+                    group.let_go(let_go);
+                }
+                Ok(ConsumerEvent::Revoked(partitions))
+            }
+            Notice::Lost(partitions) => {
+                self.stop_reading(&partitions);
+                if let Some(group) = &mut self.group {
+                    group.forget(&partitions);
+                }
+                Ok(ConsumerEvent::Lost(partitions))
+            }
+            Notice::Failed(error) => Err(self.ended(error)),
+        }
+    }
+
+    /// Drops what has arrived of partitions and was not handed out.
+    fn stop_reading(&mut self, partitions: &[PartitionIndex]) {
+        let is_of_them = |partition: PartitionIndex| partitions.contains(&partition);
+        if let Some(left) = self.records.front()
+            && is_of_them(left.partition)
+        {
+            let (partition, offset) = (left.partition, left.offset);
+            self.records.clear();
+            if let Some(group) = &mut self.group {
+                group.hands_out(partition, offset);
+            }
+        }
+        self.reading = self
+            .reading
+            .take()
+            .filter(|reading| !is_of_them(reading.partition));
+        self.checkpoints
+            .retain(|partition, _| !is_of_them(*partition));
     }
 
     /// The next batch of what has arrived already.
@@ -194,6 +396,10 @@ impl Consumer {
             reason: error.to_string(),
         })?;
         arrived.batches.advance(batch.encoded_bytes());
+        if let Some(group) = &mut self.group {
+            let handed_out = batch.next_offset().min(arrived.wanted.end);
+            group.hands_out(arrived.partition, handed_out);
+        }
         if arrived.batches.is_empty() {
             self.finish_reading();
         }
@@ -205,12 +411,16 @@ impl Consumer {
         let Some(arrived) = self.reading.take() else {
             return;
         };
-        if let (Some(next), Some(checkpoint)) =
-            (arrived.next, self.checkpoints.get_mut(&arrived.partition))
-        {
-            checkpoint.offset = next;
-            checkpoint.accumulators.apply(arrived.change);
+        let Some(next) = arrived.next else {
+            return;
+        };
+        if let Some(group) = &mut self.group {
+            group.hands_out(arrived.partition, next);
         }
+        let checkpoints = self.checkpoints.entry(arrived.partition);
+        let checkpoint = checkpoints.or_insert_with(|| Checkpoint::at(next));
+        checkpoint.offset = next;
+        checkpoint.accumulators.apply(arrived.change);
     }
 
     fn ended(&mut self, error: ConsumeError) -> ConsumeError {

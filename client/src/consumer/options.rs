@@ -8,6 +8,7 @@ use thalweg_types::{Offset, PartitionIndex};
 
 use super::Checkpoint;
 use crate::SmartModuleInvocation;
+use crate::group::GroupOptions;
 
 /// What a [`Consumer`](crate::Consumer) reads, and how.
 ///
@@ -60,6 +61,9 @@ pub struct ConsumerOptions {
     /// Partitions that begin at a checkpoint of an earlier consumer with the same SmartModules,
     /// instead of at `start`. Default: none.
     pub resume: BTreeMap<PartitionIndex, Checkpoint>,
+    /// The group that this consumer is a member of: it reads a share of the partitions, from where the
+    /// group has committed to, and from `start` where it has committed nothing. Default: none.
+    pub group: Option<GroupOptions>,
 }
 
 impl Default for ConsumerOptions {
@@ -81,6 +85,7 @@ impl Default for ConsumerOptions {
             accumulator: None,
             accumulate_by_key: false,
             resume: BTreeMap::new(),
+            group: None,
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::data::Connection;
 #[derive(Debug)]
 pub(crate) struct PartitionProgress {
     pub(crate) partition: PartitionIndex,
+    /// Which time it is that a member of a group has the partition; always 0 without a group.
+    pub(crate) turn: u64,
     /// The next record to fetch.
     pub(crate) position: Offset,
     /// Where to stop; `None` is never.
@@ -60,6 +62,8 @@ pub(crate) struct Answered {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Arrived {
     pub(crate) partition: PartitionIndex,
+    /// As the progress had it.
+    pub(crate) turn: u64,
     /// Empty where a stream let nothing pass.
     pub(crate) batches: Bytes,
     pub(crate) wanted: Range<Offset>,
@@ -74,6 +78,7 @@ impl PartitionProgress {
     pub(crate) fn new(partition: PartitionIndex, start: Checkpoint, end: Option<Offset>) -> Self {
         Self {
             partition,
+            turn: 0,
             position: start.offset,
             end,
             stream: None,
@@ -157,6 +162,7 @@ impl PartitionProgress {
         self.turns += u64::from(whole_bytes > 0);
         Ok(Some(Arrived {
             partition: self.partition,
+            turn: self.turn,
             batches: records.slice(..whole_bytes),
             wanted,
             next: self.checkpoint_offset(),

@@ -89,6 +89,11 @@ impl ConsumerBatch {
         self.header.size_bytes()
     }
 
+    /// The offset after the batch.
+    pub(crate) fn next_offset(&self) -> Offset {
+        self.header.next_offset()
+    }
+
     /// How many bytes its records take, decompressed.
     #[must_use]
     pub fn size_bytes(&self) -> usize {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::client::ClientCore;
 use crate::data::{LogPosition, OpenStreamError, close_stream, kafka_name, open_stream};
+use crate::group::Offsets;
 use crate::leader_calls::{LeaderCallError, LeaderQuestion};
 
 /// The partitions to read, each at its start.
@@ -31,7 +32,60 @@ pub(crate) async fn begin(
             topic: topic.clone(),
             partition,
         };
-        begin_partition(core, partition, options)
+        let start = options.resume.get(&partition.partition).cloned();
+        begin_partition(core, partition, start, options)
+    });
+    try_join_all(begin).await
+}
+
+/// Refuses what a member of a group can't do, before it joins.
+pub(crate) async fn check_group(
+    core: &ClientCore,
+    topic: &TopicName,
+    options: &ConsumerOptions,
+) -> Result<(), ConsumeError> {
+    let refuse = |what, instead| Err(ConsumeError::NotInGroup { what, instead });
+    if options.partitions != PartitionSelection::All {
+        return refuse(
+            "partitions",
+            "the group gives it some; leave the group out to choose them",
+        );
+    }
+    if !options.resume.is_empty() {
+        return refuse(
+            "checkpoints",
+            "the group knows where to go on; leave one of them out",
+        );
+    }
+    if options.accumulator.is_some() || options.accumulate_by_key {
+        return refuse(
+            "an aggregate",
+            "a group keeps offsets, and not what an aggregate has come to; leave the group out, and keep checkpoints",
+        );
+    }
+    match core.existing_topic(topic).await? {
+        Some(_) => Ok(()),
+        None => Err(ConsumeError::UnknownTopic {
+            topic: topic.clone(),
+        }),
+    }
+}
+
+/// These partitions, each at what a group has committed, or else where the options say.
+pub(crate) async fn begin_partitions(
+    core: &ClientCore,
+    topic: &TopicName,
+    partitions: &[PartitionIndex],
+    options: &ConsumerOptions,
+    committed: &Offsets,
+) -> Result<Vec<PartitionProgress>, ConsumeError> {
+    let begin = partitions.iter().map(|partition| {
+        let start = committed.get(partition).copied().map(Checkpoint::at);
+        let partition = TopicPartition {
+            topic: topic.clone(),
+            partition: *partition,
+        };
+        begin_partition(core, partition, start, options)
     });
     try_join_all(begin).await
 }
@@ -65,10 +119,11 @@ pub(crate) async fn check_smartmodules(
 async fn begin_partition(
     core: &ClientCore,
     partition: TopicPartition,
+    start: Option<Checkpoint>,
     options: &ConsumerOptions,
 ) -> Result<PartitionProgress, ConsumeError> {
-    let start = match options.resume.get(&partition.partition) {
-        Some(checkpoint) => checkpoint.clone(),
+    let start = match start {
+        Some(checkpoint) => checkpoint,
         None => Checkpoint::at(start_of(core, &partition, options).await?),
     };
     let end = end_of(core, &partition, options).await?;

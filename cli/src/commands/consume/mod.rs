@@ -8,7 +8,9 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use clap::ValueEnum;
 use futures::FutureExt;
-use thalweg_client::{Consumer, ConsumerOptions, EndOffset, PartitionSelection, StartOffset};
+use thalweg_client::{
+    Consumer, ConsumerOptions, EndOffset, GroupOptions, PartitionSelection, StartOffset,
+};
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 
 use crate::context::Context;
@@ -36,6 +38,7 @@ const OUTPUT_BYTES: usize = 256 << 10;
   $ thalweg consume flights -B -d --smartmodule-path late.wasm --param minutes=60
   $ thalweg consume flights -B -d --smartmodule-path late.wasm --on-error skip
   $ thalweg consume flights --transforms chain.yaml
+  $ thalweg consume flights -B --group billing
 
 Templates (-F) know {{offset}}, {{partition}}, {{key}}, {{value}}, {{headers}}, {{time}} (RFC 3339)
 and {{timestamp}} (milliseconds since 1970), and \\t, \\n and \\\\.
@@ -50,6 +53,15 @@ pub(crate) struct ConsumeArguments {
     /// Only this partition; may be repeated. Default: all.
     #[arg(long, short, value_name = "PARTITION")]
     partition: Vec<PartitionIndex>,
+
+    /// Read as a member of this group: its members share the partitions, and go on where the group
+    /// has committed. A start position is for partitions of which it has committed nothing.
+    #[arg(long, short = 'g', value_name = "GROUP", conflicts_with_all = ["partition", "end"])]
+    group: Option<String>,
+
+    /// The name of this member, for one that comes back within 45 s and goes on with its partitions.
+    #[arg(long, value_name = "NAME", requires = "group")]
+    group_instance_id: Option<String>,
 
     /// Start at the first record.
     #[arg(long, short = 'B', help_heading = "Position")]
@@ -138,6 +150,7 @@ pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Resul
         smartmodules,
         accumulator: accumulating.initial,
         accumulate_by_key: accumulating.by_key,
+        group: arguments.group_options(),
         ..ConsumerOptions::default()
     };
     let is_terminal = io::stdout().is_terminal();
@@ -157,11 +170,32 @@ pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Resul
     if is_terminal && !arguments.disable_continuous && arguments.end.is_none() {
         note(&format!("Consuming `{}`, Ctrl-C to stop.", arguments.topic));
     }
-    print_all(consumer, &printer).await
+    if arguments.group.is_none() {
+        return print_all(&mut { consumer }, &printer, Flush::WhenIdle).await;
+    }
+    // Only what is out counts as read, as the group commits it.
+    let mut consumer = consumer;
+    let printed = tokio::select! {
+        printed = print_all(&mut consumer, &printer, Flush::EachBatch) => printed,
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(CliError::from),
+    };
+    consumer.close().await;
+    printed
+}
+
+/// When what is printed goes out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    WhenIdle,
+    EachBatch,
 }
 
 /// Prints until the consumer ends.
-async fn print_all(mut consumer: Consumer, printer: &Printer) -> Result<(), CliError> {
+async fn print_all(
+    consumer: &mut Consumer,
+    printer: &Printer,
+    flush: Flush,
+) -> Result<(), CliError> {
     let mut output = BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock());
     let mut failures = FailureNotes::of(consumer.failures());
     loop {
@@ -179,7 +213,12 @@ async fn print_all(mut consumer: Consumer, printer: &Printer) -> Result<(), CliE
             }
         };
         match next {
-            Ok(Some(batch)) => printer.print(&batch, &mut output).map_err(output_error)?,
+            Ok(Some(batch)) => {
+                printer.print(&batch, &mut output).map_err(output_error)?;
+                if flush == Flush::EachBatch {
+                    output.flush().map_err(output_error)?;
+                }
+            }
             Ok(None) => {
                 output.flush().map_err(output_error)?;
                 failures.finish();
@@ -196,6 +235,12 @@ async fn print_all(mut consumer: Consumer, printer: &Printer) -> Result<(), CliE
 }
 
 impl ConsumeArguments {
+    fn group_options(&self) -> Option<GroupOptions> {
+        let mut group = GroupOptions::new(self.group.as_ref()?);
+        group.instance_id.clone_from(&self.group_instance_id);
+        Some(group)
+    }
+
     fn start_offset(&self, context: &Context) -> Result<StartOffset, CliError> {
         if self.beginning {
             return Ok(StartOffset::Beginning);

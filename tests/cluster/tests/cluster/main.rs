@@ -15,6 +15,7 @@ mod disk;
 mod elections;
 mod examples;
 mod flipped_bits;
+mod groups;
 mod memory;
 mod modules;
 mod moves;
