@@ -1,13 +1,15 @@
 //! Benchmarks of Thalweg beside its peers on this machine, turn by turn, in one run.
 //!
 //! `floor` measures the machine without a broker, `compare` the servers, `startup` how long
-//! Thalweg takes to start and what idle partitions cost. Method and measured tables
+//! Thalweg takes to start and what idle partitions cost, `failover` how long a producer waits for a new
+//! leader. Method and measured tables
 //! are in `docs/benchmarks.md`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod compaction;
 mod compare;
+mod failover;
 mod floor;
 mod peers;
 mod process;
@@ -23,6 +25,7 @@ use clap::{Parser, Subcommand};
 
 use compaction::compaction;
 use compare::{Plan, compare, settle};
+use failover::failover;
 use floor::Sync;
 use peers::Filter;
 use smartmodules::smartmodules;
@@ -67,6 +70,12 @@ enum Command {
         #[arg(long, value_name = "WASM")]
         module: Option<PathBuf>,
     },
+    /// How long a producer waits when the leader dies, or stops as it should.
+    Failover {
+        /// How often each is done.
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+    },
     /// What compaction costs those who produce meanwhile, and how fast it is.
     Compaction {
         /// Where data is written; the disk under it is what is measured.
@@ -110,6 +119,10 @@ fn main() -> anyhow::Result<()> {
         Command::Floor { dir, mebibytes } => print_floor(&dir, mebibytes << 20),
         Command::Startup { dir } => {
             print!("{}", startup(&dir)?);
+            Ok(())
+        }
+        Command::Failover { rounds } => {
+            print!("{}", failover(rounds)?);
             Ok(())
         }
         Command::Smartmodules {
