@@ -25,6 +25,9 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// How long to wait for the answer to a request, where nothing else is said. Default: 30 s.
     pub request_timeout: Duration,
+    /// How often running producers, and consumers of all partitions without an end at the log's, look
+    /// for partitions that were added to their topics. Default: 30 s.
+    pub metadata_max_age: Duration,
 }
 
 /// Why a client could not start.
@@ -88,6 +91,7 @@ impl Default for ClientOptions {
             client_id: "thalweg".to_owned(),
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
+            metadata_max_age: Duration::from_secs(30),
         }
     }
 }

@@ -425,3 +425,22 @@ fn measurements_clean_up_after_themselves() {
 
     assert_eq!(cluster.ok(&["topic", "list", "--output", "json"]), "[]\n");
 }
+
+#[test]
+fn an_spu_that_hangs_is_silent_and_not_up() {
+    let cluster = Cluster::start("1");
+    let pid = cluster.started["spus"][0]["pid"].as_i64().expect("a pid");
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).expect("it is not 0");
+    let status = ["cluster", "status", "--data-dir", &cluster.data_dir];
+    assert!(cluster.ok(&status).contains("up"));
+
+    kill_process(pid, Signal::STOP).expect("the SPU runs");
+    let deadline = 500;
+    let seen = (0..deadline).any(|_| {
+        let outcome = cluster.thalweg.run(&status);
+        outcome.status == 5 && outcome.stdout.contains("silent")
+    });
+    kill_process(pid, Signal::CONT).expect("the SPU is there");
+
+    assert!(seen, "the controller gives the SPU up after 2 s");
+}

@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken};
-use thalweg_types::{PartitionIndex, TopicName, TopicPartition};
+use thalweg_types::{Offset, PartitionIndex, TopicName, TopicPartition};
 use thalweg_wire::messages::fetch_response::PartitionData;
 use thalweg_wire::{
     ACCUMULATORS_BYTES_MAX, ACCUMULATORS_MAX, ACCUMULATORS_NEEDED, KafkaError, MODULE_REFUSED,
@@ -30,7 +30,10 @@ use tracing::debug;
 use super::fetch::{FetchError, Fetched, Target, fetch};
 use super::progress::{Answered, Arrived, BoundStream, PartitionProgress};
 use super::start::position;
-use super::{Accumulators, ConsumeError, ConsumerOptions, EndOffset, OnOutOfRange};
+use super::{
+    Accumulators, Checkpoint, ConsumeError, ConsumerOptions, EndOffset, OnOutOfRange,
+    PartitionSelection,
+};
 use crate::client::ClientCore;
 use crate::data::{Connections, LogPosition, RequestError, kafka_name};
 use crate::failure_report::FailureCounts;
@@ -87,6 +90,8 @@ pub(crate) struct Fetcher {
     topic: TopicName,
     options: Arc<ConsumerOptions>,
     progress: BTreeMap<PartitionIndex, PartitionProgress>,
+    /// How many partitions the topic had when it was last looked at.
+    known: i32,
     consumer: mpsc::Sender<FetcherMessage>,
     /// Of the member, where the consumer is in a group: then there may be nothing to fetch for now.
     commands: Option<mpsc::Receiver<FetcherCommand>>,
@@ -99,6 +104,8 @@ pub(crate) struct Fetcher {
     /// The answer that told of a leader that turned out wrong.
     stale_answer: Option<u64>,
     retry_at: Option<Instant>,
+    /// When to look for partitions that were added; `None` where they are not wanted.
+    look_at: Option<Instant>,
     backoff: Backoff,
     missing_since: Option<Duration>,
     /// Since when nothing but failures has come.
@@ -160,11 +167,17 @@ impl Fetcher {
         let tasks = core.tasks.clone();
         let connection_options = core.connection_options(options.request_timeout);
         let options_group = options.group.is_some();
+        // Of a group, the member sees to it.
+        let wants_added = options.partitions == PartitionSelection::All
+            && options.end != EndOffset::LogEnd
+            && !options_group;
+        let look_at = wants_added.then(|| Instant::now() + core.options.metadata_max_age);
         let fetcher = Self {
             connections: Arc::new(Connections::new(connection_options, tasks.clone())),
             core,
             topic,
             options,
+            known: i32::try_from(progress.len()).unwrap_or(i32::MAX),
             progress: progress
                 .into_iter()
                 .map(|progress| (progress.partition, progress))
@@ -178,6 +191,7 @@ impl Fetcher {
             streams: HashMap::new(),
             stale_answer: None,
             retry_at: None,
+            look_at,
             backoff: Backoff::new(RETRY),
             missing_since: None,
             failing_since: None,
@@ -220,7 +234,7 @@ impl Fetcher {
             if has_room && self.retry_at.is_none() && !self.progress.is_empty() {
                 self.fetch_where_idle().await?;
             }
-            let retry_at = self.retry_at;
+            let (retry_at, look_at) = (self.retry_at, self.look_at);
             let ahead = Arc::clone(&self.ahead);
             tokio::select! {
                 Some(fetched) = self.under_way.next() => self.take_in(fetched).await?,
@@ -228,6 +242,10 @@ impl Fetcher {
                 () = ahead.taken.notified(), if !has_room => {}
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
                     self.retry_at = None;
+                }
+                () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
+                    self.stale_answer = Some(u64::MAX);
+                    self.look_at = Some(Instant::now() + self.core.options.metadata_max_age);
                 }
                 // The member has ended, which is looked at above.
                 else => {}
@@ -268,6 +286,9 @@ impl Fetcher {
         };
         self.missing_since = None;
         self.stale_answer = None;
+        if self.look_at.is_some() {
+            self.add_partitions(metadata.partitions.len());
+        }
         let partition_count = self.progress.len();
         let mut targets: BTreeMap<&str, Vec<&mut PartitionProgress>> = BTreeMap::new();
         let mut leaderless = None;
@@ -322,6 +343,22 @@ impl Fetcher {
             partition: self.name(leaderless).to_string(),
         };
         self.try_again_after(failure.into(), metadata.answer)
+    }
+
+    /// Takes in the partitions that were added, each from its beginning: what was stored before they
+    /// were noticed is new, wherever the consumer began.
+    fn add_partitions(&mut self, partition_count: usize) {
+        let count = i32::try_from(partition_count).unwrap_or(i32::MAX);
+        let end = match self.options.end {
+            EndOffset::Offset(end) => Some(end),
+            EndOffset::Never | EndOffset::LogEnd => None,
+        };
+        for partition in (self.known..count).map(PartitionIndex) {
+            let start = Checkpoint::at(Offset::ZERO);
+            let progress = PartitionProgress::new(partition, start, end);
+            self.progress.insert(partition, progress);
+        }
+        self.known = self.known.max(count);
     }
 
     async fn take_in(&mut self, fetched: Fetched) -> Result<(), ConsumeError> {

@@ -1,9 +1,13 @@
 //! What the clones of a producer and its senders share.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, RwLock};
 
 use thalweg_record::BATCH_HEADER_BYTES;
+use thalweg_runtime::CancellationToken;
 use thalweg_types::{PartitionIndex, ProducerEpoch, ProducerId, TopicName};
+use tokio::time::{Instant, interval_at};
+use tracing::debug;
 
 use super::delivery::{BatchDelivery, BatchStored};
 use super::memory::MemoryBudget;
@@ -28,6 +32,7 @@ pub(crate) struct ProducerCore {
     sticky: StickyPartition,
     /// In the order of the partitions; grows when the topic does.
     queues: RwLock<Vec<Arc<PartitionQueue>>>,
+    closed: CancellationToken,
     first_failure: Mutex<Option<ProduceError>>,
     /// Records that SmartModules left out or sent elsewhere.
     pub(crate) failures: FailureCounts,
@@ -61,11 +66,41 @@ impl ProducerCore {
             batch_bytes_limit,
             sticky: StickyPartition::default(),
             queues: RwLock::default(),
+            closed: CancellationToken::new(),
             first_failure: Mutex::default(),
             failures: FailureCounts::new(),
         });
         core.grow(metadata.partitions.len());
+        core.look_for_partitions();
         Ok(core)
+    }
+
+    /// Starts the task that finds partitions which are added while the producer runs. One look that
+    /// fails is as good as none: the next may find them.
+    fn look_for_partitions(self: &Arc<Self>) {
+        let core = Arc::clone(self);
+        let pause = core.client.options.metadata_max_age;
+        let look = async move {
+            let mut looks = interval_at(Instant::now() + pause, pause);
+            loop {
+                looks.tick().await;
+                match core.client.metadata.refresh(&core.topic, u64::MAX).await {
+                    Ok(found) => core.grow(found.map_or(0, |topic| topic.partitions.len())),
+                    Err(error) => debug!(%error, topic = %core.topic, "can't look for partitions"),
+                }
+            }
+        };
+        let closed = self.closed.clone();
+        self.client
+            .tasks
+            .spawn("producer-partitions", |shutdown| async move {
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = closed.cancelled() => {}
+                    () = look => {}
+                }
+                Ok::<_, Infallible>(())
+            });
     }
 
     /// Asks for the topic's partitions anew when `partition` is not known.
@@ -152,6 +187,7 @@ impl ProducerCore {
     }
 
     pub(crate) fn close(&self) {
+        self.closed.cancel();
         for queue in self.queues().iter() {
             queue.close();
         }

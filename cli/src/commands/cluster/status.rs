@@ -1,8 +1,12 @@
 //! `cluster status`
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
+use thalweg_client::{Client, ClientOptions, ConnectError};
+use thalweg_types::SpuId;
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -10,10 +14,14 @@ use crate::exit_code::ExitCode;
 use crate::local_cluster::LocalCluster;
 use crate::output::{OutputArguments, Render, Table};
 
+/// How long a controller on this machine may take to say which SPUs it hears.
+const ANSWER_WAIT: Duration = Duration::from_secs(3);
+
 /// Show what of a cluster runs.
 ///
-/// A cluster on this machine is looked at process by process; one given by --cluster is asked.
-/// Ends with status 5 when a part of it is down.
+/// A cluster on this machine is looked at process by process, and its controller is asked which SPUs
+/// it hears; one given by --cluster is asked. Ends with status 5 when a part of it is down or silent:
+/// its process runs and does nothing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArguments {
     /// Where the cluster keeps its data. Default: the directory of the profile, or
@@ -39,7 +47,19 @@ struct ServerStatus {
     address: String,
     /// Where Prometheus fetches metrics, where that is known.
     metrics: Option<String>,
+    /// Whether it runs and answers.
     up: bool,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Up,
+    /// Its process runs, and the controller hears nothing from it, or it is the controller and does not
+    /// answer.
+    Silent,
+    Down,
 }
 
 impl Status {
@@ -54,7 +74,12 @@ impl Render for Status {
         for server in &self.servers {
             table.row([
                 server.name.clone(),
-                if server.up { "up" } else { "down" }.to_owned(),
+                match server.state {
+                    State::Up => "up",
+                    State::Silent => "silent",
+                    State::Down => "down",
+                }
+                .to_owned(),
                 server.pid.map_or("-".to_owned(), |pid| pid.to_string()),
                 server.address.clone(),
                 server.metrics.clone().unwrap_or_else(|| "-".to_owned()),
@@ -71,7 +96,7 @@ impl Render for Status {
 pub(crate) async fn run(arguments: StatusArguments, context: &Context) -> Result<(), CliError> {
     let is_local = arguments.data_dir.is_some() || !context.names_remote_cluster()?;
     let status = if is_local {
-        local(&context.data_dir(arguments.data_dir)?)?
+        local(&context.data_dir(arguments.data_dir)?).await?
     } else {
         remote(context).await?
     };
@@ -80,30 +105,59 @@ pub(crate) async fn run(arguments: StatusArguments, context: &Context) -> Result
         return Ok(());
     }
     let error = anyhow::anyhow!("a part of the cluster is down");
-    Err(CliError::new(ExitCode::Unavailable, error)
-        .next_step("`thalweg cluster start` starts what is down"))
+    Err(CliError::new(ExitCode::Unavailable, error).next_step(
+        "`thalweg cluster start` starts what is down; end what is silent first (`kill PID`)",
+    ))
 }
 
-fn local(data_dir: &Path) -> Result<Status, CliError> {
+async fn local(data_dir: &Path) -> Result<Status, CliError> {
     let cluster = LocalCluster::read(data_dir)?;
+    let heard = match cluster.state.sc.is_running() {
+        true => heard_by(&cluster.state.sc.address()).await,
+        false => None,
+    };
     let servers = cluster.servers().map(|(name, server)| {
-        let up = server.is_running();
+        let runs = server.is_running();
+        let state = match (&heard, runs) {
+            (_, false) => State::Down,
+            (Some(heard), true) if heard.get(&name).copied().unwrap_or(false) => State::Up,
+            (Some(_), true) => State::Silent,
+            (None, true) if name == "sc" => State::Silent,
+            // Without a controller nobody can say more.
+            (None, true) => State::Up,
+        };
         ServerStatus {
             name,
             pid: server
                 .process
                 .as_ref()
-                .filter(|_| up)
+                .filter(|_| runs)
                 .map(|process| process.pid),
             address: server.address(),
             metrics: server.metrics_url(),
-            up,
+            up: state == State::Up,
+            state,
         }
     });
     Ok(Status {
         servers: servers.collect(),
         data_dir: Some(cluster.data_dir.clone()),
     })
+}
+
+/// Which servers the controller at `address` hears, itself among them; `None` where it does not answer.
+async fn heard_by(address: &str) -> Option<BTreeMap<String, bool>> {
+    let asking = async {
+        let client = Client::connect(ClientOptions::new(address)).await?;
+        let spus = client.admin().describe_cluster().await?.spus;
+        let spus = spus.iter().map(|spu| (spu_name(spu.id), spu.is_online()));
+        Ok::<_, ConnectError>(spus.chain([("sc".to_owned(), true)]).collect())
+    };
+    tokio::time::timeout(ANSWER_WAIT, asking).await.ok()?.ok()
+}
+
+fn spu_name(id: SpuId) -> String {
+    format!("spu-{id}")
 }
 
 async fn remote(context: &Context) -> Result<Status, CliError> {
@@ -114,12 +168,18 @@ async fn remote(context: &Context) -> Result<Status, CliError> {
         address: context.endpoint()?.cluster,
         metrics: None,
         up: true,
+        state: State::Up,
     };
     let spus = cluster.spus.into_iter().map(|spu| ServerStatus {
-        name: format!("spu-{}", spu.id),
+        name: spu_name(spu.id),
         pid: None,
         metrics: None,
         up: spu.is_online(),
+        state: if spu.is_online() {
+            State::Up
+        } else {
+            State::Down
+        },
         address: spu.status.data_address,
     });
     Ok(Status {

@@ -24,6 +24,7 @@ mod refusals;
 mod registry;
 mod replication;
 mod restart;
+mod settings;
 mod smartmodules;
 mod streams;
 mod topic_chains;
