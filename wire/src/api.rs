@@ -73,6 +73,8 @@ pub const ANNOUNCED: &[VersionRange] = &[
     VersionRange::new(ApiKey::IncrementalAlterConfigs, 0, 1),
     VersionRange::new(ApiKey::OffsetDelete, 0, 0),
     VersionRange::new(ApiKey::DescribeCluster, 0, 1),
+    VersionRange::new(ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    VersionRange::new(ApiKey::ConsumerGroupDescribe, 0, 1),
 ];
 
 /// What only Thalweg's own clients are told of.

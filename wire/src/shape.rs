@@ -49,6 +49,10 @@ enum Kind {
     Texts,
     /// An array of structs.
     Structs(&'static [Field]),
+    /// One struct.
+    Struct(&'static [Field]),
+    /// A struct or none: a byte that says which, in front of it.
+    Optional(&'static [Field]),
 }
 
 impl Shape {
@@ -116,14 +120,21 @@ impl Walk<'_> {
                 self.cursor.take(count.saturating_mul(size)).map(drop)
             }
             Kind::Texts => (0..self.count()?).try_for_each(|_| self.text()),
-            Kind::Structs(fields) => (0..self.count()?).try_for_each(|_| {
-                self.fields(fields)?;
-                if self.is_flexible {
-                    self.tagged_fields(&[])?;
-                }
-                Ok(())
-            }),
+            Kind::Structs(fields) => (0..self.count()?).try_for_each(|_| self.structure(fields)),
+            Kind::Struct(fields) => self.structure(fields),
+            Kind::Optional(fields) => match self.cursor.i8()? {
+                ..0 => Ok(()),
+                _ => self.structure(fields),
+            },
         }
+    }
+
+    fn structure(&mut self, fields: &'static [Field]) -> Result<(), Malformed> {
+        self.fields(fields)?;
+        if self.is_flexible {
+            self.tagged_fields(&[])?;
+        }
+        Ok(())
     }
 
     fn text(&mut self) -> Result<(), Malformed> {

@@ -19,6 +19,7 @@
 //!   look for the coordinator again.
 
 mod classic;
+mod consumer;
 mod coordinator;
 mod find;
 mod loading;
@@ -37,6 +38,10 @@ pub use options::GroupOptions;
 
 pub(crate) use classic::{
     JoinRefused, JoinRequest, Joined, LeavingMember, MemberIdentity, SyncAnswer, SyncRequest,
+};
+pub(crate) use consumer::{
+    Assignment, ConsumerDescribed, ConsumerMemberDescribed, HeartbeatAnswer, HeartbeatRequest,
+    MemberEpochAnswer,
 };
 pub(crate) use offsets::CommittedOffset;
 pub(crate) use state::{

@@ -28,6 +28,14 @@ pub struct GroupOptions {
     )]
     pub size_max: usize,
 
+    /// How long a member whose coordinator assigns its partitions may be silent.
+    #[arg(long = "group-consumer-session-timeout", env = "THALWEG_SPU_GROUP_CONSUMER_SESSION_TIMEOUT", value_name = "DURATION", value_parser = parse_duration, default_value = "45s")]
+    pub consumer_session_timeout: Duration,
+
+    /// How often such a member should be heard.
+    #[arg(long = "group-consumer-heartbeat-interval", env = "THALWEG_SPU_GROUP_CONSUMER_HEARTBEAT_INTERVAL", value_name = "DURATION", value_parser = parse_duration, default_value = "5s")]
+    pub consumer_heartbeat_interval: Duration,
+
     /// How long committed offsets are kept once their group is empty.
     #[arg(long = "offsets-retention", env = "THALWEG_SPU_OFFSETS_RETENTION", value_name = "DURATION", value_parser = parse_duration, default_value = "7d")]
     pub offsets_retention: Duration,

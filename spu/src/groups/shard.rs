@@ -86,10 +86,10 @@ impl Shard {
             is_loaded: is_loaded.subscribe(),
         };
         let shard = Self {
+            state: ShardState::new(options, view.current()),
             replica,
             view,
             clock,
-            state: ShardState::new(options),
             jobs,
             is_loaded,
             writes: FuturesOrdered::new(),
@@ -134,11 +134,13 @@ impl Shard {
                     // The sender lives as long as the coordinator.
                     let Some(job) = job else { return Err(LoadError::Ended) };
                     let now = self.now();
+                    self.state.see(self.view.current());
                     let writes = job(&mut self.state, now);
                     self.submit(writes, now);
                 }
                 () = tokio::time::sleep(pause) => {
                     let now = self.now();
+                    self.state.see(self.view.current());
                     let writes = self.state.tick(now);
                     self.submit(writes, now);
                 }
@@ -217,7 +219,8 @@ impl Shard {
                 (is_in_log, Err(error_told(&error)))
             }
         };
-        self.state.written(write, is_in_log, told, now);
+        let writes = self.state.written(write, is_in_log, told, now);
+        self.submit(writes, now);
         Ok(())
     }
 

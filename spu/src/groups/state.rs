@@ -3,9 +3,11 @@
 
 mod admin;
 mod commits;
+mod consumer;
 mod expiry;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_types::{TopicId, TopicName};
@@ -13,15 +15,18 @@ use thalweg_wire::KafkaError;
 
 pub(crate) use self::admin::{Described, DescribedMember, GroupListing};
 pub(crate) use self::commits::{CommitRequest, OffsetToCommit, OffsetsAsked};
+use self::consumer::{Planned, Waiting};
 use super::GroupId;
 use super::classic::{
     ClassicGroup, JoinAnswer, JoinRefused, JoinRequest, Joined, LeavingMember, MemberIdentity,
     SyncAnswer, SyncRequest,
 };
+use super::consumer::ConsumerGroup;
 use super::offsets::{Offsets, Partition};
 use super::options::GroupOptions;
 use super::records::{GroupRecord, StoredGroup};
 use super::waiter::Waiter;
+use crate::cluster_view::View;
 
 /// The most groups of one partition.
 const GROUPS_MAX: usize = 100_000;
@@ -50,19 +55,27 @@ pub(super) enum Then {
     Nothing,
     /// Tell the caller.
     Answer(Waiter<Result<(), KafkaError>>),
-    /// Tell a member that took its former self's place.
-    AnswerJoin(Waiter<JoinAnswer>, Joined),
+    /// Tell a member that took its former self's place, unless it has to join again by now.
+    AnswerJoin {
+        group: GroupId,
+        waiter: Waiter<JoinAnswer>,
+        joined: Joined,
+    },
     /// The assignment of a generation is in force.
     Sync {
         group: GroupId,
         generation: i32,
     },
+    /// A plan of a group whose coordinator assigns is in force.
+    Planned(Planned),
 }
 
 /// All groups of one partition.
 #[derive(Debug)]
 pub(crate) struct ShardState {
     options: GroupOptions,
+    /// The topics, as they were last told.
+    view: Arc<View>,
     groups: BTreeMap<GroupId, Group>,
     /// Which groups have something to do, and when.
     due: BTreeSet<(Duration, GroupId)>,
@@ -77,6 +90,11 @@ pub(crate) struct ShardState {
 #[derive(Debug)]
 struct Group {
     classic: ClassicGroup,
+    /// Where it is of KIP-848's protocol.
+    consumer: Option<ConsumerGroup>,
+    /// A plan of it is being written.
+    is_planning: bool,
+    waiting: Waiting,
     offsets: Offsets,
     due: Option<Duration>,
 }
@@ -84,20 +102,31 @@ struct Group {
 impl Group {
     /// Whether there is nothing to remember of it.
     fn is_nothing(&self) -> bool {
-        self.classic.is_idle() && !self.classic.has_had_members() && self.offsets.is_empty()
+        self.classic.is_idle()
+            && !self.classic.has_had_members()
+            && self.consumer.is_none()
+            && !self.is_planning
+            && self.waiting.is_empty()
+            && self.offsets.is_empty()
     }
 }
 
 impl ShardState {
-    pub(super) fn new(options: GroupOptions) -> Self {
+    pub(super) fn new(options: GroupOptions, view: Arc<View>) -> Self {
         Self {
             options,
+            view,
             groups: BTreeMap::new(),
             due: BTreeSet::new(),
             next_check: Duration::ZERO,
             writes_in_flight: 0,
             being_read: BTreeMap::new(),
         }
+    }
+
+    /// Takes over what is known of topics.
+    pub(super) fn see(&mut self, view: Arc<View>) {
+        self.view = view;
     }
 
     /// Takes in a record of the log, in the order of the log.
@@ -115,7 +144,7 @@ impl ShardState {
             } => {
                 self.being_read.remove(&group);
             }
-            offset @ GroupRecord::Offset { .. } => self.apply(offset, now),
+            other => self.apply(other, now),
         }
     }
 
@@ -125,6 +154,14 @@ impl ShardState {
         for (id, stored) in std::mem::take(&mut self.being_read) {
             let restored = ClassicGroup::restore(id.clone(), stored, now);
             self.with_group(&id, now, |group, _| group.classic = restored);
+        }
+        let all: Vec<_> = self.groups.keys().cloned().collect();
+        for id in all {
+            self.with_group(&id, now, |group, _| {
+                if let Some(consumer) = &mut group.consumer {
+                    consumer.begin(now);
+                }
+            });
         }
         self.next_check = now.monotonic + self.options.offsets_check_interval;
     }
@@ -153,6 +190,9 @@ impl ShardState {
                     group.classic = ClassicGroup::new(id.clone(), now);
                 }
             }),
+            GroupRecord::Consumer { group: id, record } => {
+                self.with_group(&id, now, |group, _| group.apply_consumer(record, now));
+            }
         }
     }
 
@@ -162,13 +202,14 @@ impl ShardState {
     }
 
     /// What becomes of a write that ended: whether it is in the log, and what to tell whoever waits.
+    /// Returns what is written next.
     pub(super) fn written(
         &mut self,
         write: Write,
         is_in_log: bool,
         outcome: Result<(), KafkaError>,
         now: Moment,
-    ) {
+    ) -> Vec<Write> {
         self.writes_in_flight -= 1;
         if is_in_log {
             for record in write.records {
@@ -178,19 +219,34 @@ impl ShardState {
         match write.then {
             Then::Nothing => {}
             Then::Answer(waiter) => waiter.tell(outcome),
-            Then::AnswerJoin(waiter, joined) => waiter.tell(match outcome {
-                Ok(()) => Ok(joined),
-                Err(error) => Err(JoinRefused {
-                    error,
-                    member_id: joined.member_id,
-                }),
-            }),
+            Then::AnswerJoin {
+                group,
+                waiter,
+                joined,
+            } => {
+                let is_in_force = self.with_group(&group, now, |group, _| {
+                    group.classic.is_in_generation(joined.generation)
+                });
+                let outcome = match outcome {
+                    Ok(()) if !is_in_force => Err(KafkaError::RebalanceInProgress),
+                    outcome => outcome,
+                };
+                waiter.tell(match outcome {
+                    Ok(()) => Ok(joined),
+                    Err(error) => Err(JoinRefused {
+                        error,
+                        member_id: joined.member_id,
+                    }),
+                });
+            }
             Then::Sync { group, generation } => {
                 self.with_group(&group, now, |group, _| {
                     group.classic.stored(generation, outcome, now);
                 });
             }
+            Then::Planned(planned) => return self.planned(planned, outcome, now),
         }
+        Vec::new()
     }
 
     /// When [`Self::tick`] has something to do.
@@ -205,7 +261,10 @@ impl ShardState {
         while let Some((due, id)) = self.due.first().cloned()
             && due <= now.monotonic
         {
-            self.with_group(&id, now, |group, _| group.classic.tick(now, &mut out));
+            self.with_group(&id, now, |group, options| {
+                group.classic.tick(now, &mut out);
+                out.extend(group.tick_consumer(&id, options.consumer_session_timeout, now));
+            });
             // A group that has nothing to do now is looked at again when it says so.
             if self.due.first() == Some(&(due, id)) {
                 break;
@@ -233,8 +292,15 @@ impl ShardState {
             }));
             return out;
         }
-        self.with_group(group, now, |group, options| {
-            group.classic.join(request, waiter, options, now, &mut out);
+        self.with_group(group, now, |known, options| match known.downgrade(group) {
+            Ok(write) => {
+                out.extend(write);
+                known.classic.join(request, waiter, options, now, &mut out);
+            }
+            Err(error) => waiter.tell(Err(JoinRefused {
+                error,
+                member_id: request.member_id,
+            })),
         });
         out
     }
@@ -288,11 +354,17 @@ impl ShardState {
     ) -> T {
         let group = self.groups.entry(id.clone()).or_insert_with(|| Group {
             classic: ClassicGroup::new(id.clone(), now),
+            consumer: None,
+            is_planning: false,
+            waiting: Waiting::new(),
             offsets: Offsets::default(),
             due: None,
         });
         let done = work(group, &self.options);
-        let due = group.classic.due();
+        let session_timeout = self.options.consumer_session_timeout;
+        let consumer = group.consumer.as_ref().filter(|_| !group.is_planning);
+        let consumer_due = consumer.and_then(|consumer| consumer.due(session_timeout));
+        let due = group.classic.due().into_iter().chain(consumer_due).min();
         if group.due != due {
             if let Some(former) = group.due {
                 self.due.remove(&(former, id.clone()));

@@ -10,8 +10,9 @@ use thalweg_wire::messages::offset_fetch_request::{
 };
 use thalweg_wire::messages::sync_group_request::SyncGroupRequestAssignment;
 use thalweg_wire::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
-    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest,
+    DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
+    JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
     OffsetFetchRequest, SyncGroupRequest,
 };
 use thalweg_wire::{Bytes, StrBytes, kafka_error};
@@ -391,4 +392,92 @@ async fn a_member_that_falls_silent_is_forgotten() {
     }
     let who = (joined.member_id.to_string(), joined.generation_id);
     assert_eq!(heartbeat(&mut client, "readers", &who).await, 25);
+}
+
+fn consumer_heartbeat(member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+    let request = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(group("readers"))
+        .with_member_id(text(member))
+        .with_member_epoch(epoch)
+        .with_rebalance_timeout_ms(-1)
+        .with_subscribed_topic_names(None)
+        .with_topic_partitions(None);
+    if epoch != 0 {
+        return request;
+    }
+    request
+        .with_rebalance_timeout_ms(10_000)
+        .with_subscribed_topic_names(Some(vec![topic("t")]))
+        .with_topic_partitions(Some(Vec::new()))
+}
+
+#[tokio::test]
+async fn a_member_that_the_coordinator_assigns_to_is_told_its_partitions_and_commits_in_its_epoch()
+{
+    let spu = start(&["--group-consumer-heartbeat-interval=700ms"]).await;
+    let mut client = spu.client().await;
+
+    let joined = client.call(&consumer_heartbeat("m", 0), 1).await;
+
+    assert_eq!((joined.error_code, joined.heartbeat_interval_ms), (0, 700));
+    let told = joined.assignment.unwrap().topic_partitions.remove(0);
+    let id = spu.spu.context().view.current().topics[&"t".parse().unwrap()].id;
+    assert_eq!((told.topic_id, told.partitions), (id.0, vec![0, 1]));
+    let epoch = joined.member_epoch;
+    let quiet = client.call(&consumer_heartbeat("m", epoch), 1).await;
+    assert_eq!((quiet.error_code, quiet.member_epoch), (0, epoch));
+    assert_eq!(quiet.assignment, None);
+    let fenced = client.call(&consumer_heartbeat("m", epoch + 7), 1).await;
+    assert_eq!(fenced.error_code, 110);
+    assert_eq!(
+        commit(&mut client, "readers", ("m", epoch), &[(0, 5)]).await,
+        [0]
+    );
+    assert_eq!(
+        commit(&mut client, "readers", ("m", epoch - 1), &[(0, 6)]).await,
+        [113]
+    );
+    assert_eq!(
+        commit(&mut client, "readers", ("n", epoch), &[(0, 6)]).await,
+        [25]
+    );
+    assert_eq!(committed(&mut client, "readers").await, [5, -1]);
+
+    let asked = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group("readers")]);
+    let described = client.call(&asked, 1).await.groups.remove(0);
+    assert_eq!(&*described.group_state, "Stable");
+    assert_eq!(&*described.assignor_name, "uniform");
+    let member = &described.members[0];
+    assert_eq!(member.assignment, member.target_assignment);
+    assert_eq!(member.assignment.topic_partitions[0].partitions, [0, 1]);
+    let only = |kind: &str| ListGroupsRequest::default().with_types_filter(vec![text(kind)]);
+    let listed = client.call(&only("consumer"), 5).await.groups;
+    assert_eq!((listed.len(), &*listed[0].group_type), (1, "consumer"));
+    assert!(client.call(&only("classic"), 5).await.groups.is_empty());
+    let refused = client.call(&join_request("readers", ""), 9).await;
+    assert_eq!(refused.error_code, 23);
+
+    let left = client.call(&consumer_heartbeat("m", -1), 1).await;
+    assert_eq!((left.error_code, left.member_epoch), (0, -1));
+    let delete = DeleteGroupsRequest::default().with_groups_names(vec![group("readers")]);
+    let deleted = client.call(&delete, 2).await.results.remove(0);
+    assert_eq!(deleted.error_code, 0);
+    assert_eq!(committed(&mut client, "readers").await, [-1, -1]);
+}
+
+#[tokio::test]
+async fn what_is_no_heartbeat_of_a_member_is_refused_with_a_reason() {
+    let spu = start(&[]).await;
+    let mut client = spu.client().await;
+    let nothing = consumer_heartbeat("m", 0).with_subscribed_topic_names(None);
+    let assignor = consumer_heartbeat("m", 0).with_server_assignor(Some(text("mine")));
+    let regex = nothing.clone().with_subscribed_topic_regex(Some(text("(")));
+    let stranger = consumer_heartbeat("stranger", 4);
+
+    let mut codes = Vec::new();
+    for request in [nothing, assignor, regex, stranger] {
+        codes.push(client.call(&request, 1).await.error_code);
+    }
+
+    assert_eq!(codes, [42, 112, 128, 25]);
 }

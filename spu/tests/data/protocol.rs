@@ -120,7 +120,7 @@ async fn random_requests_never_bring_the_spu_down() {
     let bodies = proptest::collection::vec(proptest::num::u8::ANY, 0..200);
     let apis = [
         0_i16, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 37, 42,
-        44, 47, 60, 20000, 20001,
+        44, 47, 60, 68, 69, 20000, 20001,
     ];
     for round in 0..20 {
         for api in apis {

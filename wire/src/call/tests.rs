@@ -546,6 +546,7 @@ proptest! {
             OffsetCommitRequest, OffsetFetchRequest, FindCoordinatorRequest, JoinGroupRequest,
             HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest, DescribeGroupsRequest,
             ListGroupsRequest, DeleteGroupsRequest, OffsetDeleteRequest,
+            ConsumerGroupHeartbeatRequest, ConsumerGroupDescribeRequest,
             OpenStreamRequest, crate::CloseStreamRequest
         );
     }

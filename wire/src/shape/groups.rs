@@ -2,7 +2,7 @@
 
 use kafka_protocol::messages::ApiKey;
 
-use super::table::{BOOL, I8, I16, I32, I32S, I64, all, between, shape, since};
+use super::table::{BOOL, I8, I16, I32, I32S, I64, UUID, all, between, shape, since};
 use super::{Field, Kind, Shape};
 
 /// The shape of the requests of an API about groups.
@@ -19,6 +19,8 @@ pub(super) fn request_shape(api: ApiKey) -> Option<&'static Shape> {
         ApiKey::ListGroups => &LIST_GROUPS,
         ApiKey::DeleteGroups => &DELETE_GROUPS,
         ApiKey::OffsetDelete => &OFFSET_DELETE,
+        ApiKey::ConsumerGroupHeartbeat => &CONSUMER_GROUP_HEARTBEAT,
+        ApiKey::ConsumerGroupDescribe => &CONSUMER_GROUP_DESCRIBE,
         _ => return None,
     })
 }
@@ -37,6 +39,8 @@ pub(super) fn response_shape(api: ApiKey) -> Option<&'static Shape> {
         ApiKey::ListGroups => &LIST_GROUPS_RESPONSE,
         ApiKey::DeleteGroups => &DELETE_GROUPS_RESPONSE,
         ApiKey::OffsetDelete => &OFFSET_DELETE_RESPONSE,
+        ApiKey::ConsumerGroupHeartbeat => &CONSUMER_GROUP_HEARTBEAT_RESPONSE,
+        ApiKey::ConsumerGroupDescribe => &CONSUMER_GROUP_DESCRIBE_RESPONSE,
         _ => return None,
     })
 }
@@ -312,6 +316,72 @@ static OFFSET_DELETE_RESPONSE: Shape = shape(
         all(Kind::Structs(&[
             all(Kind::Text),
             all(Kind::Structs(&[all(I32), all(I16)])),
+        ])),
+    ],
+);
+
+const PARTITIONS_BY_ID: Kind = Kind::Structs(&[all(UUID), all(I32S)]);
+
+static CONSUMER_GROUP_HEARTBEAT: Shape = shape(
+    0,
+    &[
+        all(Kind::Text),
+        all(Kind::Text),
+        all(I32),
+        all(Kind::Text),
+        all(Kind::Text),
+        all(I32),
+        all(Kind::Texts),
+        since(1, Kind::Text),
+        all(Kind::Text),
+        all(PARTITIONS_BY_ID),
+    ],
+);
+
+static CONSUMER_GROUP_HEARTBEAT_RESPONSE: Shape = shape(
+    0,
+    &[
+        all(I32),
+        all(I16),
+        all(Kind::Text),
+        all(Kind::Text),
+        all(I32),
+        all(I32),
+        all(Kind::Optional(&[all(PARTITIONS_BY_ID)])),
+    ],
+);
+
+static CONSUMER_GROUP_DESCRIBE: Shape = shape(0, &[all(Kind::Texts), all(BOOL)]);
+
+const DESCRIBED_ASSIGNMENT: &[Field] =
+    &[all(Kind::Structs(&[all(UUID), all(Kind::Text), all(I32S)]))];
+
+static CONSUMER_GROUP_DESCRIBE_RESPONSE: Shape = shape(
+    0,
+    &[
+        all(I32),
+        all(Kind::Structs(&[
+            all(I16),
+            all(Kind::Text),
+            all(Kind::Text),
+            all(Kind::Text),
+            all(I32),
+            all(I32),
+            all(Kind::Text),
+            all(Kind::Structs(&[
+                all(Kind::Text),
+                all(Kind::Text),
+                all(Kind::Text),
+                all(I32),
+                all(Kind::Text),
+                all(Kind::Text),
+                all(Kind::Texts),
+                all(Kind::Text),
+                all(Kind::Struct(DESCRIBED_ASSIGNMENT)),
+                all(Kind::Struct(DESCRIBED_ASSIGNMENT)),
+                since(1, I8),
+            ])),
+            all(I32),
         ])),
     ],
 );

@@ -8,15 +8,13 @@ use thalweg_wire::{KafkaError, RequestHeader, StrBytes};
 use uuid::Uuid;
 
 use super::super::router::Router;
-use super::{call, checked_id, checked_instance, text};
+use super::{call, checked_id, checked_instance, client_host, client_id, text};
 use crate::groups::{JoinRefused, JoinRequest, Joined};
 
 /// The first version whose clients come again with the id that they are given.
 const KNOWS_ITS_ID: i16 = 4;
 const HAS_PROTOCOL_TYPE: i16 = 7;
 const MAY_SKIP_ASSIGNMENT: i16 = 9;
-/// How much of a client's id its members' ids begin with, in bytes.
-const CLIENT_ID_BYTES: usize = 256;
 
 pub(in crate::data) async fn answer(
     router: &Router,
@@ -55,8 +53,7 @@ fn read(
     } else {
         session_timeout
     };
-    let client_id = header.client_id.as_deref().unwrap_or_default();
-    let client_id = &client_id[..client_id.floor_char_boundary(CLIENT_ID_BYTES)];
+    let client_id = client_id(header);
     let protocols = request.protocols.into_iter();
     let instance_id = checked_instance(request.group_instance_id.as_ref())?;
     // As in Kafka: members that keep a name are recognised by it.
@@ -66,7 +63,7 @@ fn read(
         new_member_id: format!("{known_as}-{}", Uuid::new_v4()),
         instance_id,
         client_id: client_id.to_owned(),
-        client_host: router.peer.map_or(String::new(), |peer| format!("/{peer}")),
+        client_host: client_host(router),
         session_timeout,
         rebalance_timeout,
         protocol_type: request.protocol_type.to_string(),

@@ -10,8 +10,6 @@ use crate::groups::GroupListing;
 
 const HAS_STATE: i16 = 4;
 const HAS_TYPE: i16 = 5;
-/// The type of groups whose members assign the partitions themselves.
-const CLASSIC: &str = "classic";
 
 pub(super) async fn answer(
     shared: &Shared,
@@ -23,7 +21,7 @@ pub(super) async fn answer(
         .into_iter()
         .flatten()
         .filter(|group| {
-            fits(&request.states_filter, group.state) && fits(&request.types_filter, CLASSIC)
+            fits(&request.states_filter, group.state) && fits(&request.types_filter, group.kind)
         })
         .map(|group| tell(&group, version))
         .collect();
@@ -48,7 +46,7 @@ fn tell(group: &GroupListing, version: i16) -> ListedGroup {
         told = told.with_group_state(text(group.state));
     }
     if version >= HAS_TYPE {
-        told = told.with_group_type(text(CLASSIC));
+        told = told.with_group_type(text(group.kind));
     }
     told
 }

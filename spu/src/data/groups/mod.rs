@@ -1,5 +1,7 @@
 //! The APIs of consumer groups, one file each. What they mean is decided in `crate::groups`.
 
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod delete_groups;
 mod describe_groups;
 mod find_coordinator;
@@ -15,9 +17,10 @@ mod sync_group;
 use bytes::Bytes;
 use thalweg_types::PartitionIndex;
 use thalweg_wire::messages::{
-    ApiKey, DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+    ApiKey, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest,
+    DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, SyncGroupRequest,
 };
 use thalweg_wire::{KafkaError, RequestHeader, StrBytes, decode_request};
 
@@ -50,6 +53,18 @@ pub(super) async fn answer(
             let request: JoinGroupRequest = decode_request(header.api_version, message)?;
             let response = join_group::answer(router, header, request).await;
             respond::<JoinGroupRequest>(header, &response)
+        }
+        Ok(ApiKey::ConsumerGroupHeartbeat) => {
+            let request: ConsumerGroupHeartbeatRequest =
+                decode_request(header.api_version, message)?;
+            let response = consumer_group_heartbeat::answer(router, header, request).await;
+            respond::<ConsumerGroupHeartbeatRequest>(header, &response)
+        }
+        Ok(ApiKey::ConsumerGroupDescribe) => {
+            api!(
+                ConsumerGroupDescribeRequest,
+                consumer_group_describe::answer
+            )
         }
         Ok(ApiKey::SyncGroup) => api!(SyncGroupRequest, sync_group::answer),
         Ok(ApiKey::Heartbeat) => api!(HeartbeatRequest, heartbeat::answer),
@@ -91,6 +106,20 @@ fn code(outcome: Result<(), KafkaError>) -> i16 {
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
+}
+
+/// How much of a client's id is kept, in bytes.
+const CLIENT_ID_BYTES: usize = 256;
+
+/// What a client calls itself, as far as that is kept.
+fn client_id(header: &RequestHeader) -> &str {
+    let client_id = header.client_id.as_deref().unwrap_or_default();
+    &client_id[..client_id.floor_char_boundary(CLIENT_ID_BYTES)]
+}
+
+/// Where a client is, as Kafka writes it.
+fn client_host(router: &Router) -> String {
+    router.peer.map_or(String::new(), |peer| format!("/{peer}"))
 }
 
 /// An id that a client gave, if it is not too long.

@@ -46,7 +46,11 @@ pub(super) async fn answer(
                 .collect()
         });
         let response = OffsetFetchResponseGroup::default().with_group_id(asked.group_id.clone());
-        groups.push(match find(shared, &asked.group_id, topics).await {
+        let who = (
+            asked.member_id.unwrap_or_default().to_string(),
+            asked.member_epoch,
+        );
+        groups.push(match find(shared, &asked.group_id, who, topics).await {
             Ok(found) => response.with_topics(found.into_iter().map(batched_topic).collect()),
             Err(error) => response.with_error_code(error.code()),
         });
@@ -71,7 +75,7 @@ async fn answer_one(
     } else {
         None
     };
-    let found = find(shared, &request.group_id, topics).await;
+    let found = find(shared, &request.group_id, NOBODY, topics).await;
     let response = OffsetFetchResponse::default();
     let (found, response) = match found {
         Ok(found) => (found, response),
@@ -138,10 +142,14 @@ fn fields(committed: Result<Option<CommittedOffset>, KafkaError>) -> (i16, i64, 
     }
 }
 
+/// Who asks without saying as which member.
+const NOBODY: (String, i32) = (String::new(), -1);
+
 /// The offsets of the asked topics, or of all where none are named.
 async fn find(
     shared: &Shared,
     group: &str,
+    who: (String, i32),
     topics: Option<Vec<AskedTopic>>,
 ) -> Result<Vec<(TopicName, Vec<Found>)>, KafkaError> {
     let asked = match topics {
@@ -156,12 +164,13 @@ async fn find(
             OffsetsAsked::Of(asked)
         }
     };
-    let found = call(shared, group, |groups, group, waiter, _| {
-        waiter.tell(groups.committed(group, asked));
+    let found = call(shared, group, move |groups, group, waiter, _| {
+        let checked = groups.check_fetch(group, &who.0, who.1);
+        waiter.tell(checked.map(|()| groups.committed(group, asked)));
         Vec::new()
     });
     let mut topics: Vec<(TopicName, Vec<Found>)> = Vec::new();
-    for ((name, partition), committed) in found.await? {
+    for ((name, partition), committed) in found.await?? {
         let found = Found {
             partition: partition.0,
             committed: Ok(committed),

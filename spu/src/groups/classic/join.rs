@@ -238,7 +238,12 @@ impl ClassicGroup {
                 joined.leader = former_leader.unwrap_or_default();
                 joined.members.clear();
             }
-            out.push(self.write(Then::AnswerJoin(waiter, joined)));
+            let group = self.id.clone();
+            out.push(self.write(Then::AnswerJoin {
+                group,
+                waiter,
+                joined,
+            }));
             return;
         }
         let member = self.members.get_mut(&member_id).expect("it was renamed");

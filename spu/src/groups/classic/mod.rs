@@ -137,6 +137,11 @@ impl ClassicGroup {
         self.state
     }
 
+    /// Whether it is stable in that generation.
+    pub(super) fn is_in_generation(&self, generation: i32) -> bool {
+        self.state == GroupState::Stable && self.generation == generation
+    }
+
     #[cfg(test)]
     pub(super) fn generation(&self) -> i32 {
         self.generation

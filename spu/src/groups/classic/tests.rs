@@ -30,6 +30,8 @@ fn options() -> GroupOptions {
         session_timeout_max: Duration::from_secs(1800),
         initial_rebalance_delay: Duration::ZERO,
         size_max: 4,
+        consumer_session_timeout: Duration::from_secs(45),
+        consumer_heartbeat_interval: Duration::from_secs(5),
         offsets_retention: Duration::from_secs(3600),
         offsets_check_interval: Duration::from_secs(600),
     }
@@ -86,8 +88,8 @@ impl Scene {
         for write in std::mem::take(&mut self.writes) {
             match write.then {
                 Then::Sync { generation, .. } => self.group.stored(generation, outcome, self.now),
-                Then::AnswerJoin(waiter, joined) => waiter.tell(Ok(joined)),
-                Then::Nothing | Then::Answer(_) => {}
+                Then::AnswerJoin { waiter, joined, .. } => waiter.tell(Ok(joined)),
+                Then::Nothing | Then::Answer(_) | Then::Planned(_) => {}
             }
         }
     }

@@ -7,6 +7,10 @@ use super::RecordError;
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
+    pub(super) fn i8(&mut self, value: i8) {
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
     pub(super) fn i16(&mut self, value: i16) {
         self.0.extend_from_slice(&value.to_be_bytes());
     }
@@ -53,10 +57,22 @@ impl Writer {
             .push(u8::try_from(value).expect("less than 0x80 is left"));
     }
 
+    /// A length of the flexible encoding.
+    pub(super) fn compact_count(&mut self, count: usize) {
+        self.uvarint(u32::try_from(count + 1).expect("what is kept is checked to be small"));
+    }
+
     /// Text of the flexible encoding.
     pub(super) fn compact_text(&mut self, text: &str) {
-        self.uvarint(u32::try_from(text.len() + 1).expect("text is checked to be short"));
+        self.compact_count(text.len());
         self.raw(text.as_bytes());
+    }
+
+    pub(super) fn nullable_compact_text(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.compact_text(text),
+            None => self.uvarint(0),
+        }
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
@@ -84,6 +100,10 @@ impl<'a> Reader<'a> {
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         Ok(self.take(N)?.try_into().expect("as many as were taken"))
+    }
+
+    pub(super) fn i8(&mut self) -> Result<i8, RecordError> {
+        self.array().map(i8::from_be_bytes)
     }
 
     pub(super) fn i16(&mut self) -> Result<i16, RecordError> {
@@ -137,9 +157,24 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn compact_text(&mut self) -> Result<&'a str, RecordError> {
-        let length = self.uvarint()?.checked_sub(1);
-        let length = length.ok_or(RecordError::Malformed("text is null"))?;
-        utf8(self.take(length as usize)?)
+        self.nullable_compact_text()?
+            .ok_or(RecordError::Malformed("text is null"))
+    }
+
+    pub(super) fn nullable_compact_text(&mut self) -> Result<Option<&'a str>, RecordError> {
+        match self.uvarint()?.checked_sub(1) {
+            Some(length) => utf8(self.take(length as usize)?).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// How many elements follow. Each takes a byte or more.
+    pub(super) fn compact_count(&mut self) -> Result<usize, RecordError> {
+        let count = self.uvarint()?.saturating_sub(1) as usize;
+        if count > self.0.len() {
+            return Err(RecordError::Malformed("an array is longer than the value"));
+        }
+        Ok(count)
     }
 
     /// The tagged fields: each tag's bytes.

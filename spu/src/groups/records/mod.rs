@@ -5,12 +5,15 @@
 //! compaction keeps the newest of each.
 
 mod classic;
+mod consumer;
 mod fields;
 mod offset;
 
 use thalweg_types::{PartitionIndex, TopicName};
 
 pub(super) use self::classic::{StoredGroup, StoredMember};
+pub(super) use self::consumer::{ConsumerRecord, StoredCurrent};
+pub(crate) use self::consumer::{MemberState, StoredConsumer};
 use self::fields::{Reader, Writer};
 use super::GroupId;
 use super::offsets::CommittedOffset;
@@ -30,6 +33,10 @@ pub(super) enum GroupRecord {
     Classic {
         group: GroupId,
         stored: Option<StoredGroup>,
+    },
+    Consumer {
+        group: GroupId,
+        record: ConsumerRecord,
     },
 }
 
@@ -63,6 +70,7 @@ impl GroupRecord {
                 key.i16(CLASSIC_GROUP_KEY);
                 key.text(group);
             }
+            Self::Consumer { group, record } => record.write_key(group, &mut key),
         }
         key.into_bytes()
     }
@@ -71,6 +79,7 @@ impl GroupRecord {
         match self {
             Self::Offset { committed, .. } => committed.as_ref().map(offset::write),
             Self::Classic { stored, .. } => stored.as_ref().map(classic::write),
+            Self::Consumer { record, .. } => record.value(),
         }
     }
 
@@ -93,6 +102,11 @@ impl GroupRecord {
                 group: key.text()?.into(),
                 stored: value.map(classic::read).transpose()?,
             })),
+            kind if ConsumerRecord::KINDS.contains(&kind) => {
+                let group = key.text()?.into();
+                let record = ConsumerRecord::read(kind, &mut key, value)?;
+                Ok(record.map(|record| Self::Consumer { group, record }))
+            }
             _ => Ok(None),
         }
     }

@@ -45,8 +45,10 @@ impl ShardState {
             waiter.tell(Err(KafkaError::CoordinatorNotAvailable));
             return Vec::new();
         }
-        let checked = self.with_group(group, now, |group, _| {
-            group.classic.check_commit(&request.who, now)
+        let who = &request.who;
+        let checked = self.with_group(group, now, |group, _| match &group.consumer {
+            Some(consumer) => consumer.check_epoch(&who.member_id, who.generation),
+            None => group.classic.check_commit(who, now),
         });
         if checked.is_err() || request.offsets.is_empty() {
             waiter.tell(checked);
@@ -103,14 +105,14 @@ impl ShardState {
             return Err(KafkaError::GroupIdNotFound);
         };
         let is_empty = known.classic.state() == GroupState::Empty;
-        let subscribed = known.classic.subscribed_topics();
+        let subscribed = known.subscribed_topics(&self.view);
         if !is_empty && subscribed.is_none() {
             return Err(KafkaError::NonEmptyGroup);
         }
         let subscribed = subscribed.unwrap_or_default();
         let (read, rest): (Vec<_>, Vec<_>) = partitions
             .into_iter()
-            .partition(|(topic, _)| subscribed.contains(topic.as_str()));
+            .partition(|(topic, _)| subscribed.contains(topic));
         let rest: Vec<_> = rest
             .into_iter()
             .filter(|(topic, partition)| known.offsets.get(topic, *partition).is_some())

@@ -1,11 +1,15 @@
 //! What is forgotten by itself: offsets that nobody came back for, offsets of topics that are gone,
 //! and groups that nothing is left of.
 
+use std::collections::BTreeSet;
+
 use thalweg_types::TopicName;
 
 use super::{Group, Moment, ShardState, Then, TopicIsThere, Write, tombstones};
+use crate::cluster_view::View;
 use crate::groups::GroupId;
 use crate::groups::classic::GroupState;
+use crate::groups::consumer::of_group;
 use crate::groups::offsets::{CommittedOffset, Partition};
 use crate::groups::records::GroupRecord;
 
@@ -20,17 +24,11 @@ impl ShardState {
         let mut out = Vec::new();
         for (id, group) in &self.groups {
             let oldest_ms = now.ms.saturating_sub(retention_ms);
-            let expired = group.expired(oldest_ms);
+            let expired = group.expired(oldest_ms, &self.view);
             let is_last = group.offsets.iter().count() == expired.len();
             forget(id, expired, &mut out);
-            if is_last && group.classic.is_idle() && group.classic.has_had_members() {
-                out.push(Write {
-                    records: vec![GroupRecord::Classic {
-                        group: id.clone(),
-                        stored: None,
-                    }],
-                    then: Then::Nothing,
-                });
+            if is_last {
+                out.extend(group.last_tombstones(id));
             }
         }
         out
@@ -49,28 +47,70 @@ impl ShardState {
 }
 
 impl Group {
+    /// The topics that its members read; `None` where that is not known.
+    pub(super) fn subscribed_topics(&self, view: &View) -> Option<BTreeSet<TopicName>> {
+        match &self.consumer {
+            Some(consumer) => Some(consumer.subscribed_topics(view)),
+            None => {
+                let names = self.classic.subscribed_topics()?.into_iter();
+                Some(
+                    names
+                        .filter_map(|name| TopicName::new(&name).ok())
+                        .collect(),
+                )
+            }
+        }
+    }
+
     /// The offsets that were committed before `oldest_ms` and that nobody uses. Those of a group
     /// whose members have gone count from when the last one went (KIP-211).
-    fn expired(&self, oldest_ms: i64) -> Vec<Partition> {
-        let classic = &self.classic;
-        match classic.state() {
-            GroupState::Empty => {
-                if classic.has_had_members() && classic.state_since_ms() > oldest_ms {
+    fn expired(&self, oldest_ms: i64, view: &View) -> Vec<Partition> {
+        let is_old = |committed: &CommittedOffset| committed.commit_ms <= oldest_ms;
+        let empty_since_ms = match &self.consumer {
+            Some(consumer) => consumer.is_empty().then(|| consumer.empty_since_ms()),
+            None => match self.classic.state() {
+                GroupState::Empty if !self.classic.has_had_members() => Some(i64::MIN),
+                GroupState::Empty => Some(self.classic.state_since_ms()),
+                GroupState::Stable => None,
+                GroupState::PreparingRebalance | GroupState::CompletingRebalance => {
                     return Vec::new();
                 }
-                self.offsets
-                    .partitions_where(|_, committed| committed.commit_ms <= oldest_ms)
+            },
+        };
+        if let Some(empty_since_ms) = empty_since_ms {
+            if empty_since_ms > oldest_ms {
+                return Vec::new();
             }
-            GroupState::Stable => {
-                let Some(subscribed) = classic.subscribed_topics() else {
-                    return Vec::new();
-                };
-                self.offsets.partitions_where(|topic, committed| {
-                    committed.commit_ms <= oldest_ms && !subscribed.contains(topic.as_str())
-                })
-            }
-            GroupState::PreparingRebalance | GroupState::CompletingRebalance => Vec::new(),
+            return self
+                .offsets
+                .partitions_where(|_, committed| is_old(committed));
         }
+        let Some(subscribed) = self.subscribed_topics(view) else {
+            return Vec::new();
+        };
+        self.offsets
+            .partitions_where(|topic, committed| is_old(committed) && !subscribed.contains(topic))
+    }
+
+    /// What forgets the group itself, where nobody is in it.
+    fn last_tombstones(&self, id: &GroupId) -> Option<Write> {
+        let records = match &self.consumer {
+            Some(consumer) if consumer.is_empty() && !self.is_planning => {
+                let tombstones = consumer.tombstones().into_iter();
+                tombstones.map(|record| of_group(id, record)).collect()
+            }
+            None if self.classic.is_idle() && self.classic.has_had_members() => {
+                vec![GroupRecord::Classic {
+                    group: id.clone(),
+                    stored: None,
+                }]
+            }
+            _ => return None,
+        };
+        Some(Write {
+            records,
+            then: Then::Nothing,
+        })
     }
 }
 

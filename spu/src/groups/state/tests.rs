@@ -17,6 +17,8 @@ fn options() -> GroupOptions {
         session_timeout_max: Duration::from_secs(1800),
         initial_rebalance_delay: Duration::from_secs(3),
         size_max: 100,
+        consumer_session_timeout: Duration::from_secs(45),
+        consumer_heartbeat_interval: Duration::from_secs(5),
         offsets_retention: Duration::from_secs(120),
         offsets_check_interval: Duration::from_secs(30),
     }
@@ -94,7 +96,7 @@ impl World {
             ..Client::default()
         };
         let mut world = Self {
-            state: ShardState::new(options()),
+            state: ShardState::new(options(), Arc::default()),
             now: Moment::default(),
             clients: (0..4).map(client).collect(),
             writing: std::collections::VecDeque::new(),
@@ -255,13 +257,14 @@ impl World {
         let outcome = is_kept
             .then_some(())
             .ok_or(KafkaError::CoordinatorNotAvailable);
-        self.state.written(write, is_kept, outcome, self.now);
+        let writes = self.state.written(write, is_kept, outcome, self.now);
+        self.submit(writes);
     }
 
     /// Reads the log as it is, and as compaction leaves it.
     fn read_log(&self) -> ShardState {
         let read = |records: Vec<&GroupRecord>| {
-            let mut state = ShardState::new(options());
+            let mut state = ShardState::new(options(), Arc::default());
             for record in records {
                 let (key, value) = (record.key(), record.value());
                 let record = GroupRecord::read(&key, value.as_deref()).unwrap().unwrap();
@@ -368,7 +371,8 @@ proptest! {
             world.happen(event);
         }
 
-        for _ in 0..8 {
+        // Members that have gone without a word are given up on the way.
+        for _ in 0..30 {
             for client in 0..4 {
                 if world.clients[client].joining.is_none() {
                     world.happen(Event::Join(client));

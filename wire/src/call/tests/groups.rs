@@ -413,3 +413,77 @@ fn offset_delete_has_its_shape() {
         },
     );
 }
+
+#[test]
+fn consumer_group_heartbeat_has_its_shape_in_every_version() {
+    use consumer_group_heartbeat_request::TopicPartitions as Owned;
+    use consumer_group_heartbeat_response::{Assignment, TopicPartitions};
+
+    assert_shapes(
+        |version| {
+            let owned = Owned::default()
+                .with_topic_id(uuid::Uuid::from_u128(7))
+                .with_partitions(vec![1, 2])
+                .with_unknown_tagged_fields(tagged(version, 0));
+            let request = ConsumerGroupHeartbeatRequest::default()
+                .with_group_id(group("readers"))
+                .with_member_id(text("member"))
+                .with_member_epoch(3)
+                .with_instance_id(Some(text("instance")))
+                .with_rebalance_timeout_ms(60_000)
+                .with_subscribed_topic_names(Some(vec![topic("flights")]))
+                .with_server_assignor(Some(text("uniform")))
+                .with_topic_partitions(Some(vec![owned]));
+            if version < 1 {
+                return request;
+            }
+            request.with_subscribed_topic_regex(Some(text("fli.*")))
+        },
+        |version| {
+            let partitions = TopicPartitions::default()
+                .with_topic_id(uuid::Uuid::from_u128(7))
+                .with_partitions(vec![1]);
+            ConsumerGroupHeartbeatResponse::default()
+                .with_member_id(Some(text("member")))
+                .with_member_epoch(3)
+                .with_assignment(Some(
+                    Assignment::default()
+                        .with_topic_partitions(vec![partitions])
+                        .with_unknown_tagged_fields(tagged(version, 0)),
+                ))
+        },
+    );
+    assert_shapes(
+        |_| ConsumerGroupHeartbeatRequest::default(),
+        |_| ConsumerGroupHeartbeatResponse::default().with_assignment(None),
+    );
+}
+
+#[test]
+fn consumer_group_describe_has_its_shape_in_every_version() {
+    use consumer_group_describe_response::{Assignment, DescribedGroup, Member, TopicPartitions};
+
+    assert_shapes(
+        |_| ConsumerGroupDescribeRequest::default().with_group_ids(vec![group("readers")]),
+        |version| {
+            let partitions = TopicPartitions::default()
+                .with_topic_id(uuid::Uuid::from_u128(7))
+                .with_topic_name(topic("flights"))
+                .with_partitions(vec![1]);
+            let assignment = Assignment::default().with_topic_partitions(vec![partitions]);
+            let member = Member::default()
+                .with_member_id(text("member"))
+                .with_member_epoch(3)
+                .with_subscribed_topic_names(vec![topic("flights")])
+                .with_assignment(assignment.clone())
+                .with_target_assignment(assignment)
+                .with_unknown_tagged_fields(tagged(version, 0));
+            ConsumerGroupDescribeResponse::default().with_groups(vec![
+                DescribedGroup::default()
+                    .with_group_id(group("readers"))
+                    .with_group_state(text("Stable"))
+                    .with_members(vec![member]),
+            ])
+        },
+    );
+}
