@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod languages;
+mod member;
 mod toolchain;
 
 pub use languages::{assemblyscript_module, c_module, go_module};
-pub use toolchain::{ClientProgram, Unavailable, franz_go, java, kcat, librdkafka};
+pub use member::GroupMember;
+pub use toolchain::{ClientProgram, Unavailable, franz_go, java, kcat, librdkafka, python_members};

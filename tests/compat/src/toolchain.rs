@@ -16,6 +16,13 @@ pub struct ClientProgram {
 pub struct Unavailable(String);
 
 impl ClientProgram {
+    /// The command that runs it.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        command
+    }
+
     /// Runs it with more arguments and no standard input.
     ///
     /// # Panics
@@ -43,8 +50,8 @@ impl ClientProgram {
 
     fn output(&self, arguments: &[&str], input: &str) -> Output {
         use std::io::Write;
-        let mut child = Command::new(&self.program)
-            .args(&self.arguments)
+        let mut child = self
+            .command()
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -110,6 +117,24 @@ pub fn kcat() -> Result<ClientProgram, Unavailable> {
 /// # Errors
 /// When there is no Python, or the package can't be installed.
 pub fn librdkafka() -> Result<ClientProgram, Unavailable> {
+    python("check.py", &["confluent-kafka==2.16.1"])
+}
+
+/// A member of a group through librdkafka, kafka-python and aiokafka; which of them is still to be
+/// named.
+///
+/// # Errors
+/// When there is no Python, or a package can't be installed.
+pub fn python_members() -> Result<ClientProgram, Unavailable> {
+    let packages = [
+        "confluent-kafka==2.16.1",
+        "kafka-python==2.3.0",
+        "aiokafka==0.12.0",
+    ];
+    python("group_member.py", &packages)
+}
+
+fn python(script: &str, packages: &[&str]) -> Result<ClientProgram, Unavailable> {
     let _alone = one_at_a_time();
     let folder = workshop("python")?;
     let python = folder.join("bin/python");
@@ -119,19 +144,21 @@ pub fn librdkafka() -> Result<ClientProgram, Unavailable> {
             Command::new("python3").args(["-m", "venv"]).arg(&folder),
         )?;
     }
-    let package = ["-m", "pip", "install", "--quiet", "confluent-kafka==2.16.1"];
     run(
-        "pip install confluent-kafka",
-        Command::new(&python).args(package),
+        "pip install",
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(packages),
     )?;
+    let script = source("python").join(script);
     Ok(ClientProgram {
         program: python,
-        arguments: vec![source("python/check.py").display().to_string()],
+        arguments: vec![script.display().to_string()],
     })
 }
 
 /// Java with Apache Kafka's clients and tools on its class path; a class is still to be named
-/// (`Check` is ours).
+/// (`Check` and `GroupMember` are ours).
 ///
 /// # Errors
 /// When there is no JDK or Maven, or the jars can't be fetched.
@@ -163,7 +190,8 @@ pub fn java() -> Result<ClientProgram, Unavailable> {
         Command::new("javac")
             .args(compile)
             .arg(&folder)
-            .arg(source("java/Check.java")),
+            .arg(source("java/Check.java"))
+            .arg(source("java/GroupMember.java")),
     )?;
     Ok(ClientProgram {
         program: "java".into(),

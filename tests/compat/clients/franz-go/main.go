@@ -1,6 +1,7 @@
 // franz-go produces, consumes and administers against a cluster.
 //
-// Usage: franz-go BOOTSTRAP. Exits with 0 when everything is as it should be.
+// Usage: franz-go BOOTSTRAP. Exits with 0 when everything is as it should be. See member.go for
+// `franz-go member`.
 package main
 
 import (
@@ -21,6 +22,10 @@ const recordCount = 2000
 var bootstrap = os.Args[1]
 
 func main() {
+	if os.Args[1] == "member" {
+		member(os.Args[2:])
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	admin := kadm.NewClient(client())

@@ -4,6 +4,7 @@
     reason = "what a test's helper unwraps fails the test, as in the test itself"
 )]
 
+mod groups;
 mod languages;
 
 use std::fmt::Write;
