@@ -400,6 +400,8 @@ impl Control for Service {
                 script.hear(|state| match message.message {
                     Some(FromSpu::Heartbeat(_)) => state.heartbeats += 1,
                     Some(FromSpu::Replicas(reports)) => state.reports.extend(reports.reports),
+                    // There is no other SPU to lead in its place.
+                    Some(FromSpu::Stopping(_)) => {}
                     _ => panic!("an SPU says only once who it is"),
                 });
             }
