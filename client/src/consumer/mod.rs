@@ -32,7 +32,7 @@ use tokio::sync::mpsc;
 use crate::FailureReport;
 use crate::client::ClientCore;
 use crate::failure_report::FailureCounts;
-use crate::group::{GroupLink, Member, Notice, Offsets};
+use crate::group::{GroupLink, GroupOptions, Member, Notice, Offsets};
 pub use checkpoint::{Accumulators, Checkpoint, InvalidCheckpoint};
 pub use error::ConsumeError;
 pub(crate) use fetcher::FetcherCommand;
@@ -108,8 +108,8 @@ impl Consumer {
         topic: TopicName,
         options: ConsumerOptions,
     ) -> Result<Self, ConsumeError> {
-        if options.group.is_some() {
-            return Self::open_in_group(core, topic, options).await;
+        if let Some(group) = options.group.clone() {
+            return Self::open_in_group(core, topic, options, group).await;
         }
         let progress = start::begin(&core, &topic, &options).await?;
         if progress.iter().all(PartitionProgress::is_done) {
@@ -141,10 +141,8 @@ impl Consumer {
         core: Arc<ClientCore>,
         topic: TopicName,
         options: ConsumerOptions,
+        group: GroupOptions,
     ) -> Result<Self, ConsumeError> {
-        let Some(group) = options.group.clone() else {
-            unreachable!("only called for a group");
-        };
         start::check_group(&core, &topic, &options).await?;
         start::check_smartmodules(&core, &topic, &options).await?;
         let options = Arc::new(options);
