@@ -5,22 +5,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use thalweg_runtime::{Backoff, BackoffOptions};
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 use thalweg_wire::KafkaError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Coordinator, CoordinatorError, GroupOptions, Offsets, SharedStanding};
 use crate::consumer::ConsumeError;
 
 /// How long a rebalance may hold up a commit, beside the client's time for an answer.
 const REBALANCE_PATIENCE: Duration = Duration::from_secs(10);
-
-const RETRY: BackoffOptions = BackoffOptions {
-    initial: Duration::from_millis(20),
-    max: Duration::from_millis(500),
-};
 
 /// What a member tells its consumer.
 #[derive(Debug)]
@@ -149,7 +143,7 @@ impl GroupLink {
             return Ok(());
         }
         let deadline = Instant::now() + REBALANCE_PATIENCE;
-        let mut backoff = Backoff::new(RETRY);
+        let mut identities = self.standing.identities();
         loop {
             let owned = self.standing.owned();
             if let Some(partition) = offsets.keys().find(|partition| !owned.contains(partition)) {
@@ -157,7 +151,7 @@ impl GroupLink {
                     "partition {partition} is not this member's any more, or not yet"
                 )));
             }
-            let identity = self.standing.identity();
+            let identity = identities.borrow_and_update().clone();
             let instance_id = self.options.instance_id.as_deref();
             let committed = match &identity {
                 Some(_) => {
@@ -187,10 +181,10 @@ impl GroupLink {
                     error: KafkaError::RebalanceInProgress | KafkaError::IllegalGeneration
                 }
             );
-            if !may_pass || Instant::now() >= deadline {
+            // It passes when the member has joined anew.
+            if !may_pass || timeout_at(deadline, identities.changed()).await.is_err() {
                 return Err(self.not_committed(error.to_string()));
             }
-            tokio::time::sleep(backoff.next_delay()).await;
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use thalweg_types::{Offset, PartitionIndex};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Duration, Instant};
 
 use super::Offsets;
@@ -13,6 +13,8 @@ use super::Offsets;
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
     state: Mutex<State>,
+    /// Absent while it is no member.
+    identity: watch::Sender<Option<Identity>>,
     /// The consumer has asked for more.
     asked: Notify,
 }
@@ -26,7 +28,6 @@ pub(crate) struct Identity {
 
 #[derive(Debug, Default)]
 struct State {
-    identity: Option<Identity>,
     owned: BTreeMap<PartitionIndex, Owned>,
     /// Since when the program has a batch; absent while it waits for one.
     busy_since: Option<Instant>,
@@ -51,11 +52,16 @@ impl Standing {
     }
 
     pub(super) fn identity(&self) -> Option<Identity> {
-        self.lock().identity.clone()
+        self.identity.borrow().clone()
+    }
+
+    /// Who the member is, now and whenever it has joined anew.
+    pub(super) fn identities(&self) -> watch::Receiver<Option<Identity>> {
+        self.identity.subscribe()
     }
 
     pub(super) fn set_identity(&self, identity: Option<Identity>) {
-        self.lock().identity = identity;
+        self.identity.send_replace(identity);
     }
 
     pub(crate) fn owned(&self) -> Vec<PartitionIndex> {

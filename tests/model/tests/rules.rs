@@ -150,7 +150,7 @@ fn a_machine_that_forgets_its_memory_loses_nothing_while_another_replica_is_in_s
 }
 
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes minutes: `just model --include-ignored` runs it"]
 fn more_of_everything_loses_nothing() {
     assert_sound(Durability::Memory, OUT_OF_SYNC_FORGETS, &[JOINS_AGAIN]);
     let three = Bounds {
