@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use thalweg_client::resource::{Partition, ReplicaPlacement};
 use thalweg_client::{
@@ -21,6 +22,10 @@ use crate::examples::example;
 const RECORDS: usize = 60_000;
 /// How many of them are under way at a time.
 const UNANSWERED: usize = 1_000;
+/// How often the leader is killed meanwhile.
+const KILLS: usize = 4;
+/// How long half of what may be sent takes at most.
+const PATIENCE: Duration = Duration::from_secs(60);
 const KEYS: [&str; 3] = ["a", "b", "c"];
 
 fn sum() -> Vec<u8> {
@@ -71,14 +76,18 @@ fn ones(_: usize) -> String {
     "1".to_owned()
 }
 
-/// Sends `values`, with the keys in turn, a few at a time, and says how many are acknowledged.
+/// Sends `values`, with the keys in turn, a few at a time and no more than are `allowed`, and says how
+/// many are acknowledged.
 async fn send_all(
     producer: &Producer,
     values: Values,
+    mut allowed: watch::Receiver<usize>,
     done: &watch::Sender<usize>,
 ) -> Result<(), String> {
     let mut under_way = std::collections::VecDeque::new();
     for number in 0..RECORDS {
+        let more = allowed.wait_for(|allowed| number < *allowed).await;
+        drop(more.map_err(|_| "the test ended before its time")?);
         let key = KEYS[number % KEYS.len()];
         let value = values(number);
         let record = ProducerRecord::new(value.as_bytes()).key(key.as_bytes());
@@ -109,8 +118,9 @@ async fn leader_where(
     .await
 }
 
-/// Sends with all `producers` at once while the partition's leader is killed again and again. Where
-/// there are other replicas, one of them leads on.
+/// Sends with all `producers` at once while the partition's leader is killed again and again, each
+/// time in the middle of what may be sent by then. Where there are other replicas, one of them leads
+/// on.
 async fn send_while_the_spu_dies(
     cluster: &mut LocalCluster,
     client: &Client,
@@ -119,38 +129,37 @@ async fn send_while_the_spu_dies(
     values: Values,
 ) {
     let tasks = TaskGroup::new();
-    let (done, acknowledged) = watch::channel(0);
+    let (allow, allowed) = watch::channel(0);
+    let (done, mut acknowledged) = watch::channel(0);
     let (told, mut outcomes) = tokio::sync::mpsc::channel(producers.len());
     let all = producers.len() * RECORDS;
     for producer in producers {
-        let (done, told) = (done.clone(), told.clone());
+        let (allowed, done, told) = (allowed.clone(), done.clone(), told.clone());
         tasks.spawn("producer", move |_| async move {
-            let outcome = send_all(&producer, values, &done).await;
+            let outcome = send_all(&producer, values, allowed, &done).await;
             // The test may have failed and gone.
             let _ = told.send(outcome).await;
             Ok::<_, Infallible>(())
         });
     }
-    drop(told);
-    for kill in 1..=4 {
-        eventually("the producers make progress", || async {
-            (*acknowledged.borrow() >= all * kill / 6).then_some(())
-        })
-        .await;
+    drop((done, told));
+    for kill in 1..=KILLS {
         let is_whole =
             |partition: &Partition| partition.status.isr.len() == partition.spec.replicas.len();
         let leader = leader_where(client, topic, is_whole).await;
+        allow.send_replace(RECORDS * kill / (KILLS + 1));
+        let half_way = all * (2 * kill - 1) / (2 * (KILLS + 1));
+        let progress = acknowledged.wait_for(|acknowledged| *acknowledged >= half_way);
+        let progress = tokio::time::timeout(PATIENCE, progress).await;
+        drop(progress.expect("the producers make progress").unwrap());
         cluster.take_spu(leader.0).kill();
-        assert!(
-            *acknowledged.borrow() < all,
-            "all was done before kill {kill}"
-        );
         let leads_on = |partition: &Partition| {
             partition.spec.replicas.len() == 1 || partition.status.leader != Some(leader)
         };
         leader_where(client, topic, leads_on).await;
         cluster.start_spu(leader.0);
     }
+    allow.send_replace(RECORDS);
     while let Some(outcome) = outcomes.recv().await {
         outcome.expect("no record fails for good");
     }
