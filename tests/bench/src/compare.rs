@@ -392,7 +392,7 @@ pub(crate) fn settle(bytes: u64) {
 }
 
 /// The tool's own time starts after the connection is up, so its rate is taken, not the process's.
-fn client_run(load: Load, records_per_second: f64, server_cpu_seconds: f64) -> Run {
+pub(crate) fn client_run(load: Load, records_per_second: f64, server_cpu_seconds: f64) -> Run {
     Run {
         load,
         seconds: load.records as f64 / records_per_second,
@@ -400,7 +400,7 @@ fn client_run(load: Load, records_per_second: f64, server_cpu_seconds: f64) -> R
     }
 }
 
-fn latency_of(mut samples: Vec<Duration>) -> Option<Latency> {
+pub(crate) fn latency_of(mut samples: Vec<Duration>) -> Option<Latency> {
     samples.sort_unstable();
     let last = samples.len().checked_sub(1)?;
     let at = |percent: usize| samples[last * percent / 100].as_secs_f64() * 1e3;
@@ -419,7 +419,7 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    fn rate(&mut self, megabytes_per_second: f64) {
+    pub(crate) fn rate(&mut self, megabytes_per_second: f64) {
         self.megabytes_per_second.push(megabytes_per_second);
     }
 

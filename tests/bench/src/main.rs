@@ -2,7 +2,7 @@
 //!
 //! `floor` measures the machine without a broker, `compare` the servers, `startup` how long
 //! Thalweg takes to start and what idle partitions cost, `failover` how long a producer waits for a new
-//! leader. Method and measured tables
+//! leader, `replication` what three copies cost. Method and measured tables
 //! are in `docs/benchmarks.md`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
@@ -13,6 +13,7 @@ mod failover;
 mod floor;
 mod peers;
 mod process;
+mod replication;
 mod smartmodules;
 mod startup;
 mod stopwatch;
@@ -28,6 +29,7 @@ use compare::{Plan, compare, settle};
 use failover::failover;
 use floor::Sync;
 use peers::Filter;
+use replication::replication;
 use smartmodules::smartmodules;
 use startup::startup;
 
@@ -76,6 +78,22 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         rounds: usize,
     },
+    /// What three copies cost, beside Kafka with three brokers, and how fast a follower catches up. Needs
+    /// a JDK and Maven.
+    Replication {
+        /// Where data is written; the disk under it is what is measured.
+        #[arg(long, default_value = "target")]
+        dir: PathBuf,
+        /// How often each figure is measured; the median is printed.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Megabytes (2^20 bytes) of values that each throughput run moves.
+        #[arg(long, default_value_t = 512)]
+        mebibytes: u64,
+        /// How long each latency run takes, in seconds.
+        #[arg(long, default_value_t = 10)]
+        latency_seconds: u64,
+    },
     /// What compaction costs those who produce meanwhile, and how fast it is.
     Compaction {
         /// Where data is written; the disk under it is what is measured.
@@ -123,6 +141,21 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Failover { rounds } => {
             print!("{}", failover(rounds)?);
+            Ok(())
+        }
+        Command::Replication {
+            dir,
+            rounds,
+            mebibytes,
+            latency_seconds,
+        } => {
+            let table = replication(&replication::Plan {
+                dir,
+                rounds,
+                bytes: mebibytes << 20,
+                latency_seconds,
+            })?;
+            println!("{table}");
             Ok(())
         }
         Command::Smartmodules {

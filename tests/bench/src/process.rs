@@ -1,6 +1,7 @@
 //! A server process: what it has cost so far, and its end.
 
 use std::fs;
+use std::iter::Sum;
 use std::process::{Child, Command};
 
 use anyhow::Context;
@@ -13,7 +14,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(crate) struct ServerProcess(Child);
 
 /// What a process has used since it started.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     /// Processor time, in seconds.
     pub(crate) cpu_seconds: f64,
@@ -21,6 +22,16 @@ pub(crate) struct Usage {
     pub(crate) resident_bytes: u64,
     /// The most memory that was ever resident, in bytes.
     pub(crate) peak_bytes: u64,
+}
+
+impl Sum for Usage {
+    fn sum<I: Iterator<Item = Self>>(usages: I) -> Self {
+        usages.fold(Self::default(), |sum, usage| Self {
+            cpu_seconds: sum.cpu_seconds + usage.cpu_seconds,
+            resident_bytes: sum.resident_bytes + usage.resident_bytes,
+            peak_bytes: sum.peak_bytes + usage.peak_bytes,
+        })
+    }
 }
 
 impl ServerProcess {

@@ -54,10 +54,22 @@ impl JavaTools {
         name: &str,
         config: &[&str],
     ) -> anyhow::Result<()> {
+        self.create_replicated(bootstrap, name, 1, config)
+    }
+
+    /// As `create_topic`, with as many replicas as `replication`.
+    pub(crate) fn create_replicated(
+        &self,
+        bootstrap: &str,
+        name: &str,
+        replication: usize,
+        config: &[&str],
+    ) -> anyhow::Result<()> {
         let mut command = self.command("org.apache.kafka.tools.TopicCommand");
         command
             .args(["--bootstrap-server", bootstrap, "--create", "--topic", name])
-            .args(["--partitions", "1"]);
+            .args(["--partitions", "1"])
+            .args(["--replication-factor", &replication.to_string()]);
         for setting in config {
             command.args(["--config", setting]);
         }

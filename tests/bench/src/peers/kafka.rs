@@ -1,4 +1,4 @@
-//! Apache Kafka, one node, KRaft.
+//! Apache Kafka by KRaft, whose first node is the controller too.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,48 +9,38 @@ use super::{Durability, JavaTools};
 use crate::process::{ServerProcess, Usage, output};
 use crate::stopwatch::Stopwatch;
 
-/// A running broker.
+/// Running brokers.
 #[derive(Debug)]
 pub(crate) struct Kafka {
-    process: ServerProcess,
+    processes: Vec<ServerProcess>,
     bootstrap: String,
 }
 
 impl Kafka {
     /// Starts a broker with its data in `dir`, and waits until it answers.
     pub(crate) fn start(java: &JavaTools, dir: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(dir)?;
-        let [data, controller] = free_ports()?;
-        let bootstrap = format!("127.0.0.1:{data}");
-        let settings = format!(
-            "process.roles=broker,controller\n\
-             node.id=1\n\
-             controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://{bootstrap},CONTROLLER://127.0.0.1:{controller}\n\
-             controller.listener.names=CONTROLLER\n\
-             advertised.listeners=PLAINTEXT://{bootstrap}\n\
-             log.dirs={}\n\
-             offsets.topic.replication.factor=1\n\
-             offsets.topic.num.partitions=1\n\
-             group.initial.rebalance.delay.ms=0\n\
-             message.max.bytes=1048588\n",
-            dir.join("logs").display()
-        );
-        let file = dir.join("server.properties");
-        fs::write(&file, settings)?;
-        output(
-            java.command("kafka.tools.StorageTool")
-                .args(["format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"])
-                .arg(&file),
-        )?;
-        let child = java
-            .command("kafka.Kafka")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        Self::start_brokers(java, dir, 1)
+    }
+
+    /// As `start`, with as many brokers as `count`.
+    pub(crate) fn start_brokers(
+        java: &JavaTools,
+        dir: &Path,
+        count: usize,
+    ) -> anyhow::Result<Self> {
+        let [controller] = free_ports()?;
+        let mut processes = Vec::new();
+        let mut bootstrap = String::new();
+        for node in 1..=count {
+            let [data] = free_ports()?;
+            if node == 1 {
+                bootstrap = format!("127.0.0.1:{data}");
+            }
+            let dir = dir.join(node.to_string());
+            processes.push(start_node(java, &dir, node, data, controller)?);
+        }
         let kafka = Self {
-            process: ServerProcess::new(child),
+            processes,
             bootstrap,
         };
         kafka.wait_until_ready(java)?;
@@ -61,8 +51,9 @@ impl Kafka {
         &self.bootstrap
     }
 
+    /// What all brokers have used.
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
-        self.process.usage()
+        self.processes.iter().map(ServerProcess::usage).sum()
     }
 
     /// The topic setting that asks for `durability`.
@@ -88,6 +79,50 @@ impl Kafka {
             }
         }
     }
+}
+
+fn start_node(
+    java: &JavaTools,
+    dir: &Path,
+    node: usize,
+    data: u16,
+    controller: u16,
+) -> anyhow::Result<ServerProcess> {
+    fs::create_dir_all(dir)?;
+    let (roles, listeners) = if node == 1 {
+        let listeners = format!("PLAINTEXT://127.0.0.1:{data},CONTROLLER://127.0.0.1:{controller}");
+        ("broker,controller", listeners)
+    } else {
+        ("broker", format!("PLAINTEXT://127.0.0.1:{data}"))
+    };
+    let settings = format!(
+        "process.roles={roles}\n\
+         node.id={node}\n\
+         controller.quorum.voters=1@127.0.0.1:{controller}\n\
+         listeners={listeners}\n\
+         controller.listener.names=CONTROLLER\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{data}\n\
+         log.dirs={}\n\
+         offsets.topic.replication.factor=1\n\
+         offsets.topic.num.partitions=1\n\
+         group.initial.rebalance.delay.ms=0\n\
+         message.max.bytes=1048588\n",
+        dir.join("logs").display()
+    );
+    let file = dir.join("server.properties");
+    fs::write(&file, settings)?;
+    output(
+        java.command("kafka.tools.StorageTool")
+            .args(["format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"])
+            .arg(&file),
+    )?;
+    let child = java
+        .command("kafka.Kafka")
+        .arg(&file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    Ok(ServerProcess::new(child))
 }
 
 /// Ports that were free a moment ago; Kafka can't choose its own and say which.

@@ -1,4 +1,4 @@
-//! Thalweg, one SPU, started and driven by its own command line.
+//! Thalweg, started and driven by its own command line.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,8 +19,16 @@ pub(crate) struct Thalweg {
     data_dir: PathBuf,
     sc_pid: u32,
     sc_address: String,
-    spu_pid: u32,
-    spu_address: String,
+    /// How many SPUs there are when all are up.
+    spu_count: usize,
+    /// Those that are up.
+    spus: Vec<Spu>,
+}
+
+#[derive(Debug)]
+struct Spu {
+    pid: u32,
+    address: String,
 }
 
 impl Thalweg {
@@ -31,15 +39,23 @@ impl Thalweg {
 
     /// As `start`, with environment variables.
     pub(crate) fn start_with(dir: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::start_spus(dir, 1, variables)
+    }
+
+    /// As `start_with`, with as many SPUs as `count`.
+    pub(crate) fn start_spus(
+        dir: &Path,
+        count: usize,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?.with_file_name("thalweg");
-        let cluster = start(&program, dir, variables)?;
-        let spu = &cluster["spus"][0];
+        let cluster = start(&program, dir, count, variables)?;
         Ok(Self {
             data_dir: dir.to_owned(),
             sc_pid: pid(&cluster["sc"])?,
             sc_address: text(&cluster["sc"]["admin"])?,
-            spu_pid: pid(spu)?,
-            spu_address: text(&spu["data"])?,
+            spu_count: count,
+            spus: spus(&cluster)?,
             program,
         })
     }
@@ -54,16 +70,27 @@ impl Thalweg {
         &mut self,
         variables: &[(&str, &str)],
     ) -> anyhow::Result<Duration> {
-        output(Command::new("kill").arg(self.spu_pid.to_string()))?;
-        while usage(self.spu_pid).is_ok() {
+        self.stop_spu(0)?;
+        let stopwatch = Stopwatch::start();
+        self.start_stopped(variables)?;
+        Ok(stopwatch.elapsed())
+    }
+
+    /// Stops an SPU as it should be stopped, and waits until it is gone.
+    pub(crate) fn stop_spu(&mut self, index: usize) -> anyhow::Result<()> {
+        let pid = self.spus.remove(index).pid;
+        output(Command::new("kill").arg(pid.to_string()))?;
+        while usage(pid).is_ok() {
             thread::yield_now();
         }
-        let stopwatch = Stopwatch::start();
-        let cluster = start(&self.program, &self.data_dir, variables)?;
-        let elapsed = stopwatch.elapsed();
-        self.spu_pid = pid(&cluster["spus"][0])?;
-        self.spu_address = text(&cluster["spus"][0]["data"])?;
-        Ok(elapsed)
+        Ok(())
+    }
+
+    /// Starts what is down.
+    pub(crate) fn start_stopped(&mut self, variables: &[(&str, &str)]) -> anyhow::Result<()> {
+        let cluster = start(&self.program, &self.data_dir, self.spu_count, variables)?;
+        self.spus = spus(&cluster)?;
+        Ok(())
     }
 
     /// `HOST:PORT` of the SC.
@@ -71,13 +98,14 @@ impl Thalweg {
         &self.sc_address
     }
 
-    /// `HOST:PORT` of the data port.
+    /// `HOST:PORT` of a data port.
     pub(crate) fn bootstrap(&self) -> &str {
-        &self.spu_address
+        &self.spus[0].address
     }
 
+    /// What the SPUs that are up have used.
     pub(crate) fn spu_usage(&self) -> anyhow::Result<Usage> {
-        usage(self.spu_pid)
+        self.spus.iter().map(|spu| usage(spu.pid)).sum()
     }
 
     pub(crate) fn sc_usage(&self) -> anyhow::Result<Usage> {
@@ -85,9 +113,20 @@ impl Thalweg {
     }
 
     pub(crate) fn create_topic(&self, name: &str, durability: Durability) -> anyhow::Result<()> {
+        self.create_replicated(name, 1, durability)
+    }
+
+    /// Makes a topic with as many replicas as `replication`.
+    pub(crate) fn create_replicated(
+        &self,
+        name: &str,
+        replication: usize,
+        durability: Durability,
+    ) -> anyhow::Result<()> {
         output(
             self.command()
-                .args(["topic", "create", name, "--config", setting(durability)]),
+                .args(["topic", "create", name, "--config", setting(durability)])
+                .args(["--replication", &replication.to_string()]),
         )
         .map(drop)
     }
@@ -171,11 +210,23 @@ impl Thalweg {
         rate: u64,
         seconds: u64,
     ) -> anyhow::Result<(Latency, Latency)> {
+        self.replicated_latency(1, durability, rate, seconds)
+    }
+
+    /// As `latency`, to a topic with as many replicas as `replication`.
+    pub(crate) fn replicated_latency(
+        &self,
+        replication: usize,
+        durability: Durability,
+        rate: u64,
+        seconds: u64,
+    ) -> anyhow::Result<(Latency, Latency)> {
         let text = output(
             self.command()
                 .args(["bench", "latency", "--output", "json"])
                 .args(["--rate", &rate.to_string()])
                 .args(["--duration", &format!("{seconds}s")])
+                .args(["--replication", &replication.to_string()])
                 .args(["--config", setting(durability)]),
         )?;
         let found: Value = serde_json::from_str(&text)?;
@@ -223,16 +274,33 @@ impl Drop for Thalweg {
 }
 
 /// `thalweg cluster start`: starts what is down.
-fn start(program: &Path, data_dir: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Value> {
+fn start(
+    program: &Path,
+    data_dir: &Path,
+    spus: usize,
+    variables: &[(&str, &str)],
+) -> anyhow::Result<Value> {
     let started = output(
         Command::new(program)
             .env("HOME", data_dir)
             .envs(variables.iter().copied())
-            .args(["cluster", "start", "--spus", "1", "--output", "json"])
+            .args(["cluster", "start", "--spus", &spus.to_string()])
+            .args(["--output", "json"])
             .arg("--data-dir")
             .arg(data_dir),
     )?;
     Ok(serde_json::from_str(&started)?)
+}
+
+fn spus(cluster: &Value) -> anyhow::Result<Vec<Spu>> {
+    let spus = cluster["spus"].as_array().context("no SPUs")?;
+    let spu = |spu: &Value| {
+        Ok(Spu {
+            pid: pid(spu)?,
+            address: text(&spu["data"])?,
+        })
+    };
+    spus.iter().map(spu).collect()
 }
 
 fn setting(durability: Durability) -> &'static str {
