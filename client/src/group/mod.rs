@@ -55,7 +55,8 @@ pub struct GroupOptions {
     pub commit: CommitMode,
     /// How long the group waits for a member of which it hears nothing. Default: 45 s.
     pub session_timeout: Duration,
-    /// How often the group hears of the member. Default: 3 s.
+    /// How often the group hears of the member, and so how soon the member hears that others came or
+    /// went: sharing anew takes up to two of these. Default: 500 ms.
     pub heartbeat_interval: Duration,
     /// How long the program may take over a batch. After that the member leaves the group, and joins it
     /// again when it asks for more. Default: 5 minutes.
@@ -87,7 +88,7 @@ impl GroupOptions {
                 interval: Duration::from_secs(5),
             },
             session_timeout: Duration::from_secs(45),
-            heartbeat_interval: Duration::from_secs(3),
+            heartbeat_interval: Duration::from_millis(500),
             poll_interval_max: Duration::from_secs(300),
         }
     }

@@ -32,8 +32,8 @@ pub struct GroupOptions {
     #[arg(long = "group-consumer-session-timeout", env = "THALWEG_SPU_GROUP_CONSUMER_SESSION_TIMEOUT", value_name = "DURATION", value_parser = parse_duration, default_value = "45s")]
     pub consumer_session_timeout: Duration,
 
-    /// How often such a member should be heard.
-    #[arg(long = "group-consumer-heartbeat-interval", env = "THALWEG_SPU_GROUP_CONSUMER_HEARTBEAT_INTERVAL", value_name = "DURATION", value_parser = parse_duration, default_value = "5s")]
+    /// How often such a member should be heard, and so how soon it hears what it has to give up or gets.
+    #[arg(long = "group-consumer-heartbeat-interval", env = "THALWEG_SPU_GROUP_CONSUMER_HEARTBEAT_INTERVAL", value_name = "DURATION", value_parser = parse_duration, default_value = "1s")]
     pub consumer_heartbeat_interval: Duration,
 
     /// How long committed offsets are kept once their group is empty.

@@ -11,6 +11,7 @@ mod compaction;
 mod compare;
 mod failover;
 mod floor;
+mod groups;
 mod peers;
 mod process;
 mod replication;
@@ -28,6 +29,7 @@ use compaction::compaction;
 use compare::{Plan, compare, settle};
 use failover::failover;
 use floor::Sync;
+use groups::groups;
 use peers::Filter;
 use replication::replication;
 use smartmodules::smartmodules;
@@ -76,6 +78,21 @@ enum Command {
     Failover {
         /// How often each is done.
         #[arg(long, default_value_t = 10)]
+        rounds: usize,
+    },
+    /// How long a consumer group takes to share partitions anew when a member comes or goes.
+    Groups {
+        /// Where data is written.
+        #[arg(long, default_value = "target")]
+        dir: PathBuf,
+        /// How many members there are with the one that comes and goes.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(2..))]
+        members: u16,
+        /// How many partitions they share.
+        #[arg(long, default_value_t = 500)]
+        partitions: i32,
+        /// How often it comes and goes.
+        #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
     /// What three copies cost, beside Kafka with three brokers, and how fast a follower catches up. Needs
@@ -141,6 +158,15 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Failover { rounds } => {
             print!("{}", failover(rounds)?);
+            Ok(())
+        }
+        Command::Groups {
+            dir,
+            members,
+            partitions,
+            rounds,
+        } => {
+            print!("{}", groups(&dir, members.into(), partitions, rounds)?);
             Ok(())
         }
         Command::Replication {

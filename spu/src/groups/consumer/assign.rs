@@ -82,10 +82,9 @@ fn range<'a>(wanted: &Wanted<'a>) -> BTreeMap<&'a str, Assignment> {
 fn uniform<'a>(wanted: &Wanted<'a>) -> BTreeMap<&'a str, Assignment> {
     let mut shares = Shares::of(wanted);
     for (topic, count) in wanted.partitions {
-        let readers: Vec<_> = readers_of(wanted, topic).collect();
         for partition in 0..*count {
             if !shares.taken.contains(&(*topic, partition))
-                && let Some(reader) = readers.iter().min_by_key(|reader| shares.count(reader))
+                && let Some(reader) = shares.poorest_reader(wanted, topic)
             {
                 shares.give(reader, (*topic, partition));
             }
@@ -112,6 +111,8 @@ fn readers_of<'a, 'w>(
 /// What each member has so far.
 struct Shares<'a> {
     shares: BTreeMap<&'a str, BTreeSet<(TopicId, i32)>>,
+    /// The members, those that have least first.
+    by_count: BTreeSet<(usize, &'a str)>,
     taken: BTreeSet<(TopicId, i32)>,
 }
 
@@ -124,6 +125,7 @@ impl<'a> Shares<'a> {
                 .keys()
                 .map(|it| (*it, BTreeSet::new()))
                 .collect(),
+            by_count: wanted.topics.keys().map(|it| (0, *it)).collect(),
             taken: BTreeSet::new(),
         };
         for (member, topics) in &wanted.topics {
@@ -141,36 +143,40 @@ impl<'a> Shares<'a> {
         shares
     }
 
-    fn count(&self, member: &str) -> usize {
-        self.shares.get(member).map_or(0, BTreeSet::len)
+    fn poorest_reader(&self, wanted: &Wanted<'a>, topic: &TopicId) -> Option<&'a str> {
+        let mut members = self.by_count.iter().map(|(_, member)| *member);
+        members.find(|member| wanted.topics[member].contains(topic))
     }
 
     fn give(&mut self, member: &'a str, partition: (TopicId, i32)) {
         self.taken.insert(partition);
-        self.shares.entry(member).or_default().insert(partition);
+        self.change(member, |share| share.insert(partition));
+    }
+
+    fn change(
+        &mut self,
+        member: &'a str,
+        change: impl FnOnce(&mut BTreeSet<(TopicId, i32)>) -> bool,
+    ) {
+        let share = self.shares.entry(member).or_default();
+        self.by_count.remove(&(share.len(), member));
+        change(share);
+        self.by_count.insert((share.len(), member));
     }
 
     /// Moves partitions from who has most to who has least, while that makes a difference. Each move
     /// makes the shares more even, so it ends.
     fn even_out(&mut self, wanted: &Wanted<'a>) {
         while let Some((from, to, partition)) = self.next_move(wanted) {
-            if let Some(share) = self.shares.get_mut(from) {
-                share.remove(&partition);
-            }
+            self.change(from, |share| share.remove(&partition));
             self.give(to, partition);
         }
     }
 
     fn next_move(&self, wanted: &Wanted<'a>) -> Option<(&'a str, &'a str, (TopicId, i32))> {
-        let mut poorest: Vec<_> = self
-            .shares
-            .iter()
-            .map(|(id, share)| (share.len(), *id))
-            .collect();
-        poorest.sort_unstable();
-        for (has, to) in &poorest {
+        for (has, to) in &self.by_count {
             let topics = &wanted.topics[to];
-            for (holds, from) in poorest.iter().rev() {
+            for (holds, from) in self.by_count.iter().rev() {
                 if *holds < has + 2 {
                     break;
                 }
