@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,12 +33,28 @@ const QUIET: Duration = Duration::from_secs(5);
 /// How often each partition gets a record.
 const PACE: Duration = Duration::from_millis(50);
 
+/// How much to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Plan {
+    /// Where data is written.
+    #[arg(long, default_value = "target")]
+    dir: PathBuf,
+    /// How many members there are with the one that comes and goes.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(2..))]
+    members: u16,
+    /// How many partitions they share.
+    #[arg(long, default_value_t = 500)]
+    partitions: i32,
+    /// How often it comes and goes.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+}
+
 /// What was found.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    members: usize,
-    partitions: i32,
-    /// All members at once, from nothing.
+    plan: Plan,
+    /// All members but one at once, from nothing.
     first: Duration,
     joins: Vec<Round>,
     leaves: Vec<Round>,
@@ -51,14 +67,10 @@ struct Round {
     gap: Duration,
 }
 
-/// Measures a group on a cluster of its own below `dir`.
-pub(crate) fn groups(
-    dir: &Path,
-    members: usize,
-    partitions: i32,
-    rounds: usize,
-) -> anyhow::Result<Groups> {
-    let scratch = tempfile::tempdir_in(dir)?;
+/// Measures a group on a cluster of its own.
+pub(crate) fn groups(plan: &Plan) -> anyhow::Result<Groups> {
+    let (members, partitions) = (usize::from(plan.members), plan.partitions);
+    let scratch = tempfile::tempdir_in(&plan.dir)?;
     let thalweg = Thalweg::start(&scratch.path().join("thalweg"))?;
     tokio::runtime::Runtime::new()?.block_on(async {
         let client = Client::connect(ClientOptions::new(thalweg.cluster())).await?;
@@ -83,7 +95,7 @@ pub(crate) fn groups(
         group.shared_by(members - 1).await?;
         let first = stopwatch.elapsed();
         let (mut joins, mut leaves) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
+        for _ in 0..plan.rounds {
             let newcomer = group.open_member();
             let (round, newcomer) = group.round(members, newcomer).await?;
             joins.push(round);
@@ -95,8 +107,7 @@ pub(crate) fn groups(
         }
         group.tasks.stop().await;
         Ok(Groups {
-            members,
-            partitions,
+            plan: plan.clone(),
             first,
             joins,
             leaves,
@@ -335,11 +346,11 @@ fn index(partition: PartitionIndex) -> usize {
 
 impl fmt::Display for Groups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
+        let Plan {
             members,
             partitions,
             ..
-        } = self;
+        } = &self.plan;
         let first = self.first.as_millis();
         writeln!(
             f,

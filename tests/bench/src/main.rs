@@ -12,6 +12,7 @@ mod compare;
 mod failover;
 mod floor;
 mod groups;
+mod partitions;
 mod peers;
 mod process;
 mod replication;
@@ -30,6 +31,7 @@ use compare::{Plan, compare, settle};
 use failover::failover;
 use floor::Sync;
 use groups::groups;
+use partitions::partitions;
 use peers::Filter;
 use replication::replication;
 use smartmodules::smartmodules;
@@ -80,37 +82,13 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         rounds: usize,
     },
+    /// What many partitions cost: 10,000 of one replica, or as many as are asked for.
+    Partitions(partitions::Plan),
     /// How long a consumer group takes to share partitions anew when a member comes or goes.
-    Groups {
-        /// Where data is written.
-        #[arg(long, default_value = "target")]
-        dir: PathBuf,
-        /// How many members there are with the one that comes and goes.
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(2..))]
-        members: u16,
-        /// How many partitions they share.
-        #[arg(long, default_value_t = 500)]
-        partitions: i32,
-        /// How often it comes and goes.
-        #[arg(long, default_value_t = 5)]
-        rounds: usize,
-    },
+    Groups(groups::Plan),
     /// What three copies cost, beside Kafka with three brokers, and how fast a follower catches up. Needs
     /// a JDK and Maven.
-    Replication {
-        /// Where data is written; the disk under it is what is measured.
-        #[arg(long, default_value = "target")]
-        dir: PathBuf,
-        /// How often each figure is measured; the median is printed.
-        #[arg(long, default_value_t = 3)]
-        rounds: usize,
-        /// Megabytes (2^20 bytes) of values that each throughput run moves.
-        #[arg(long, default_value_t = 512)]
-        mebibytes: u64,
-        /// How long each latency run takes, in seconds.
-        #[arg(long, default_value_t = 10)]
-        latency_seconds: u64,
-    },
+    Replication(replication::Plan),
     /// What compaction costs those who produce meanwhile, and how fast it is.
     Compaction {
         /// Where data is written; the disk under it is what is measured.
@@ -160,28 +138,16 @@ fn main() -> anyhow::Result<()> {
             print!("{}", failover(rounds)?);
             Ok(())
         }
-        Command::Groups {
-            dir,
-            members,
-            partitions,
-            rounds,
-        } => {
-            print!("{}", groups(&dir, members.into(), partitions, rounds)?);
+        Command::Partitions(plan) => {
+            print!("{}", partitions(&plan)?);
             Ok(())
         }
-        Command::Replication {
-            dir,
-            rounds,
-            mebibytes,
-            latency_seconds,
-        } => {
-            let table = replication(&replication::Plan {
-                dir,
-                rounds,
-                bytes: mebibytes << 20,
-                latency_seconds,
-            })?;
-            println!("{table}");
+        Command::Groups(plan) => {
+            print!("{}", groups(&plan)?);
+            Ok(())
+        }
+        Command::Replication(plan) => {
+            println!("{}", replication(&plan)?);
             Ok(())
         }
         Command::Smartmodules {

@@ -31,16 +31,27 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(10);
 
 /// How much to measure.
-#[derive(Debug, Clone)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Plan {
     /// Where data is written; the disk under it is what is measured.
-    pub(crate) dir: PathBuf,
-    /// How often each figure is measured.
-    pub(crate) rounds: usize,
-    /// The bytes of values that each throughput run moves.
-    pub(crate) bytes: u64,
+    #[arg(long, default_value = "target")]
+    dir: PathBuf,
+    /// How often each figure is measured; the median is printed.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Megabytes (2^20 bytes) of values that each throughput run moves.
+    #[arg(long, default_value_t = 512)]
+    mebibytes: u64,
     /// How long each latency run takes, in seconds.
-    pub(crate) latency_seconds: u64,
+    #[arg(long, default_value_t = 10)]
+    latency_seconds: u64,
+}
+
+impl Plan {
+    /// The bytes of values that each throughput run moves.
+    fn bytes(&self) -> u64 {
+        self.mebibytes << 20
+    }
 }
 
 struct Peers {
@@ -76,7 +87,7 @@ fn produce(
     table: &mut Table,
 ) -> anyhow::Result<()> {
     let load = Load {
-        records: plan.bytes / RECORD_BYTES,
+        records: plan.bytes() / RECORD_BYTES,
         record_bytes: RECORD_BYTES,
     };
     let [mut alone, mut copied, mut java_copied, mut kafka_copied] =
@@ -183,15 +194,15 @@ fn catch_up(
     let [mut floors, mut alone, mut beside] = [(); 3].map(|()| Samples::default());
     let (mut quiet, mut disturbed) = (Vec::new(), Vec::new());
     for round in 0..plan.rounds {
-        settle(plan.bytes);
-        floors.rate(floor::send_file(dir, plan.bytes)?.megabytes_per_second());
+        settle(plan.bytes());
+        floors.rate(floor::send_file(dir, plan.bytes())?.megabytes_per_second());
 
         let topic: TopicName = format!("missed-{round}").parse()?;
         miss(plan, thalweg, &topic)?;
         let stopwatch = Stopwatch::start();
         thalweg.start_stopped(&[])?;
         runtime.block_on(wait_in_sync(&client, &topic))?;
-        alone.rate(plan.bytes as f64 / 1e6 / stopwatch.elapsed().as_secs_f64());
+        alone.rate(plan.bytes() as f64 / 1e6 / stopwatch.elapsed().as_secs_f64());
         thalweg.delete_topic(topic.as_str())?;
 
         let topic: TopicName = format!("missed-beside-{round}").parse()?;
@@ -203,7 +214,7 @@ fn catch_up(
         thalweg.start_stopped(&[])?;
         let until = wait_in_sync(&client, &topic);
         disturbed.extend(runtime.block_on(acknowledgements(&live, until))?);
-        beside.rate(plan.bytes as f64 / 1e6 / stopwatch.elapsed().as_secs_f64());
+        beside.rate(plan.bytes() as f64 / 1e6 / stopwatch.elapsed().as_secs_f64());
         thalweg.delete_topic(topic.as_str())?;
     }
     let base = table.add("catch up", "sendfile", &floors, None);
@@ -218,7 +229,7 @@ fn catch_up(
 /// Produces to a topic while one of its replicas is away.
 fn miss(plan: &Plan, thalweg: &mut Thalweg, topic: &TopicName) -> anyhow::Result<()> {
     let load = Load {
-        records: plan.bytes / RECORD_BYTES,
+        records: plan.bytes() / RECORD_BYTES,
         record_bytes: RECORD_BYTES,
     };
     thalweg.create_replicated(topic.as_str(), COPIES, Durability::Memory)?;

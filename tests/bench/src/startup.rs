@@ -42,7 +42,7 @@ pub(crate) fn startup(dir: &Path) -> anyhow::Result<Startup> {
     let first = stopwatch.elapsed();
     let idle = (thalweg.sc_usage()?, thalweg.spu_usage()?);
 
-    thalweg.create_partitions("many", PARTITIONS, SEGMENT_BYTES)?;
+    thalweg.create_partitions("many", PARTITIONS, 1, SEGMENT_BYTES)?;
     thalweg.read_ends("many")?;
     let full = (thalweg.sc_usage()?, thalweg.spu_usage()?);
     let again_empty = thalweg.restart_spu()?;

@@ -147,12 +147,14 @@ impl Thalweg {
         &self,
         name: &str,
         partitions: u64,
+        replication: usize,
         segment_bytes: u64,
     ) -> anyhow::Result<()> {
         output(
             self.command()
                 .args(["topic", "create", name, "--config", "durability=memory"])
                 .args(["--partitions", &partitions.to_string()])
+                .args(["--replication", &replication.to_string()])
                 .args(["--config", &format!("segment.bytes={segment_bytes}")]),
         )
         .map(drop)
