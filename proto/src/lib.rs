@@ -19,8 +19,10 @@ pub mod v1 {
     tonic::include_proto!("thalweg.v1");
 }
 
+mod channel;
 mod convert;
 mod status;
 
+pub use channel::connect_lazily;
 pub use convert::InvalidField;
 pub use status::{ERROR_CODE_ENTRY, ServiceError, error_code, status, status_of};

@@ -5,11 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod blocking;
 mod clock;
+pub mod net;
 mod task_group;
 mod telemetry;
 
 pub use backoff::{Backoff, BackoffOptions};
+pub use blocking::blocking;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use task_group::{TaskFailed, TaskGroup};
 pub use telemetry::{TelemetryError, init_telemetry};

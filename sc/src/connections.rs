@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::{Stream, StreamExt as _, future};
+use futures::{Stream, StreamExt as _, future, stream};
+use thalweg_runtime::net::{TcpListener, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
-use tracing::warn;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+use tracing::{debug, warn};
 
 /// The connections that come to `listener`, at most `max` at a time.
 pub(crate) fn incoming(
@@ -19,21 +19,30 @@ pub(crate) fn incoming(
     max: u32,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let free = Arc::new(Semaphore::new(max as usize));
-    TcpIncoming::from(listener)
-        .with_nodelay(Some(true))
-        .filter_map(move |accepted| {
-            let taken = accepted.map(|stream| {
-                let place = Arc::clone(&free).try_acquire_owned().ok()?;
-                Some(Connection {
-                    stream,
-                    _place: place,
-                })
-            });
-            if matches!(taken, Ok(None)) {
-                warn!(max, "refusing a connection: there are as many as allowed");
-            }
-            future::ready(taken.transpose())
-        })
+    stream::unfold(listener, |listener| async move {
+        Some((accept(&listener).await, listener))
+    })
+    .filter_map(move |accepted| {
+        let taken = accepted.map(|stream| {
+            let place = Arc::clone(&free).try_acquire_owned().ok()?;
+            Some(Connection {
+                stream,
+                _place: place,
+            })
+        });
+        if matches!(taken, Ok(None)) {
+            warn!(max, "refusing a connection: there are as many as allowed");
+        }
+        future::ready(taken.transpose())
+    })
+}
+
+async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _) = listener.accept().await?;
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "answers may be late: failed to set TCP_NODELAY");
+    }
+    Ok(stream)
 }
 
 /// A connection that was taken. Its place is free again once it is dropped.
@@ -47,7 +56,10 @@ impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        TcpConnectInfo {
+            local_addr: self.stream.local_addr().ok(),
+            remote_addr: self.stream.peer_addr().ok(),
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use thalweg_metadata::{Counter, MetadataStore, OpenError, SledOptions, SledStore, StoreError};
 use thalweg_proto::v1::admin_server::AdminServer;
 use thalweg_proto::v1::control_server::ControlServer;
+use thalweg_runtime::net::TcpListener;
 use thalweg_runtime::{Clock, TaskFailed, TaskGroup};
 use thalweg_smartmodule_inspect::MODULE_BYTES_MAX;
 use thalweg_types::{ClusterId, ControllerEpoch};
-use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tracing::info;
 use uuid::Uuid;
@@ -86,6 +86,19 @@ impl Sc {
     pub async fn start(options: &ScOptions, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         options.check()?;
         let store = SledStore::open(&options.data_dir, SledOptions::default()).await?;
+        Self::start_on(options, clock, Arc::new(store)).await
+    }
+
+    /// As [`Self::start`], with a store of the caller's choice in the place of the data directory.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on(
+        options: &ScOptions,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn MetadataStore>,
+    ) -> Result<Self, StartError> {
+        options.check()?;
         let cluster_id = store.cluster_id();
         let listening = |source| StartError::Listen {
             address: options.listen,
@@ -97,7 +110,7 @@ impl Sc {
         let epoch = ControllerEpoch(store.take(Counter::ControllerEpoch, 1).await?);
 
         let tasks = TaskGroup::new();
-        let controller = Arc::new(Controller::new(Arc::new(store), epoch));
+        let controller = Arc::new(Controller::new(store, epoch));
         // New in each reign, so that an SC that was replaced can't write to internal topics.
         let internal_client_id = format!("__sc-{}", Uuid::new_v4());
         let registry = Arc::new(ModuleRegistry::new(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use thalweg_proto::v1::admin_client::AdminClient;
 use thalweg_proto::v1::control_client::ControlClient;
-use thalweg_proto::{InvalidField, ServiceError, error_code, v1};
+use thalweg_proto::{InvalidField, ServiceError, connect_lazily, error_code, v1};
 use thalweg_types::resource::{SmartModule, SmartModuleSpec, Topic, TopicSpec};
 use thalweg_types::{ErrorCode, ResourceName, SpuId, TopicId, TopicName};
 use tonic::Status;
@@ -106,16 +106,15 @@ impl AdminForward {
     /// # Errors
     /// When `sc` is no address.
     pub fn new(sc: &str, spu_id: SpuId) -> Result<Self, tonic::transport::Error> {
-        let channel = Endpoint::from_shared(format!("http://{sc}"))?
+        let endpoint = Endpoint::from_shared(format!("http://{sc}"))?
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .connect_lazy();
+            .keep_alive_timeout(KEEP_ALIVE);
         Ok(Self {
             sc: sc.to_owned(),
             spu_id,
-            channel,
+            channel: connect_lazily(&endpoint),
         })
     }
 

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use thalweg_runtime::blocking;
+
 /// Writes `bytes` to `path` and syncs file and folder, on a blocking thread.
 pub(crate) async fn write_atomically(path: PathBuf, bytes: Vec<u8>) -> io::Result<()> {
-    tokio::task::spawn_blocking(move || write_atomically_blocking(&path, &bytes))
+    blocking(move || write_atomically_blocking(&path, &bytes))
         .await
         .map_err(io::Error::other)?
 }

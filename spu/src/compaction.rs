@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use thalweg_runtime::{CancellationToken, Clock, TaskGroup};
+use thalweg_runtime::{CancellationToken, Clock, TaskGroup, blocking};
 use thalweg_storage::{CleanOptions, CleanPace, CleanReport, Log, MaintainError};
 use thalweg_types::PartitionId;
 use tokio::sync::oneshot;
@@ -101,7 +101,7 @@ impl Compaction {
     async fn due(&mut self, mut logs: Vec<(PartitionId, Arc<Log>)>) -> Vec<Due> {
         logs.retain(|(id, _)| !self.given_up.contains(id));
         let now_ms = self.clock.now_ms();
-        let looked = tokio::task::spawn_blocking(move || {
+        let looked = blocking(move || {
             let looks = logs.into_iter().map(|(id, log)| {
                 let dirtiness = log.dirtiness(now_ms);
                 (id, log, dirtiness)

@@ -40,4 +40,4 @@ pub use metrics::{Metrics, ModuleMetrics, ModuleUse, ModuleUser, Place};
 pub use modules::{FoundModule, ModuleError, RegisteredModules};
 pub use options::SpuOptions;
 pub use producer_ids::{ProducerIds, ProducerIdsError};
-pub use spu::{Spu, StartError};
+pub use spu::{Disk, Spu, StartError};

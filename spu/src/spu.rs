@@ -11,13 +11,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use thalweg_runtime::net::TcpListener;
 use thalweg_runtime::{Clock, TaskFailed, TaskGroup};
 use thalweg_smartengine::{CallLimits, EngineError, EngineOptions, SmartEngine};
 use thalweg_storage::{
     DataDir, DataDirError, LogFiles, OpenDataDir, StdFiles, StorageThreads, ThreadOptions,
 };
 use thalweg_types::{Incarnation, SpuId};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -95,6 +95,14 @@ pub enum StartError {
     Stopped(TaskFailed),
 }
 
+/// What logs are written with.
+pub struct Disk {
+    /// How files are opened.
+    pub files: Arc<dyn LogFiles>,
+    /// Who writes and syncs.
+    pub threads: Arc<StorageThreads>,
+}
+
 /// One running SPU.
 pub struct Spu {
     id: SpuId,
@@ -131,6 +139,23 @@ impl Spu {
         clock: Arc<dyn Clock>,
         files: Arc<dyn LogFiles>,
     ) -> Result<Self, StartError> {
+        let threads = StorageThreads::start(ThreadOptions::default());
+        let threads = threads.map_err(|source| StartError::System {
+            action: "start the threads that write to the disk",
+            source,
+        })?;
+        Self::start_on(options, clock, Disk { files, threads }).await
+    }
+
+    /// As [`Self::start`], on a disk of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on(
+        options: SpuOptions,
+        clock: Arc<dyn Clock>,
+        disk: Disk,
+    ) -> Result<Self, StartError> {
         let spu_id = options.id;
         let data_dir = Arc::new(DataDir::open(&options.data_dir, OpenDataDir { spu_id })?);
         let last_view = cluster_file::load(data_dir.path())?
@@ -153,7 +178,11 @@ impl Spu {
                 incarnation: identity.life.incarnation,
                 replica_lag_max: options.replica_lag_max,
             },
-            log_store(&data_dir, files)?,
+            LogStore {
+                data_dir: Arc::clone(&data_dir),
+                threads: disk.threads,
+                files: disk.files,
+            },
             Arc::clone(&view),
             Arc::clone(&clock),
             settling.clone(),
@@ -385,19 +414,6 @@ fn admin(options: &SpuOptions) -> Result<Arc<AdminForward>, StartError> {
             sc: options.sc.clone(),
             source,
         })
-}
-
-fn log_store(data_dir: &Arc<DataDir>, files: Arc<dyn LogFiles>) -> Result<LogStore, StartError> {
-    let threads =
-        StorageThreads::start(ThreadOptions::default()).map_err(|source| StartError::System {
-            action: "start the threads that write to the disk",
-            source,
-        })?;
-    Ok(LogStore {
-        data_dir: Arc::clone(data_dir),
-        threads,
-        files,
-    })
 }
 
 /// Where clients connect.

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thalweg_runtime::{CancellationToken, Clock, TaskGroup};
+use thalweg_runtime::{CancellationToken, Clock, TaskGroup, blocking};
 use thalweg_storage::Log;
 use thalweg_types::PartitionId;
 use tracing::warn;
@@ -185,5 +185,5 @@ pub(crate) async fn pause(interval: Duration, shutdown: &CancellationToken) -> b
 async fn on_blocking_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
+    blocking(work).await.ok()
 }

@@ -39,4 +39,4 @@ pub use health::{LogHealth, LogListener, LogProgress};
 pub use log::{CleanOptions, CleanPace, CleanReport, Dirtiness, Log};
 pub use log_slice::{LogSlice, ScrubProgress};
 pub use options::{CompactionOptions, LogOptions};
-pub use threads::{StorageThreads, ThreadOptions};
+pub use threads::{StorageDriver, StorageThreads, StorageWork, ThreadOptions};

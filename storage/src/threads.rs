@@ -3,6 +3,9 @@
 //! A log is put into a pool's queue when it has something to do and is not in it already, so each
 //! queue is bounded by the number of logs and no two threads of a pool work on one log. A log that
 //! has more to do goes to the back of the queue: one busy partition does not starve the others.
+//!
+//! A caller that has no threads to give, as the simulation, carries the work out itself
+//! ([`StorageThreads::driven`]).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -47,8 +50,37 @@ pub struct StorageThreads {
     options: ThreadOptions,
     open_files: Arc<OpenFiles>,
     appended_bytes: AtomicU64,
-    writers: Pool,
-    syncers: Pool,
+    writers: Workers,
+    syncers: Workers,
+}
+
+/// Who carries out what logs have to do, where that is not a thread of ours.
+pub trait StorageDriver: Send + Sync {
+    /// Sees to it that `work` is carried out soon, or dropped where the process ends.
+    fn schedule(&self, work: StorageWork);
+}
+
+/// Something that a log has to do: one write or one sync.
+pub struct StorageWork {
+    log: Arc<Log>,
+    work: Work,
+    is_sync: bool,
+    driver: Arc<dyn StorageDriver>,
+}
+
+impl StorageWork {
+    /// Whether the disk has to be waited for.
+    pub const fn is_sync(&self) -> bool {
+        self.is_sync
+    }
+
+    /// Carries it out. Where there is more, that is scheduled.
+    pub fn carry_out(self) {
+        if contain(&self.log, || (self.work)(&self.log)) {
+            let driver = Arc::clone(&self.driver);
+            driver.schedule(self);
+        }
+    }
 }
 
 impl StorageThreads {
@@ -57,13 +89,37 @@ impl StorageThreads {
     /// # Errors
     /// When the operating system gives no threads.
     pub fn start(options: ThreadOptions) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self {
+        let writers = Pool::start("log-writer", options.writer_threads, Log::write_queued)?;
+        let syncers = Pool::start("log-sync", options.sync_threads, Log::sync_written)?;
+        Ok(Self::with(
+            options,
+            Workers::Threads(writers),
+            Workers::Threads(syncers),
+        ))
+    }
+
+    /// Starts no threads: `driver` has all work done.
+    pub fn driven(options: ThreadOptions, driver: &Arc<dyn StorageDriver>) -> Arc<Self> {
+        let workers = |work: Work, is_sync| Workers::Driver {
+            driver: Arc::clone(driver),
+            work,
+            is_sync,
+        };
+        Self::with(
+            options,
+            workers(Log::write_queued, false),
+            workers(Log::sync_written, true),
+        )
+    }
+
+    fn with(options: ThreadOptions, writers: Workers, syncers: Workers) -> Arc<Self> {
+        Arc::new(Self {
             open_files: Arc::new(OpenFiles::new(options.open_segments_max)),
             appended_bytes: AtomicU64::new(0),
-            writers: Pool::start("log-writer", options.writer_threads, Log::write_queued)?,
-            syncers: Pool::start("log-sync", options.sync_threads, Log::sync_written)?,
+            writers,
+            syncers,
             options,
-        }))
+        })
     }
 
     pub(crate) const fn options(&self) -> &ThreadOptions {
@@ -85,12 +141,12 @@ impl StorageThreads {
 
     /// Has a log's queue written. The log sees to it that it is scheduled once at a time.
     pub(crate) fn schedule_write(&self, log: &Arc<Log>) {
-        self.writers.queue.push(Arc::clone(log));
+        self.writers.schedule(log);
     }
 
     /// Has a log synced. The log sees to it that it is scheduled once at a time.
     pub(crate) fn schedule_sync(&self, log: &Arc<Log>) {
-        self.syncers.queue.push(Arc::clone(log));
+        self.syncers.schedule(log);
     }
 }
 
@@ -113,6 +169,35 @@ pub(crate) fn contain(log: &Arc<Log>, work: impl FnOnce() -> bool) -> bool {
         log.abandon_queue();
         false
     })
+}
+
+/// Who does one kind of work.
+enum Workers {
+    Threads(Pool),
+    Driver {
+        driver: Arc<dyn StorageDriver>,
+        work: Work,
+        is_sync: bool,
+    },
+}
+
+impl Workers {
+    fn schedule(&self, log: &Arc<Log>) {
+        let log = Arc::clone(log);
+        match self {
+            Self::Threads(pool) => pool.queue.push(log),
+            Self::Driver {
+                driver,
+                work,
+                is_sync,
+            } => driver.schedule(StorageWork {
+                log,
+                work: *work,
+                is_sync: *is_sync,
+                driver: Arc::clone(driver),
+            }),
+        }
+    }
 }
 
 struct Pool {

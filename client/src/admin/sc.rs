@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use thalweg_proto::v1::admin_client::AdminClient;
-use thalweg_proto::{error_code, v1};
+use thalweg_proto::{connect_lazily, error_code, v1};
 use thalweg_types::TopicName;
 use thalweg_types::resource::Spu;
 use tonic::transport::{Channel, Endpoint};
@@ -43,7 +43,7 @@ impl ScClient {
                 .connect_timeout(connect_timeout)
                 .http2_keep_alive_interval(request_timeout)
                 .tcp_nodelay(true);
-            Some(endpoint.connect_lazy())
+            Some(connect_lazily(&endpoint))
         };
         Ok(Self {
             address: address.to_owned(),

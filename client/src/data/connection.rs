@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
+use thalweg_runtime::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
 use thalweg_runtime::{CancellationToken, TaskGroup};
 use thalweg_wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use thalweg_wire::{
@@ -20,8 +21,6 @@ use thalweg_wire::{
     decode_response, encode_request, peek_correlation_id,
 };
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 

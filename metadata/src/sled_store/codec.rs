@@ -12,8 +12,8 @@ use thalweg_types::resource::{Resource, ResourceKey};
 use uuid::Uuid;
 
 use super::OpenError;
-use super::rows::{Counters, Plan};
 use crate::WatchEvent;
+use crate::rows::{Counters, Plan};
 
 /// Sled's own folder in the data directory.
 pub(super) const ENGINE_FOLDER: &str = "metadata";

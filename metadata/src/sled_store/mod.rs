@@ -2,9 +2,7 @@
 //!
 //! All rows are also held in memory: reads never touch the disk, and writes are judged there. A
 //! write runs to its end on a blocking thread even when its caller hangs up: judge, persist and
-//! sync, publish. Publishing (rows and watchers at once, under one lock) comes last, so nobody ever
-//! sees what a crash could take back, and a watcher that takes its snapshot under the same lock
-//! misses nothing.
+//! sync, publish. Publishing comes last, so nobody ever sees what a crash could take back.
 //!
 //! After a failed write what is on the disk is unknown, so the next write first opens sled afresh
 //! and tells all watchers what it found.
@@ -12,20 +10,16 @@
 mod codec;
 mod directory;
 mod open_error;
-mod rows;
 
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::{StreamExt, stream};
 use thalweg_types::ClusterId;
 use thalweg_types::resource::{Resource, ResourceKey, ResourceKind};
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 use tracing::{info, warn};
 
 pub use directory::FORMAT_VERSION;
@@ -33,11 +27,9 @@ pub use open_error::OpenError;
 
 use self::codec::Contents;
 use self::directory::DirectoryLock;
-use self::rows::{Plan, Rows};
-use crate::{Counter, MetadataStore, Refused, StoreError, Watch, WatchEvent, Write};
-
-/// How many changes a watcher may be behind before it gets a new snapshot instead.
-const CHANGES_HELD: usize = 1024;
+use crate::published::Published;
+use crate::rows::{Plan, Rows};
+use crate::{Counter, MetadataStore, Refused, StoreError, Watch, Write};
 
 /// How a [`SledStore`] behaves.
 #[derive(Debug, Clone)]
@@ -69,8 +61,7 @@ struct Shared {
     /// Held while a write is judged, persisted and published. `None` after a failure, until sled
     /// is opened afresh.
     engine: Mutex<Option<sled::Db>>,
-    rows: RwLock<Rows>,
-    changes: broadcast::Sender<WatchEvent>,
+    published: Arc<Published>,
     /// Last, so that the directory is unlocked after sled is closed.
     _lock: DirectoryLock,
 }
@@ -112,8 +103,7 @@ impl SledStore {
                 path: directory,
                 options,
                 engine: Mutex::new(Some(engine)),
-                rows: RwLock::new(Rows::new(rows, counters)),
-                changes: broadcast::Sender::new(CHANGES_HELD),
+                published: Published::new(Rows::new(rows, counters)),
                 _lock: lock,
             }),
         })
@@ -152,7 +142,7 @@ impl Shared {
             None => self.open_afresh()?,
         };
         let (plan, before) = {
-            let rows = self.rows.read().expect(NO_PANIC);
+            let rows = self.published.rows();
             (judge(&rows), rows.counters())
         };
         if plan.counters != before {
@@ -160,13 +150,7 @@ impl Shared {
             codec::persist(&open, &self.path, &plan).map_err(|error| failed(error.into()))?;
         }
         *engine = Some(open);
-        let mut rows = self.rows.write().expect(NO_PANIC);
-        rows.apply(&plan);
-        for change in plan.changes {
-            // Nobody watches: nobody to tell.
-            let _ = self.changes.send(change);
-        }
-        Ok(plan.answer)
+        Ok(self.published.publish(plan))
     }
 
     /// Opens sled again after a failure, and tells everyone what it holds.
@@ -175,9 +159,7 @@ impl Shared {
         let engine = open_sled(&self.path, &self.options).map_err(unopened)?;
         let Contents { rows, counters } = codec::load(&engine, &self.path).map_err(unopened)?;
         warn!(path = %self.path.display(), "opened the metadata store afresh after a failure");
-        let mut held = self.rows.write().expect(NO_PANIC);
-        *held = Rows::new(rows, counters);
-        let _ = self.changes.send(WatchEvent::Snapshot(held.all()));
+        self.published.replace(Rows::new(rows, counters));
         Ok(engine)
     }
 
@@ -189,8 +171,6 @@ impl Shared {
     }
 }
 
-const NO_PANIC: &str = "nothing panics while it holds the rows";
-
 #[async_trait]
 impl MetadataStore for SledStore {
     fn cluster_id(&self) -> ClusterId {
@@ -198,11 +178,11 @@ impl MetadataStore for SledStore {
     }
 
     async fn get(&self, key: &ResourceKey) -> Result<Option<Resource>, StoreError> {
-        Ok(self.shared.rows.read().expect(NO_PANIC).get(key).cloned())
+        Ok(self.shared.published.rows().get(key).cloned())
     }
 
     async fn list(&self, kind: ResourceKind) -> Result<Vec<Resource>, StoreError> {
-        Ok(self.shared.rows.read().expect(NO_PANIC).list(kind))
+        Ok(self.shared.published.rows().list(kind))
     }
 
     async fn write(
@@ -216,42 +196,12 @@ impl MetadataStore for SledStore {
     }
 
     async fn watch(&self) -> Result<Watch, StoreError> {
-        let watcher = Watcher {
-            // Weak, so that a watcher does not keep the directory open.
-            shared: Arc::downgrade(&self.shared),
-            changes: None,
-        };
-        Ok(stream::unfold(watcher, Watcher::next).boxed())
+        Ok(self.shared.published.watch())
     }
 
     async fn take(&self, counter: Counter, count: u32) -> Result<u64, StoreError> {
         self.blocking(move |shared| shared.take(counter, count))
             .await
-    }
-}
-
-/// One watcher's place in the changes.
-struct Watcher {
-    shared: std::sync::Weak<Shared>,
-    /// `None` while it needs a snapshot.
-    changes: Option<broadcast::Receiver<WatchEvent>>,
-}
-
-impl Watcher {
-    async fn next(mut self) -> Option<(WatchEvent, Self)> {
-        if let Some(changes) = &mut self.changes {
-            match changes.recv().await {
-                Ok(change) => return Some((change, self)),
-                Err(RecvError::Closed) => return None,
-                Err(RecvError::Lagged(_)) => {}
-            }
-        }
-        let shared = self.shared.upgrade()?;
-        let rows = shared.rows.read().expect(NO_PANIC);
-        self.changes = Some(shared.changes.subscribe());
-        let snapshot = WatchEvent::Snapshot(rows.all());
-        drop(rows);
-        Some((snapshot, self))
     }
 }
 

@@ -1,9 +1,11 @@
 //! The sled store passes the suite, and opens only what it can trust.
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::WatchEvent;
 use crate::conformance::{StoreUnderTest, every_rule};
 
 struct Opened {

@@ -3,6 +3,7 @@
 use thalweg_metadata::Write;
 use thalweg_proto::InvalidField;
 use thalweg_proto::v1::{CreateSmartModuleRequest, CreateSmartModuleResponse};
+use thalweg_runtime::blocking;
 use thalweg_smartmodule_inspect::{
     DeclaredParam, LoadError, MODULE_BYTES_MAX, ModuleShape, check_code, check_sections,
 };
@@ -110,7 +111,7 @@ async fn check(wasm: Vec<u8>) -> Result<Checked, ApiError> {
             limit_bytes: MODULE_BYTES_MAX,
         }));
     }
-    let checking = tokio::task::spawn_blocking(move || {
+    let checking = blocking(move || {
         let shape = check_sections(&wasm)?;
         check_code(&wasm)?;
         Ok(Checked {

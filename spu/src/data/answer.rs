@@ -7,10 +7,8 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use rustix::net::SendFlags;
+use thalweg_runtime::net::{self, OwnedWriteHalf};
 use thalweg_storage::LogSlice;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use super::memory::Reservation;
 
@@ -55,13 +53,14 @@ impl Answer {
 ///
 /// Not cancel-safe: dropped half-way, the connection is of no use any more.
 pub(super) async fn send(
-    socket: &TcpStream,
+    socket: &mut OwnedWriteHalf,
     pieces: Vec<Piece>,
     stall_timeout: Duration,
 ) -> io::Result<()> {
     let last = pieces.len().saturating_sub(1);
     for (index, piece) in pieces.into_iter().enumerate() {
         match piece {
+            // Told that more follows, the kernel puts the fields and the records into one packet.
             Piece::Bytes(bytes) => send_bytes(socket, bytes, index < last, stall_timeout).await?,
             Piece::File(slice) => send_file(socket, &slice, stall_timeout).await?,
         }
@@ -70,29 +69,20 @@ pub(super) async fn send(
 }
 
 async fn send_bytes(
-    socket: &TcpStream,
+    socket: &mut OwnedWriteHalf,
     mut bytes: Bytes,
     more: bool,
     stall_timeout: Duration,
 ) -> io::Result<()> {
-    // Told that more follows, the kernel puts the fields and the records into one packet.
-    let flags = if more {
-        SendFlags::NOSIGNAL | SendFlags::MORE
-    } else {
-        SendFlags::NOSIGNAL
-    };
     while !bytes.is_empty() {
-        let sent = writable(socket, stall_timeout, || {
-            Ok(rustix::net::send(socket, &bytes, flags)?)
-        })
-        .await?;
+        let sent = in_time(stall_timeout, net::send(socket, &bytes, more)).await?;
         bytes.advance(sent);
     }
     Ok(())
 }
 
 async fn send_file(
-    socket: &TcpStream,
+    socket: &mut OwnedWriteHalf,
     slice: &LogSlice,
     stall_timeout: Duration,
 ) -> io::Result<()> {
@@ -100,18 +90,9 @@ async fn send_file(
     let end = slice.position + u64::from(slice.len_bytes);
     while position < end {
         let missing = usize::try_from(end - position).unwrap_or(usize::MAX);
-        let sent = writable(socket, stall_timeout, || {
-            // The kernel moves its argument also where it then fails.
-            let mut from = position;
-            let count = missing.min(SEND_FILE_BYTES);
-            Ok(rustix::fs::sendfile(
-                socket,
-                &slice.file,
-                Some(&mut from),
-                count,
-            )?)
-        })
-        .await?;
+        let count = missing.min(SEND_FILE_BYTES);
+        let sending = net::send_file(socket, &slice.file, position, count);
+        let sent = in_time(stall_timeout, sending).await?;
         if sent == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -123,13 +104,12 @@ async fn send_file(
     Ok(())
 }
 
-/// Tries `write` whenever the socket takes something.
-async fn writable<T>(
-    socket: &TcpStream,
+/// What `sending` gives, which waits until the socket takes something.
+async fn in_time(
     stall_timeout: Duration,
-    write: impl FnMut() -> io::Result<T>,
-) -> io::Result<T> {
-    tokio::time::timeout(stall_timeout, socket.async_io(Interest::WRITABLE, write))
+    sending: impl Future<Output = io::Result<usize>>,
+) -> io::Result<usize> {
+    tokio::time::timeout(stall_timeout, sending)
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client takes no answers"))?
 }

@@ -15,11 +15,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use thalweg_runtime::CancellationToken;
+use thalweg_runtime::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
 use thalweg_wire::{
     DecodeError, FrameError, FrameReader, RequestHeader, SMALL_FRAME_BYTES, decode_request_header,
 };
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
@@ -149,10 +148,13 @@ impl Connection {
     }
 
     /// Serves until the client hangs up, something fails, or the SPU shuts down.
-    pub(super) async fn serve(self, shutdown: CancellationToken) -> Result<(), ConnectionError> {
+    pub(super) async fn serve(
+        mut self,
+        shutdown: CancellationToken,
+    ) -> Result<(), ConnectionError> {
         let (queue, pending) = mpsc::channel(IN_FLIGHT_MAX);
         let in_flight = AtomicUsize::new(0);
-        let writing = write_answers(&self.writer, pending, &self.router, &in_flight);
+        let writing = write_answers(&mut self.writer, pending, &self.router, &in_flight);
         tokio::pin!(writing);
         let reading = Reading {
             reader: self.reader,
@@ -238,7 +240,7 @@ impl Reading<'_> {
 
 /// The writing half. Ends well when the queue does.
 async fn write_answers(
-    writer: &OwnedWriteHalf,
+    writer: &mut OwnedWriteHalf,
     mut pending: mpsc::Receiver<Pending>,
     router: &Arc<Router>,
     in_flight: &AtomicUsize,
@@ -251,7 +253,7 @@ async fn write_answers(
         match answer {
             Answer::None => {}
             Answer::Frame(pieces, reservation) => {
-                send(writer.as_ref(), pieces, STALL_TIMEOUT)
+                send(writer, pieces, STALL_TIMEOUT)
                     .await
                     .map_err(ConnectionError::Write)?;
                 drop(reservation);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use thalweg_runtime::blocking;
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 use thalweg_wire::KafkaError;
 use thalweg_wire::messages::delete_records_request::DeleteRecordsPartition;
@@ -72,7 +73,7 @@ async fn delete(
     if before <= log.log_start() {
         return Ok(log.log_start());
     }
-    tokio::task::spawn_blocking(move || log.delete_records_before(before))
+    blocking(move || log.delete_records_before(before))
         .await
         .map_err(|_| Refusal::new(KafkaError::NotLeaderOrFollower, "the SPU is shutting down"))?
         .map_err(Refusal::from)

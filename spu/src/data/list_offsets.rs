@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use thalweg_runtime::blocking;
 use thalweg_storage::{Log, ReadError};
 use thalweg_types::{LeaderEpoch, Offset, PartitionIndex, TopicName};
 use thalweg_wire::KafkaError;
@@ -144,7 +145,7 @@ async fn look_up(
     let until = replica.high_watermark();
     // It fails only when the semaphore is closed, which nobody does.
     let _turn = shared.lookups.acquire().await.ok();
-    let found = tokio::task::spawn_blocking(move || find(&log, until))
+    let found = blocking(move || find(&log, until))
         .await
         .map_err(|_| Refusal::new(KafkaError::NotLeaderOrFollower, "the SPU is shutting down"))??;
     Ok(

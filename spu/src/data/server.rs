@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use thalweg_runtime::net::{TcpListener, TcpStream};
 use thalweg_runtime::{CancellationToken, TaskGroup};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{Instrument, debug, error, info_span, warn};
 

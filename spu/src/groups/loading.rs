@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use thalweg_record::batches;
+use thalweg_runtime::blocking;
 use thalweg_storage::ReadError;
 use thalweg_types::Offset;
 
@@ -52,7 +53,7 @@ pub(super) async fn read(
     until: Offset,
 ) -> Result<(Vec<GroupRecord>, Offset), LoadError> {
     let log = Arc::clone(replica.log());
-    let reading = tokio::task::spawn_blocking(move || {
+    let reading = blocking(move || {
         let slice = log.read(from, READ_BYTES, until)?;
         Ok::<_, LoadError>((slice.read_bytes()?, slice.next_offset))
     });

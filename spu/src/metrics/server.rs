@@ -1,14 +1,18 @@
 //! Answers `GET /metrics` over HTTP, on a port of its own.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::serve::Listener;
 use thalweg_runtime::TaskGroup;
-use tokio::net::TcpListener;
+use thalweg_runtime::net::{TcpListener, TcpStream};
 use tracing::warn;
 
 use super::Metrics;
@@ -16,12 +20,15 @@ use super::Metrics;
 /// What OpenMetrics text is called (section 3.1 of its specification).
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// How long to wait after the system gave no connection, for example for want of file handles.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Serves `metrics` on `listener` in `tasks`, until the group is stopped. A failure ends this
 /// alone: an SPU that can't be watched still serves.
 pub(crate) fn serve(listener: TcpListener, metrics: Arc<Metrics>, tasks: &TaskGroup) {
     let answers = Router::new().route("/metrics", get(move || answer(Arc::clone(&metrics))));
     tasks.spawn("metrics-server", |shutdown| async move {
-        let served = axum::serve(listener, answers)
+        let served = axum::serve(Connections(listener), answers)
             .with_graceful_shutdown(async move { shutdown.cancelled().await })
             .await;
         if let Err(error) = served {
@@ -29,6 +36,30 @@ pub(crate) fn serve(listener: TcpListener, metrics: Arc<Metrics>, tasks: &TaskGr
         }
         Ok::<_, Infallible>(())
     });
+}
+
+/// Those who ask.
+struct Connections(TcpListener);
+
+impl Listener for Connections {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.0.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    warn!(%error, "failed to accept a connection that asks for metrics");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
 }
 
 async fn answer(metrics: Arc<Metrics>) -> impl IntoResponse {

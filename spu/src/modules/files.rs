@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use thalweg_runtime::blocking;
 use thalweg_types::sha256_hex;
 use tracing::warn;
 
@@ -42,7 +43,7 @@ impl ModuleFiles {
         let path = self.path(sha256);
         let sha256 = sha256.to_owned();
         // A task that is cut off by the shutdown has read nothing.
-        tokio::task::spawn_blocking(move || read_checked(&path, &sha256))
+        blocking(move || read_checked(&path, &sha256))
             .await
             .ok()
             .flatten()
@@ -53,7 +54,7 @@ impl ModuleFiles {
         let path = self.path(sha256);
         let directory = self.directory.clone();
         let wasm = wasm.clone();
-        let writing = tokio::task::spawn_blocking(move || {
+        let writing = blocking(move || {
             if let Err(error) = write_atomically_blocking(&path, &wasm) {
                 warn!(path = %path.display(), %error, "failed to keep a SmartModule");
             }

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use thalweg_runtime::{Clock, TaskGroup};
+use thalweg_runtime::{Clock, TaskGroup, blocking};
 use thalweg_storage::{DataDir, Log, LogFiles, StorageThreads};
 use thalweg_types::{
     Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId, TopicName,
@@ -280,7 +280,7 @@ impl ReplicaSet {
     pub(crate) async fn remove_leftovers(self: &Arc<Self>, view: &View) {
         let wanted = self.wanted.lock().await;
         let data_dir = Arc::clone(&self.context.store.data_dir);
-        let kept = tokio::task::spawn_blocking(move || data_dir.partitions()).await;
+        let kept = blocking(move || data_dir.partitions()).await;
         let kept = match kept {
             Ok(Ok(kept)) => kept,
             Ok(Err(error)) => {
@@ -379,7 +379,7 @@ impl ReplicaSet {
             let context = Arc::clone(&set.context);
             // It fails only when the runtime is going away.
             let settled = Arc::clone(&slot);
-            let _ = tokio::task::spawn_blocking(move || settled.settle(&context)).await;
+            let _ = blocking(move || settled.settle(&context)).await;
             set.forget_closed(&slot);
             Ok::<_, Infallible>(())
         });

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_client::{Connection, ConnectionOptions, RequestError};
-use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken, TaskGroup};
+use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken, TaskGroup, blocking};
 use thalweg_types::{Incarnation, PartitionId, PartitionIndex, SpuId, TopicName, TopicPartition};
 use thalweg_wire::messages::{FetchRequest, FetchResponse};
 use tokio::sync::watch;
@@ -255,7 +255,7 @@ impl LeaderFetcher {
                 .collect::<Vec<_>>()
         };
         // It fails only when the runtime is going away.
-        let taken = tokio::task::spawn_blocking(work).await.unwrap_or_default();
+        let taken = blocking(work).await.unwrap_or_default();
         let now = self.context.clock.monotonic();
         for (follower, taken) in taken {
             pauses.note(&follower, taken, now);

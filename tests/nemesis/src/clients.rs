@@ -19,19 +19,34 @@ use crate::history::{Answer, History, Mark, Read, Send, Session};
 
 /// How many records of one producer may be unanswered.
 const UNANSWERED_MAX: usize = 500;
-/// Records that a producer sends at a time, and how often.
-const BURST: usize = 4;
-const BURST_INTERVAL: Duration = Duration::from_millis(4);
-/// How often a partition is asked for its end.
-const ENDS_INTERVAL: Duration = Duration::from_millis(50);
 /// How often a client that failed begins anew.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a producer tries: longer than a round harms, so that most outcomes are known.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(45);
 
+/// How much clients do.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Records that a producer sends at a time, and how often.
+    pub burst: usize,
+    pub burst_interval: Duration,
+    /// How often a partition is asked for its end.
+    pub ends_interval: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            burst: 4,
+            burst_interval: Duration::from_millis(4),
+            ends_interval: Duration::from_millis(50),
+        }
+    }
+}
+
 /// What all clients of a round write into.
 #[derive(Debug, Clone)]
-pub(crate) struct Recorder {
+pub struct Recorder {
     history: Arc<Mutex<History>>,
     clock: Arc<dyn Clock>,
     producers: Arc<Mutex<u32>>,
@@ -52,7 +67,7 @@ impl Recorder {
     ///
     /// # Panics
     /// When a client panicked while it wrote.
-    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+    pub fn history(&self) -> MutexGuard<'_, History> {
         self.history
             .lock()
             .expect("no client panics while it writes")
@@ -78,36 +93,40 @@ impl Recorder {
 
 /// The clients at work. They go on until told to stop.
 #[derive(Debug)]
-pub(crate) struct Clients {
+pub struct Clients {
     acks: Acks,
+    pace: Pace,
     producers: TaskGroup,
     readers: TaskGroup,
 }
 
 impl Clients {
     /// Nobody yet. Producers are to wait for `acks`.
-    pub(crate) fn new(acks: Acks) -> Self {
+    #[must_use]
+    pub fn new(acks: Acks, pace: Pace) -> Self {
         Self {
             acks,
+            pace,
             producers: TaskGroup::new(),
             readers: TaskGroup::new(),
         }
     }
 
     /// One more producer, which goes on as another when it fails for good.
-    pub(crate) fn produce(&self, client: Client, topic: TopicName, recorder: Recorder) {
+    pub fn produce(&self, client: Client, topic: TopicName, recorder: Recorder) {
         let options = ProducerOptions {
             acks: self.acks,
             delivery_timeout: DELIVERY_TIMEOUT,
             ..ProducerOptions::default()
         };
-        self.producers.spawn("producer", |stop| async move {
+        let pace = self.pace;
+        self.producers.spawn("producer", move |stop| async move {
             let mut ticks = tokio::time::interval(RETRY_INTERVAL);
             while !stop.is_cancelled() {
                 ticks.tick().await;
                 let opened = client.producer(&topic, options.clone());
                 if let Some(Ok(producer)) = stop.run_until_cancelled(opened).await {
-                    produce(&producer, &topic, &recorder, &stop).await;
+                    produce(&producer, &topic, pace, &recorder, &stop).await;
                 }
             }
             Ok::<_, Infallible>(())
@@ -115,7 +134,7 @@ impl Clients {
     }
 
     /// One more consumer of the whole topic; it begins anew when it fails, and after `turn`.
-    pub(crate) fn consume(
+    pub fn consume(
         &self,
         name: String,
         client: Client,
@@ -139,10 +158,11 @@ impl Clients {
     }
 
     /// One that asks where a partition's log ends, again and again.
-    pub(crate) fn watch_end(&self, client: Client, partition: TopicPartition, recorder: Recorder) {
+    pub fn watch_end(&self, client: Client, partition: TopicPartition, recorder: Recorder) {
+        let pause = self.pace.ends_interval;
         self.readers.spawn("end-watcher", move |stop| async move {
             let admin = client.admin();
-            let mut ticks = tokio::time::interval(ENDS_INTERVAL);
+            let mut ticks = tokio::time::interval(pause);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             while !stop.is_cancelled() {
                 ticks.tick().await;
@@ -164,12 +184,12 @@ impl Clients {
     }
 
     /// Has the producers stop sending, and waits until all of their records are answered.
-    pub(crate) async fn finish_producing(&self) {
+    pub async fn finish_producing(&self) {
         self.producers.stop().await;
     }
 
     /// Has everybody else stop.
-    pub(crate) async fn finish(self) {
+    pub async fn finish(self) {
         self.readers.stop().await;
     }
 }
@@ -178,6 +198,7 @@ impl Clients {
 async fn produce(
     producer: &Producer,
     topic: &TopicName,
+    pace: Pace,
     recorder: &Recorder,
     stop: &CancellationToken,
 ) {
@@ -186,12 +207,12 @@ async fn produce(
         producer: recorder.next_producer(),
         number: 0,
     };
-    let mut ticks = tokio::time::interval(BURST_INTERVAL);
+    let mut ticks = tokio::time::interval(pace.burst_interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut failed = false;
     while !failed && !stop.is_cancelled() {
         ticks.tick().await;
-        for _ in 0..BURST {
+        for _ in 0..pace.burst {
             match send(producer, mark, recorder).await {
                 Ok(delivery) => unanswered.push_back((mark, delivery)),
                 Err(_) => failed = true,
@@ -317,10 +338,7 @@ async fn consume(
 ///
 /// # Errors
 /// When it can't be read to its end.
-pub(crate) async fn read_log(
-    client: &Client,
-    partition: &TopicPartition,
-) -> anyhow::Result<Vec<Read>> {
+pub async fn read_log(client: &Client, partition: &TopicPartition) -> anyhow::Result<Vec<Read>> {
     let options = ConsumerOptions {
         partitions: PartitionSelection::Only(vec![partition.partition]),
         start: StartOffset::Beginning,

@@ -13,7 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checker;
-mod clients;
+pub mod clients;
 mod faults;
 mod harmed_cluster;
 pub mod history;

@@ -10,7 +10,7 @@ use thalweg_types::TopicName;
 use thalweg_types::resource::{ReplicaPlacement, SpuState};
 
 use crate::checker::{Anomaly, check};
-use crate::clients::{Clients, Recorder, read_log};
+use crate::clients::{Clients, Pace, Recorder, read_log};
 use crate::faults::{Fault, plan};
 use crate::harmed_cluster::HarmedCluster;
 use crate::history::{Answer, History};
@@ -65,7 +65,7 @@ pub async fn run_round(options: RoundOptions, folder: &Path) -> anyhow::Result<O
     let admin = cluster.client("admin").await?.admin();
     in_time("every SPU is online", || all_online(&admin)).await?;
     let recorder = Recorder::default();
-    let clients = Clients::new(options.acks);
+    let clients = Clients::new(options.acks, Pace::default());
     let topics = start_clients(&cluster, &admin, &clients, &recorder).await?;
     let mut harm = Vec::new();
     for step in &steps {

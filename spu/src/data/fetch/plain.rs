@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use thalweg_runtime::blocking;
 use thalweg_storage::{Log, LogSlice, ReadError};
 use thalweg_types::{LeaderEpoch, Offset, TopicName};
 use thalweg_wire::KafkaError;
@@ -127,7 +128,7 @@ pub(super) async fn read_whole(
         return Ok(log.read(from, bytes_max, until)?);
     }
     let log = Arc::clone(log);
-    let read = tokio::task::spawn_blocking(move || log.read(from, bytes_max, until)).await;
+    let read = blocking(move || log.read(from, bytes_max, until)).await;
     let stopping = |_| Refusal::new(KafkaError::NotLeaderOrFollower, "the SPU is shutting down");
     Ok(read.map_err(stopping)??)
 }

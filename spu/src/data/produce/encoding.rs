@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use thalweg_record::{Batch, Codec, assemble_batch, batches};
+use thalweg_runtime::blocking;
 use thalweg_types::{CleanupPolicy, TopicConfig};
 use thalweg_wire::{KafkaError, SMALL_FRAME_BYTES};
 
@@ -46,7 +47,7 @@ pub(super) async fn as_kept(
     } else {
         None
     };
-    tokio::task::spawn_blocking(move || wanted.apply(&produced))
+    blocking(move || wanted.apply(&produced))
         .await
         .map_err(|_| Refusal::new(KafkaError::NotLeaderOrFollower, "the SPU is shutting down"))?
 }

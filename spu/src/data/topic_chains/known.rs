@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use thalweg_runtime::blocking;
 use thalweg_storage::Appended;
 use thalweg_types::{LeaderEpoch, Offset};
 
@@ -64,7 +65,7 @@ impl Known {
         let leader_epoch = replica.leader_epoch();
         let log = Arc::clone(replica.log());
         // What is queued counts once it is written.
-        let log_end = tokio::task::spawn_blocking(move || log.write_out()).await;
+        let log_end = blocking(move || log.write_out()).await;
         let log_end = log_end.map_err(|_| shutting_down())?;
         let accumulated = if stream.has_aggregate() {
             let restoring = Restoring::new(replica.log(), stream.is_by_key(), log_end);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thalweg_record::batches;
+use thalweg_runtime::blocking;
 use thalweg_storage::{Appended, ProducerSequences};
 use thalweg_wire::{FailedRecords, KafkaError, STREAM_FAILED};
 use tokio::sync::OwnedMutexGuard;
@@ -172,7 +173,7 @@ async fn find_duplicate(
 ) -> Result<Option<Appended>, Refusal> {
     let log = Arc::clone(replica.log());
     // It may have to write what is queued.
-    tokio::task::spawn_blocking(move || log.find_duplicate(&sequences))
+    blocking(move || log.find_duplicate(&sequences))
         .await
         .map_err(|_| shutting_down())?
         .map_err(Refusal::from)

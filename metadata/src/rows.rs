@@ -7,23 +7,23 @@ use thalweg_types::resource::{Resource, ResourceKey, ResourceKind, ResourceVersi
 use crate::{Counter, Refused, WatchEvent, Write};
 
 /// What is stored.
-#[derive(Debug, Default)]
-pub(super) struct Rows {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rows {
     rows: BTreeMap<ResourceKey, Resource>,
     counters: Counters,
 }
 
 /// The numbers that were given out last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     /// The newest version of any row, also of rows that are gone.
-    pub(super) revision: u64,
-    pub(super) controller_epoch: u64,
-    pub(super) producer_id: u64,
+    pub(crate) revision: u64,
+    pub(crate) controller_epoch: u64,
+    pub(crate) producer_id: u64,
 }
 
 impl Counters {
-    pub(super) fn of(&mut self, counter: Counter) -> &mut u64 {
+    pub(crate) fn of(&mut self, counter: Counter) -> &mut u64 {
         match counter {
             Counter::ControllerEpoch => &mut self.controller_epoch,
             Counter::ProducerId => &mut self.producer_id,
@@ -33,23 +33,23 @@ impl Counters {
 
 /// What is to be stored, and what the caller is told once it is.
 #[derive(Debug)]
-pub(super) struct Plan<T> {
+pub(crate) struct Plan<T> {
     /// In order; only `Upserted` and `Deleted`.
-    pub(super) changes: Vec<WatchEvent>,
-    pub(super) counters: Counters,
-    pub(super) answer: T,
+    pub(crate) changes: Vec<WatchEvent>,
+    pub(crate) counters: Counters,
+    pub(crate) answer: T,
 }
 
 impl Rows {
-    pub(super) fn new(rows: BTreeMap<ResourceKey, Resource>, counters: Counters) -> Self {
+    pub(crate) fn new(rows: BTreeMap<ResourceKey, Resource>, counters: Counters) -> Self {
         Self { rows, counters }
     }
 
-    pub(super) fn get(&self, key: &ResourceKey) -> Option<&Resource> {
+    pub(crate) fn get(&self, key: &ResourceKey) -> Option<&Resource> {
         self.rows.get(key)
     }
 
-    pub(super) fn list(&self, kind: ResourceKind) -> Vec<Resource> {
+    pub(crate) fn list(&self, kind: ResourceKind) -> Vec<Resource> {
         let of_kind = |(key, _): &(&ResourceKey, &Resource)| key.kind() == kind;
         self.rows
             .iter()
@@ -58,12 +58,12 @@ impl Rows {
             .collect()
     }
 
-    pub(super) fn all(&self) -> Vec<Resource> {
+    pub(crate) fn all(&self) -> Vec<Resource> {
         self.rows.values().cloned().collect()
     }
 
     /// Judges each of `writes` as if those before it had been made.
-    pub(super) fn plan(&self, writes: Vec<Write>) -> Plan<Vec<Result<Resource, Refused>>> {
+    pub(crate) fn plan(&self, writes: Vec<Write>) -> Plan<Vec<Result<Resource, Refused>>> {
         let mut counters = self.counters;
         let mut changes = Vec::with_capacity(writes.len());
         let mut planned: BTreeMap<ResourceKey, Option<Resource>> = BTreeMap::new();
@@ -100,7 +100,7 @@ impl Rows {
     }
 
     /// Takes `count` numbers; the answer is the first of them.
-    pub(super) fn plan_take(&self, counter: Counter, count: u32) -> Plan<u64> {
+    pub(crate) fn plan_take(&self, counter: Counter, count: u32) -> Plan<u64> {
         let mut counters = self.counters;
         let last = counters.of(counter);
         let first = *last + 1;
@@ -113,7 +113,7 @@ impl Rows {
     }
 
     /// Takes over what was persisted.
-    pub(super) fn apply<T>(&mut self, plan: &Plan<T>) {
+    pub(crate) fn apply<T>(&mut self, plan: &Plan<T>) {
         self.counters = plan.counters;
         for change in &plan.changes {
             match change {
@@ -128,7 +128,7 @@ impl Rows {
         }
     }
 
-    pub(super) fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> Counters {
         self.counters
     }
 }
