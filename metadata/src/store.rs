@@ -40,8 +40,8 @@ pub trait MetadataStore: fmt::Debug + Send + Sync + 'static {
     async fn write(&self, writes: Vec<Write>)
     -> Result<Vec<Result<Resource, Refused>>, StoreError>;
 
-    /// Everything as it is, then every change in the order in which it was made. The stream ends
-    /// when the store closes.
+    /// Everything as it is, then every change in the order in which it was made. A change is there
+    /// to be read once the write that made it is answered. The stream ends when the store closes.
     ///
     /// # Errors
     /// When the store can't be read.

@@ -28,7 +28,7 @@ pub(super) async fn elect_leaders(
     }
     let changing = controller.change().await;
     if all {
-        wanted.extend(changing.observe().await?.partitions.into_keys());
+        wanted.extend(changing.observe().await?.partitions.keys().cloned());
     }
     let election = if unclean {
         Election::Unclean

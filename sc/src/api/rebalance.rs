@@ -55,7 +55,7 @@ pub(super) async fn rebalance(
     }
     Ok(RebalanceResponse {
         moves: planned,
-        under_way: under_way(&changing.observe().await?),
+        under_way: under_way(&*changing.observe().await?),
     })
 }
 

@@ -3,7 +3,6 @@
 //! Sessions and the failure detector call it. What it changes it stores first; the registry in
 //! memory says who is connected to this SC, the stored SPU says what everyone else believes.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use thalweg_runtime::Clock;
 use thalweg_types::resource::{
     Partition, PartitionStatus, Resource, ResourceKey, ResourceKind, Spu, SpuState, SpuStatus,
 };
-use thalweg_types::{Durability, PartitionId, SpuId};
+use thalweg_types::{Durability, SpuId};
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
@@ -124,14 +123,9 @@ impl Members {
     pub(super) async fn reported(&self, spu: SpuId, reports: &[Report]) -> Result<(), StoreError> {
         let mut changing = self.controller.change().await;
         let observed = changing.observe().await?;
-        let by_id: BTreeMap<PartitionId, &Partition> = observed
-            .partitions
-            .values()
-            .map(|partition| (partition.id, partition))
-            .collect();
         let mut changed = false;
         for report in reports {
-            let Some(partition) = by_id.get(&report.partition) else {
+            let Some(partition) = observed.by_id(report.partition) else {
                 debug!(%spu, partition = %report.partition, "a report about a partition that is gone");
                 continue;
             };
@@ -164,16 +158,11 @@ impl Members {
     ) -> Result<Vec<(IsrChange, String)>, StoreError> {
         let changing = self.controller.change().await;
         let observed = changing.observe().await?;
-        let by_id: BTreeMap<PartitionId, &Partition> = observed
-            .partitions
-            .values()
-            .map(|partition| (partition.id, partition))
-            .collect();
         let mut writes = Vec::new();
         let mut asked = Vec::new();
         let mut refused = Vec::new();
         for change in changes {
-            let Some(partition) = by_id.get(&change.partition) else {
+            let Some(partition) = observed.by_id(change.partition) else {
                 refused.push((change, "the partition is gone".to_owned()));
                 continue;
             };
@@ -189,7 +178,7 @@ impl Members {
                 Ok(status) => {
                     let name = partition.topic_partition();
                     info!(partition = %name, isr = ?status.isr, was = ?partition.status.isr, "in-sync replicas");
-                    let partition = Partition::clone(partition);
+                    let partition = partition.clone();
                     writes.push(Write::Update(
                         Partition {
                             status,

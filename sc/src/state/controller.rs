@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tracing::{debug, warn};
 
 use super::leaders::tell_elections;
+use super::observed::View;
 use super::plan::plan;
 use super::{Observed, Unfit};
 
@@ -28,12 +29,14 @@ pub(crate) struct Controller {
     epoch: ControllerEpoch,
     /// Held by whoever is changing resources.
     unfit: Mutex<Unfit>,
+    view: Mutex<View>,
 }
 
 /// The right to change resources, which one caller at a time has.
 #[derive(Debug)]
 pub(crate) struct Changing<'a> {
     store: &'a dyn MetadataStore,
+    view: &'a Mutex<View>,
     /// Replicas that must not lead although their SPU is online. Kept in memory: an SPU tells it
     /// again when it registers with the next SC.
     pub(crate) unfit: MutexGuard<'a, Unfit>,
@@ -69,6 +72,7 @@ impl Controller {
             store,
             epoch,
             unfit: Mutex::default(),
+            view: Mutex::default(),
         }
     }
 
@@ -86,6 +90,7 @@ impl Controller {
     pub(crate) async fn change(&self) -> Changing<'_> {
         Changing {
             store: &*self.store,
+            view: &self.view,
             unfit: self.unfit.lock().await,
         }
     }
@@ -93,8 +98,8 @@ impl Controller {
 
 impl Changing<'_> {
     /// Everything as it is stored.
-    pub(crate) async fn observe(&self) -> Result<Observed, StoreError> {
-        Observed::read(self.store).await
+    pub(crate) async fn observe(&self) -> Result<Arc<Observed>, StoreError> {
+        self.view.lock().await.look(self.store).await
     }
 
     /// Makes one write.

@@ -1,6 +1,6 @@
 //! Plans, worked out and applied to rows in memory.
 
-use thalweg_types::resource::{Resource, Spu, SpuSpec, SpuState, SpuStatus, TopicSpec};
+use thalweg_types::resource::{Spu, SpuSpec, SpuState, SpuStatus, TopicSpec};
 use thalweg_types::{
     ChainSpec, DirectoryId, Incarnation, TopicConfig, TopicId, TopicName, TopicPartition,
 };
@@ -68,23 +68,9 @@ impl Observed {
 
     fn apply(&mut self, writes: Vec<Write>) {
         for write in writes {
-            match (write.key(), write) {
-                (_, Write::Create(row) | Write::Update(row)) => match row {
-                    Resource::Topic(row) => {
-                        self.topics.insert(row.name.clone(), row);
-                    }
-                    Resource::Partition(row) => {
-                        self.partitions.insert(row.topic_partition(), row);
-                    }
-                    other => panic!("a plan does not write {}", other.key()),
-                },
-                (ResourceKey::Topic(name), _) => {
-                    self.topics.remove(&name);
-                }
-                (ResourceKey::Partition(name), _) => {
-                    self.partitions.remove(&name);
-                }
-                (key, _) => panic!("a plan does not delete {key}"),
+            match write {
+                Write::Create(row) | Write::Update(row) => self.insert(row),
+                Write::Delete { key, .. } => self.remove(&key),
             }
         }
     }
