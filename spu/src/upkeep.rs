@@ -5,8 +5,10 @@
 //! error concerns one log, is logged, and the log is looked at again next time. A log that failed
 //! or was quarantined has said so once, and is left alone until it is opened again.
 
+use std::cmp::Reverse;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use thalweg_runtime::{CancellationToken, Clock, TaskGroup, blocking};
@@ -19,6 +21,8 @@ use crate::replica::ReplicaSet;
 
 /// How often high watermarks are written down, full disks tried again and health looked at.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+/// How many logs a blocking thread looks at before it is given back.
+const LOGS_AT_ONCE: usize = 64;
 /// How often lagging followers are looked for in the time that they may lag.
 const LOOKS_PER_LAG: u32 = 10;
 /// Looking for them more often than this would be all that is done.
@@ -90,16 +94,25 @@ impl Upkeep {
     ) -> Result<(), Infallible> {
         let work = Arc::new(work);
         while pause(self.interval, &shutdown).await {
-            for (id, log) in usable_logs(&self.replicas) {
-                if shutdown.is_cancelled() {
-                    break;
-                }
-                let work = Arc::clone(&work);
-                on_blocking_thread(move || work(id, &log)).await;
+            for logs in usable_logs(&self.replicas).chunks(LOGS_AT_ONCE) {
+                let (work, logs, shutdown) = (Arc::clone(&work), logs.to_vec(), shutdown.clone());
+                on_blocking_thread(move || {
+                    for (id, log) in logs {
+                        if !shutdown.is_cancelled() {
+                            alone(|| work(id, &log));
+                        }
+                    }
+                })
+                .await;
             }
         }
         Ok(())
     }
+}
+
+/// A panic, which the process has logged, costs one log its turn and not the others.
+fn alone(work: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(work));
 }
 
 pub(crate) fn usable_logs(replicas: &ReplicaSet) -> Vec<(PartitionId, Arc<Log>)> {
@@ -135,24 +148,28 @@ async fn scrub(
     budget_bytes: u64,
     shutdown: CancellationToken,
 ) -> Result<(), Infallible> {
-    let mut at: Option<PartitionId> = None;
+    let mut left: Vec<(PartitionId, Weak<Log>)> = Vec::new();
     while pause(SCRUB_INTERVAL, &shutdown).await {
-        let mut logs = usable_logs(&replicas);
-        logs.sort_unstable_by_key(|(id, _)| *id);
-        let next = logs
-            .iter()
-            .find(|(id, _)| at.is_none_or(|at| *id >= at))
-            .or(logs.first());
-        let Some((id, log)) = next.cloned() else {
+        if left.is_empty() {
+            left.extend(
+                usable_logs(&replicas)
+                    .iter()
+                    .map(|(id, log)| (*id, Arc::downgrade(log))),
+            );
+            left.sort_unstable_by_key(|(id, _)| Reverse(*id));
+        }
+        let next = std::iter::from_fn(|| left.pop()).find_map(|(id, log)| {
+            let log = log.upgrade().filter(|log| !log.health().is_final());
+            Some((id, log?))
+        });
+        let Some((id, log)) = next else {
             continue;
         };
-        let ids: Vec<_> = logs.iter().map(|(id, _)| *id).collect();
+        let same = (id, Arc::downgrade(&log));
         let done = on_blocking_thread(move || scrub_log(id, &log, budget_bytes)).await;
-        at = if done.unwrap_or(true) {
-            ids.into_iter().find(|other| *other > id)
-        } else {
-            Some(id)
-        };
+        if !done.unwrap_or(true) {
+            left.push(same);
+        }
     }
     Ok(())
 }
