@@ -56,10 +56,10 @@ mod producer;
 mod smartmodule;
 
 pub use admin::{
-    Admin, AdminError, Cluster, Election, ElectionOutcome, GroupDescription, GroupListing,
-    GroupMember, GroupOffset, HeldPartition, NewSmartModule, NewTopic, PlannedMove, RebalancePlan,
-    RegisteredSmartModule, ReplicaMoved, SmartModuleDescription, SmartModuleUse, SpuDrain,
-    TopicDescription, TopicUpdate, Watch, WatchEvent,
+    Admin, AdminError, Cluster, Election, ElectionOutcome, FailedReplica, GroupDescription,
+    GroupListing, GroupMember, GroupOffset, HeldPartition, NewSmartModule, NewTopic, PlannedMove,
+    RebalancePlan, RegisteredSmartModule, ReplicaMoved, SmartModuleDescription, SmartModuleUse,
+    SpuDrain, TopicDescription, TopicUpdate, Watch, WatchEvent,
 };
 pub use client::{Client, ClientOptions, ConnectError};
 pub use consumer::{

@@ -4,11 +4,12 @@
 //! - Only the leader asks, in its present reign, and about the partition as it is now: leader epoch
 //!   and partition epoch are compared, so that of two changes that cross each other one is refused.
 //! - A replica joins only if its SPU is up and has not restarted since the leader saw it catch up
-//!   (KIP-903): in its new life it may lack what it had.
+//!   (KIP-903), nor made its copy anew: in its new life it may lack what it had. Of a copy that has
+//!   told the SC nothing yet it is not known.
 //! - The leader is in sync with itself.
 
 use thalweg_types::resource::{Partition, PartitionStatus};
-use thalweg_types::{Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, SpuId};
+use thalweg_types::{CopyLife, LeaderEpoch, PartitionEpoch, PartitionId, SpuId};
 
 /// What a leader asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,11 +18,11 @@ pub(crate) struct IsrChange {
     pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) partition_epoch: PartitionEpoch,
     /// All that are to be in sync, each in the life in which the leader saw it.
-    pub(crate) isr: Vec<(SpuId, Incarnation)>,
+    pub(crate) isr: Vec<(SpuId, CopyLife)>,
 }
 
-/// The partition's next status as `leader` asks for it. `life` gives the present incarnation of an
-/// SPU that is up and whose replica may lead.
+/// The partition's next status as `leader` asks for it. `life` gives the present life of the copy
+/// on an SPU that is up, where it is known and may lead.
 ///
 /// # Errors
 /// The reason why it is refused, for people.
@@ -29,7 +30,7 @@ pub(crate) fn changed(
     partition: &Partition,
     leader: SpuId,
     change: &IsrChange,
-    life: impl Fn(SpuId) -> Option<Incarnation>,
+    life: impl Fn(SpuId) -> Option<CopyLife>,
 ) -> Result<PartitionStatus, String> {
     let status = &partition.status;
     if status.leader != Some(leader) || status.leader_epoch != change.leader_epoch {
@@ -48,13 +49,15 @@ pub(crate) fn changed(
     if !asked(leader) {
         return Err(format!("the leader, SPU {leader}, is not among them"));
     }
-    for (member, incarnation) in &change.isr {
+    for (member, seen) in &change.isr {
         if !partition.spec.replicas.contains(member) {
             return Err(format!("SPU {member} holds no replica"));
         }
         let joins = !status.isr.contains(member);
-        if joins && life(*member) != Some(*incarnation) {
-            return Err(format!("SPU {member} is down or has restarted since"));
+        if joins && life(*member) != Some(*seen) {
+            return Err(format!(
+                "SPU {member} is down, has failed, or has begun its copy anew since"
+            ));
         }
     }
     // In replica order, in which leaders are looked for.
@@ -69,7 +72,7 @@ pub(crate) fn changed(
 #[cfg(test)]
 mod tests {
     use thalweg_types::resource::{PartitionSpec, ResourceVersion};
-    use thalweg_types::{PartitionIndex, TopicId};
+    use thalweg_types::{CopyNumber, Incarnation, PartitionIndex, TopicId};
     use uuid::Uuid;
 
     use super::*;
@@ -78,6 +81,13 @@ mod tests {
         topic: TopicId(Uuid::from_u128(1)),
         partition: PartitionIndex(0),
     };
+
+    fn life(process: u64, copy: u64) -> CopyLife {
+        CopyLife {
+            process: Incarnation(process),
+            copy: CopyNumber(copy),
+        }
+    }
 
     fn partition() -> Partition {
         Partition {
@@ -101,15 +111,12 @@ mod tests {
             partition: ID,
             leader_epoch: LeaderEpoch(5),
             partition_epoch: PartitionEpoch(8),
-            isr: isr
-                .iter()
-                .map(|spu| (SpuId(*spu), Incarnation(7)))
-                .collect(),
+            isr: isr.iter().map(|spu| (SpuId(*spu), life(7, 3))).collect(),
         }
     }
 
     fn ask(change: &IsrChange) -> Result<PartitionStatus, String> {
-        changed(&partition(), SpuId(0), change, |_| Some(Incarnation(7)))
+        changed(&partition(), SpuId(0), change, |_| Some(life(7, 3)))
     }
 
     #[test]
@@ -139,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_has_restarted_or_is_down_does_not_join_but_may_stay() {
-        for life in [None, Some(Incarnation(8))] {
+    fn a_replica_that_has_begun_anew_or_is_down_does_not_join_but_may_stay() {
+        for life in [None, Some(life(8, 3)), Some(life(7, 4))] {
             let asked = change(&[0, 1, 2]);
             let refused = changed(&partition(), SpuId(0), &asked, |_| life);
             assert!(
                 refused
                     .unwrap_err()
-                    .contains("SPU 2 is down or has restarted")
+                    .contains("SPU 2 is down, has failed, or has begun")
             );
             assert!(changed(&partition(), SpuId(0), &change(&[0, 1]), |_| life).is_ok());
         }

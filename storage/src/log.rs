@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use thalweg_types::{LeaderEpoch, Offset};
+use thalweg_types::{CopyNumber, LeaderEpoch, Offset};
 use tracing::{error, info, warn};
 
 pub use self::clean::{CleanOptions, CleanPace, CleanReport};
@@ -57,6 +57,8 @@ use crate::{
 /// write it.
 pub struct Log {
     folder: PathBuf,
+    /// Of all copies that these threads work for.
+    copy: CopyNumber,
     files: Arc<dyn LogFiles>,
     threads: Arc<StorageThreads>,
     segment_context: Arc<SegmentContext>,
@@ -113,6 +115,11 @@ impl Log {
         if health.is_final() {
             listener.failed(health);
         }
+    }
+
+    /// The number of this copy: a log that is opened later has a larger one.
+    pub fn copy(&self) -> CopyNumber {
+        self.copy
     }
 
     /// The first offset kept.

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use thalweg_types::CopyNumber;
 use tracing::error;
 
 use crate::Log;
@@ -50,6 +51,7 @@ pub struct StorageThreads {
     options: ThreadOptions,
     open_files: Arc<OpenFiles>,
     appended_bytes: AtomicU64,
+    opened_logs: AtomicU64,
     writers: Workers,
     syncers: Workers,
 }
@@ -116,6 +118,7 @@ impl StorageThreads {
         Arc::new(Self {
             open_files: Arc::new(OpenFiles::new(options.open_segments_max)),
             appended_bytes: AtomicU64::new(0),
+            opened_logs: AtomicU64::new(0),
             writers,
             syncers,
             options,
@@ -133,6 +136,11 @@ impl StorageThreads {
     /// How many bytes were appended to all logs since the start.
     pub fn appended_bytes(&self) -> u64 {
         self.appended_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The number of a log that is being opened: no other one has it.
+    pub(crate) fn number_log(&self) -> CopyNumber {
+        CopyNumber(self.opened_logs.fetch_add(1, Ordering::Relaxed)).next()
     }
 
     pub(crate) fn note_appended(&self, bytes: u64) {

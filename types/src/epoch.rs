@@ -56,3 +56,19 @@ epoch! {
     /// messages after those of its former life.
     Incarnation(u64)
 }
+
+epoch! {
+    /// The number of a replica's copy on its SPU's disk: another, larger one whenever the SPU's process
+    /// opens the copy or makes it anew. 0 for none.
+    CopyNumber(u64)
+}
+
+/// The life of one copy in one life of its SPU's process. What it kept in another one counts for
+/// nothing: by now it may keep less.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CopyLife {
+    /// The life of the process.
+    pub process: Incarnation,
+    /// The copy, of those of that life.
+    pub copy: CopyNumber,
+}

@@ -19,7 +19,7 @@ mod topic_config;
 mod topic_name;
 
 pub use chain::{AggregateSpec, ChainSpec, InvalidOnError, LookBack, OnError, StepSpec};
-pub use epoch::{ControllerEpoch, Incarnation, LeaderEpoch, PartitionEpoch};
+pub use epoch::{ControllerEpoch, CopyLife, CopyNumber, Incarnation, LeaderEpoch, PartitionEpoch};
 pub use error_code::ErrorCode;
 pub use ids::{
     ClusterId, DirectoryId, PartitionId, PartitionIndex, SpuId, TopicId, TopicPartition,

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use thalweg_types::{Incarnation, Offset, TopicId};
+use thalweg_types::{CopyLife, CopyNumber, Incarnation, Offset, TopicId};
 use uuid::Uuid;
 
 use crate::accumulators::{self, KeyedAccumulators};
@@ -40,6 +40,9 @@ pub const STOP_OFFSET_TAG: i32 = 20006;
 
 /// In a Fetch request's partition, from a follower: a [`FollowerTag`].
 pub const FOLLOWER_TAG: i32 = 20007;
+
+/// How long a [`FollowerTag`] is.
+const FOLLOWER_BYTES: usize = 40;
 
 /// The tagged fields of one struct, as `kafka-protocol` keeps them.
 pub type TaggedFields = BTreeMap<i32, Bytes>;
@@ -123,16 +126,17 @@ pub struct FollowerTag {
     pub topic: TopicId,
     /// Up to where the copy meets the topic's durability.
     pub stable_end: Offset,
-    /// The life of its process.
-    pub incarnation: Incarnation,
+    /// The life in which it does.
+    pub life: CopyLife,
 }
 
 /// Says how far a follower's copy of a request's partition goes.
 pub fn set_follower(fields: &mut TaggedFields, follower: FollowerTag) {
-    let mut value = BytesMut::with_capacity(32);
+    let mut value = BytesMut::with_capacity(FOLLOWER_BYTES);
     value.put_slice(follower.topic.0.as_bytes());
     value.put_i64(follower.stable_end.0);
-    value.put_u64(follower.incarnation.0);
+    value.put_u64(follower.life.process.0);
+    value.put_u64(follower.life.copy.0);
     fields.insert(FOLLOWER_TAG, value.freeze());
 }
 
@@ -140,13 +144,16 @@ pub fn set_follower(fields: &mut TaggedFields, follower: FollowerTag) {
 #[must_use]
 pub fn follower(fields: &TaggedFields) -> Option<FollowerTag> {
     let mut value = fields.get(&FOLLOWER_TAG)?.as_ref();
-    if value.len() != 32 {
+    if value.len() != FOLLOWER_BYTES {
         return None;
     }
     Some(FollowerTag {
         topic: TopicId(Uuid::from_u128(value.get_u128())),
         stable_end: Offset(value.get_i64()),
-        incarnation: Incarnation(value.get_u64()),
+        life: CopyLife {
+            process: Incarnation(value.get_u64()),
+            copy: CopyNumber(value.get_u64()),
+        },
     })
 }
 

@@ -16,7 +16,8 @@ pub use model::{
     SmartModuleUse, TopicDescription, TopicUpdate, WatchEvent,
 };
 pub use placement::{
-    Election, ElectionOutcome, HeldPartition, PlannedMove, RebalancePlan, ReplicaMoved, SpuDrain,
+    Election, ElectionOutcome, FailedReplica, HeldPartition, PlannedMove, RebalancePlan,
+    ReplicaMoved, SpuDrain,
 };
 pub(crate) use sc::ScClient;
 pub use watch::Watch;

@@ -2,7 +2,7 @@
 
 use thalweg_proto::v1;
 use thalweg_types::resource::{Partition, Spu};
-use thalweg_types::{SpuId, TopicPartition};
+use thalweg_types::{SpuId, TopicName, TopicPartition};
 
 use super::sc::required;
 use super::{Admin, AdminError};
@@ -86,7 +86,46 @@ pub struct HeldPartition {
     pub held_up: String,
 }
 
+/// A replica that has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailedReplica {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The SPU that holds it.
+    pub spu: SpuId,
+    /// How it failed, for people.
+    pub reason: String,
+    /// Whether the SPU has removed it and copies the partition from its leader anew.
+    pub is_refilling: bool,
+}
+
 impl Admin {
+    /// The replicas of one topic, or of all, that have failed, and those that are being refilled since.
+    ///
+    /// # Errors
+    /// When the SC can't be reached, or there is no such topic.
+    pub async fn failed_replicas(
+        &self,
+        topic: Option<&TopicName>,
+    ) -> Result<Vec<FailedReplica>, AdminError> {
+        let request = v1::ListPartitionsRequest {
+            topic: topic.map(ToString::to_string).unwrap_or_default(),
+        };
+        let reply = self.sc().client()?.list_partitions(request).await;
+        let failed = self.sc().answered(reply)?.failed.into_iter();
+        failed
+            .map(|failed| {
+                Ok(FailedReplica {
+                    partition: required("partition", failed.partition)?,
+                    spu: SpuId(failed.spu_id),
+                    reason: failed.reason,
+                    is_refilling: failed.is_refilling,
+                })
+            })
+            .collect()
+    }
+
     /// Holds an election in each of `partitions`, in all where `None`, and says what became of it.
     ///
     /// # Errors

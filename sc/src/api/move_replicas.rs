@@ -69,7 +69,7 @@ fn next(
     let partition = observed.partitions.get(name).ok_or_else(|| {
         "it does not exist; `thalweg partition list` shows those that do".to_owned()
     })?;
-    let fitness = |spu| fitness(observed, &changing.unfit, spu, partition.id);
+    let fitness = |spu| fitness(observed, &changing.told.unfit, spu, partition.id);
     match to {
         None => moves::cancel(partition, fitness).map(Some),
         Some(to) => {

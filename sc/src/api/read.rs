@@ -1,8 +1,10 @@
 //! The reads: cluster, topics, partitions, SPUs, SmartModules as they are stored.
 
+use std::collections::BTreeMap;
+
 use thalweg_proto::v1::{
-    DescribeClusterRequest, DescribeClusterResponse, GetTopicRequest, GetTopicResponse,
-    ListPartitionsRequest, ListPartitionsResponse, ListSmartModulesRequest,
+    DescribeClusterRequest, DescribeClusterResponse, FailedReplica, GetTopicRequest,
+    GetTopicResponse, ListPartitionsRequest, ListPartitionsResponse, ListSmartModulesRequest,
     ListSmartModulesResponse, ListSpusRequest, ListSpusResponse, ListTopicsRequest,
     ListTopicsResponse,
 };
@@ -63,9 +65,30 @@ pub(super) async fn list_partitions(
         Some(stored_topic(controller, name).await?.name)
     };
     let partitions = partitions(controller, only.as_ref()).await?;
+    let failed = failed_replicas(controller, &partitions).await;
     Ok(ListPartitionsResponse {
         partitions: partitions.into_iter().map(Into::into).collect(),
+        failed,
     })
+}
+
+/// What SPUs said of their replicas of `partitions` that have failed.
+async fn failed_replicas(controller: &Controller, partitions: &[Partition]) -> Vec<FailedReplica> {
+    let changing = controller.change().await;
+    let names: BTreeMap<_, _> = partitions
+        .iter()
+        .map(|partition| (partition.id, partition.topic_partition()))
+        .collect();
+    let failed = changing.told.failed();
+    let failed = failed.filter_map(|((spu, id), reason, is_refilling)| {
+        Some(FailedReplica {
+            partition: Some(names.get(&id)?.clone().into()),
+            spu_id: spu.0,
+            reason: reason.to_owned(),
+            is_refilling,
+        })
+    });
+    failed.collect()
 }
 
 pub(super) async fn list_spus(

@@ -11,7 +11,7 @@ use thalweg_runtime::Clock;
 use thalweg_types::resource::{
     Partition, PartitionStatus, Resource, ResourceKey, ResourceKind, Spu, SpuState, SpuStatus,
 };
-use thalweg_types::{Durability, SpuId};
+use thalweg_types::{CopyLife, CopyNumber, Durability, PartitionId, SpuId};
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
@@ -102,7 +102,7 @@ impl Members {
             self.clock.monotonic(),
         );
         if stored.is_none_or(|stored| registration.is_restart_of(stored)) {
-            changing.unfit.retain(|(unfit, _), _| *unfit != spu);
+            changing.told.forget(spu);
         }
         let written = store_registration(&changing, registration, &observed).await;
         if let Err(error) = written {
@@ -119,34 +119,52 @@ impl Members {
         self.registry().heard(spu, session, now)
     }
 
-    /// Notes what an SPU says of its replicas. A failed one does not lead.
-    pub(super) async fn reported(&self, spu: SpuId, reports: &[Report]) -> Result<(), StoreError> {
+    /// Notes what an SPU says of its replicas. A failed one does not lead. Returns which copies may be
+    /// made anew if they are damaged.
+    pub(super) async fn reported(
+        &self,
+        spu: SpuId,
+        reports: &[Report],
+    ) -> Result<Vec<(PartitionId, CopyNumber)>, StoreError> {
         let mut changing = self.controller.change().await;
         let observed = changing.observe().await?;
+        changing.told.prune(|id| observed.by_id(id).is_some());
         let mut changed = false;
+        let mut failed = Vec::new();
         for report in reports {
             let Some(partition) = observed.by_id(report.partition) else {
                 debug!(%spu, partition = %report.partition, "a report about a partition that is gone");
                 continue;
             };
+            let replica = (spu, report.partition);
+            changing.told.note_copy(replica, report.copy);
             if report.leader_epoch < partition.status.leader_epoch {
                 debug!(%spu, partition = %report.partition, epoch = %report.leader_epoch, "a report about a former reign");
                 continue;
             }
-            let name = partition.topic_partition();
-            let replica = (spu, report.partition);
-            let known = if report.may_lead {
-                changing.unfit.remove(&replica)
-            } else {
+            let reason = (!report.may_lead).then_some(report.reason.as_str());
+            changed |= changing.told.note_fitness(replica, reason);
+            if !report.may_lead {
+                let name = partition.topic_partition();
                 warn!(%spu, partition = %name, reason = report.reason, "a replica has failed");
-                changing.unfit.insert(replica, report.reason.clone())
-            };
-            changed |= known.as_ref() != (!report.may_lead).then_some(&report.reason);
+                failed.push(report.partition);
+            }
         }
         if changed {
             changing.reconcile().await?;
         }
-        Ok(())
+        if failed.is_empty() {
+            return Ok(Vec::new());
+        }
+        // As it is stored after that.
+        let observed = changing.observe().await?;
+        let failed = failed.into_iter().filter_map(|id| observed.by_id(id));
+        let refills = failed.filter_map(|partition| {
+            let copy = changing.told.refill(spu, partition)?;
+            info!(%spu, partition = %partition.topic_partition(), "its copy may be made anew if it is damaged");
+            Some((partition.id, copy))
+        });
+        Ok(refills.collect())
     }
 
     /// Stores the in-sync replicas that `leader` asks for; what comes back is refused, each with the
@@ -156,7 +174,7 @@ impl Members {
         leader: SpuId,
         changes: Vec<IsrChange>,
     ) -> Result<Vec<(IsrChange, String)>, StoreError> {
-        let changing = self.controller.change().await;
+        let mut changing = self.controller.change().await;
         let observed = changing.observe().await?;
         let mut writes = Vec::new();
         let mut asked = Vec::new();
@@ -167,12 +185,12 @@ impl Members {
                 continue;
             };
             let life = |spu: SpuId| {
-                let is_fit = !changing.unfit.contains_key(&(spu, change.partition));
-                let stored = observed
-                    .spus
-                    .get(&spu)
-                    .filter(|spu| spu.status.state == SpuState::Online);
-                stored.filter(|_| is_fit).map(|spu| spu.status.incarnation)
+                let stored = observed.spus.get(&spu)?;
+                let copy = changing.told.fit_copy((spu, change.partition))?;
+                (stored.status.state == SpuState::Online).then_some(CopyLife {
+                    process: stored.status.incarnation,
+                    copy,
+                })
             };
             match isr::changed(partition, leader, &change, life) {
                 Ok(status) => {
@@ -193,8 +211,12 @@ impl Members {
         }
         let written = changing.write_each(writes).await?;
         for (change, written) in asked.into_iter().zip(written) {
-            if let Err(error) = written {
-                refused.push((change, error.to_string()));
+            match written {
+                Ok(_) => {
+                    let isr: Vec<_> = change.isr.iter().map(|(spu, _)| *spu).collect();
+                    changing.told.in_sync(change.partition, &isr);
+                }
+                Err(error) => refused.push((change, error.to_string())),
             }
         }
         Ok(refused)

@@ -15,7 +15,8 @@ use thalweg_proto::v1::{sc_message, spu_message};
 use thalweg_proto::{InvalidField, status, status_of, v1};
 use thalweg_runtime::CancellationToken;
 use thalweg_types::{
-    ErrorCode, Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId,
+    CopyLife, CopyNumber, ErrorCode, Incarnation, LeaderEpoch, PartitionEpoch, PartitionId,
+    PartitionIndex, SpuId,
 };
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -39,14 +40,46 @@ pub(super) struct Report {
     pub(super) partition: PartitionId,
     /// The reign that it speaks of.
     pub(super) leader_epoch: LeaderEpoch,
+    /// Which copy it speaks of.
+    pub(super) copy: CopyNumber,
     pub(super) may_lead: bool,
     /// For people.
     pub(super) reason: String,
 }
 
-/// Changes of in-sync replicas that were refused and of which the SPU has not been told. Each leader
-/// asks for one at a time and partition.
-type Refusals = Vec<v1::IsrRefusal>;
+/// What the SPU asked or told and has not been answered.
+#[derive(Debug, Default)]
+struct Answers {
+    /// Changes of in-sync replicas that were refused. Each leader asks for one at a time and partition.
+    refusals: Vec<v1::IsrRefusal>,
+    /// Copies that may be made anew. Each report is about a partition of its own.
+    refills: Vec<v1::Refill>,
+}
+
+impl Answers {
+    fn is_empty(&self) -> bool {
+        self.refusals.is_empty() && self.refills.is_empty()
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.refusals.extend(other.refusals);
+        self.refills.extend(other.refills);
+    }
+
+    /// One message of them.
+    fn next_message(&mut self) -> ScMessage {
+        let message = if self.refusals.is_empty() {
+            let refills = std::mem::take(&mut self.refills);
+            sc_message::Message::Refills(v1::Refills { refills })
+        } else {
+            let refusals = std::mem::take(&mut self.refusals);
+            sc_message::Message::IsrRefusals(v1::IsrRefusals { refusals })
+        };
+        ScMessage {
+            message: Some(message),
+        }
+    }
+}
 
 /// How a session ended.
 enum Ending {
@@ -162,7 +195,7 @@ impl Session {
         shutdown: CancellationToken,
     ) -> Ending {
         let mut broadcast = Broadcast::new(self.members.controller().epoch());
-        let mut refusals = Refusals::new();
+        let mut answers = Answers::default();
         loop {
             // All of these are cancel-safe: nothing is taken from a stream or a queue unless it is
             // returned, and a permit that is dropped gives its place back.
@@ -171,7 +204,7 @@ impl Session {
                 end = &mut admitted.ended => return Ending::Refused(self.ended(end)),
                 message = self.inbound.message() => match message {
                     Ok(Some(message)) => match self.on_message(message).await {
-                        Ok(refused) => refusals.extend(refused),
+                        Ok(more) => answers.extend(more),
                         Err(refused) => return Ending::Refused(refused),
                     },
                     Ok(None) => return Ending::Left,
@@ -185,24 +218,26 @@ impl Session {
                         broadcast.on_change(change);
                     }
                 }
-                permit = self.outbound.reserve(), if broadcast.is_behind() || !refusals.is_empty() => match permit {
-                    // The partition as it is now comes first: most refusals are about an older one.
+                permit = self.outbound.reserve(), if broadcast.is_behind() || !answers.is_empty() => match permit {
+                    // The partition as it is now comes first: most answers are about an older one.
                     Ok(permit) if broadcast.is_behind() => permit.send(Ok(broadcast.next_message())),
-                    Ok(permit) => permit.send(Ok(refusals_message(std::mem::take(&mut refusals)))),
+                    Ok(permit) => permit.send(Ok(answers.next_message())),
                     Err(_) => return Ending::Broken,
                 },
             }
         }
     }
 
-    async fn on_message(&self, message: SpuMessage) -> Result<Refusals, Status> {
+    async fn on_message(&self, message: SpuMessage) -> Result<Answers, Status> {
         if !self.members.heard(self.spu, self.number) {
             // The reason for its end is on its way.
-            return Ok(Refusals::new());
+            return Ok(Answers::default());
         }
         let SpuMessage { message } = message;
         match message {
-            Some(spu_message::Message::Heartbeat(v1::Heartbeat {})) | None => Ok(Refusals::new()),
+            Some(spu_message::Message::Heartbeat(v1::Heartbeat {})) | None => {
+                Ok(Answers::default())
+            }
             Some(spu_message::Message::Register(_)) => Err(status(
                 ErrorCode::InvalidRequest,
                 "`register` must be sent once, as the first message",
@@ -214,15 +249,18 @@ impl Session {
                     .map_err(|error| status(ErrorCode::InvalidRequest, error.to_string()))?;
                 let reported = self.members.reported(self.spu, &reports).await;
                 // An SPU that registers again reports again.
-                reported
-                    .map(|()| Refusals::new())
-                    .map_err(|error| status(ErrorCode::Unavailable, error.to_string()))
+                let refills =
+                    reported.map_err(|error| status(ErrorCode::Unavailable, error.to_string()))?;
+                Ok(Answers {
+                    refills: refills.into_iter().map(refill_of).collect(),
+                    ..Answers::default()
+                })
             }
             Some(spu_message::Message::Stopping(v1::Stopping {})) => {
                 let stored = self.members.stopping(self.spu, self.number).await;
                 // An SPU that registers again says it again.
                 stored
-                    .map(|()| Refusals::new())
+                    .map(|()| Answers::default())
                     .map_err(|error| status(ErrorCode::Unavailable, error.to_string()))
             }
             Some(spu_message::Message::IsrChanges(v1::IsrChanges { changes })) => {
@@ -234,7 +272,10 @@ impl Session {
                 let refused = self.members.change_isr(self.spu, changes).await;
                 let refused =
                     refused.map_err(|error| status(ErrorCode::Unavailable, error.to_string()))?;
-                Ok(refused.into_iter().map(refusal_of).collect())
+                Ok(Answers {
+                    refusals: refused.into_iter().map(refusal_of).collect(),
+                    ..Answers::default()
+                })
             }
         }
     }
@@ -269,11 +310,11 @@ fn refusal_of((change, reason): (IsrChange, String)) -> v1::IsrRefusal {
     }
 }
 
-fn refusals_message(refusals: Refusals) -> ScMessage {
-    ScMessage {
-        message: Some(sc_message::Message::IsrRefusals(v1::IsrRefusals {
-            refusals,
-        })),
+fn refill_of((partition, copy): (PartitionId, CopyNumber)) -> v1::Refill {
+    v1::Refill {
+        topic_id: partition.topic.to_string(),
+        partition: partition.partition.0,
+        copy: copy.0,
     }
 }
 
@@ -297,8 +338,13 @@ impl TryFrom<v1::IsrChange> for IsrChange {
             partition_epoch,
             isr,
         } = message;
-        let member =
-            |member: v1::InSyncReplica| (SpuId(member.spu_id), Incarnation(member.incarnation));
+        let member = |member: v1::InSyncReplica| {
+            let life = CopyLife {
+                process: Incarnation(member.incarnation),
+                copy: CopyNumber(member.copy),
+            };
+            (SpuId(member.spu_id), life)
+        };
         Ok(Self {
             partition: partition_id(&topic_id, partition)?,
             leader_epoch: LeaderEpoch(leader_epoch),
@@ -324,10 +370,12 @@ impl TryFrom<ReplicaReport> for Report {
             state: _,
             reason,
             leader_epoch,
+            copy,
         } = message;
         Ok(Self {
             partition: partition_id(&topic_id, partition)?,
             leader_epoch: LeaderEpoch(leader_epoch),
+            copy: CopyNumber(copy),
             may_lead,
             reason,
         })

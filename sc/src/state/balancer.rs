@@ -70,7 +70,7 @@ async fn balance(changing: &Changing<'_>, imbalance: &mut Imbalance) -> Result<(
         partition.status.leader.is_some()
             && partition.spec.moving.is_none()
             && prefer(partition, |spu| {
-                fitness(&observed, &changing.unfit, spu, partition.id)
+                fitness(&observed, &changing.told.unfit, spu, partition.id)
             })
             .is_ok()
     });

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::leaders::tell_elections;
 use super::observed::View;
 use super::plan::plan;
-use super::{Observed, Unfit};
+use super::{Observed, ToldByReplicas};
 
 /// How often a plan is worked out afresh before the rest is left to the next change. Creating a
 /// topic takes two rounds, deleting one two.
@@ -28,7 +28,7 @@ pub(crate) struct Controller {
     store: Arc<dyn MetadataStore>,
     epoch: ControllerEpoch,
     /// Held by whoever is changing resources.
-    unfit: Mutex<Unfit>,
+    told: Mutex<ToldByReplicas>,
     view: Mutex<View>,
 }
 
@@ -37,9 +37,8 @@ pub(crate) struct Controller {
 pub(crate) struct Changing<'a> {
     store: &'a dyn MetadataStore,
     view: &'a Mutex<View>,
-    /// Replicas that must not lead although their SPU is online. Kept in memory: an SPU tells it
-    /// again when it registers with the next SC.
-    pub(crate) unfit: MutexGuard<'a, Unfit>,
+    /// What SPUs said of their replicas.
+    pub(crate) told: MutexGuard<'a, ToldByReplicas>,
 }
 
 /// Why resources could not be changed.
@@ -71,7 +70,7 @@ impl Controller {
         Self {
             store,
             epoch,
-            unfit: Mutex::default(),
+            told: Mutex::default(),
             view: Mutex::default(),
         }
     }
@@ -91,7 +90,7 @@ impl Controller {
         Changing {
             store: &*self.store,
             view: &self.view,
-            unfit: self.unfit.lock().await,
+            told: self.told.lock().await,
         }
     }
 }
@@ -131,7 +130,7 @@ impl Changing<'_> {
     pub(crate) async fn reconcile(&self) -> Result<(), StoreError> {
         for _ in 0..ROUNDS_MAX {
             let observed = self.observe().await?;
-            let writes = plan(&observed, &self.unfit);
+            let writes = plan(&observed, &self.told.unfit);
             if writes.is_empty() {
                 return Ok(());
             }

@@ -76,7 +76,7 @@ impl Changing<'_> {
         partition: &Partition,
         election: Election,
     ) -> Result<(SpuId, Write), Outcome> {
-        let fitness = |spu| fitness(observed, &self.unfit, spu, partition.id);
+        let fitness = |spu| fitness(observed, &self.told.unfit, spu, partition.id);
         let next = match (election, partition.status.leader) {
             (Election::Unclean, Some(leader)) => return Err(Outcome::NotNeeded(leader)),
             (Election::Unclean, None) => elect(partition, true, fitness),

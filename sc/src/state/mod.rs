@@ -15,6 +15,7 @@ mod leaders;
 mod observed;
 mod plan;
 mod reconciler;
+mod told_by_replicas;
 
 pub(crate) use balancer::spawn_leader_balancer;
 pub(crate) use controller::{ChangeError, Changing, Controller};
@@ -24,3 +25,4 @@ pub(crate) use leaders::{Election, Outcome};
 pub(crate) use observed::Observed;
 pub(crate) use plan::{Unfit, fitness};
 pub(crate) use reconciler::spawn_reconciler;
+pub(crate) use told_by_replicas::ToldByReplicas;

@@ -50,6 +50,7 @@ async fn an_spu_of_very_many_replicas_can_report_them_all() {
         state: ReplicaState::Serving.into(),
         reason: String::new(),
         leader_epoch: 0,
+        copy: 1,
     });
     let reports = ReplicaReports {
         reports: reports.collect(),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use thalweg_proto::v1::{
-    Heartbeat, Register, Registered, ReplicaReport, ReplicaReports, ReplicaState, ScMessage,
-    SpuMessage, sc_message, spu_message,
+    Heartbeat, IsrRefusal, Refill, Register, Registered, ReplicaReport, ReplicaReports,
+    ReplicaState, ScMessage, SpuMessage, sc_message, spu_message,
 };
 use thalweg_types::resource::{Partition, Resource, ResourceKey, Spu, Topic};
 use tokio::sync::mpsc;
@@ -20,6 +20,9 @@ pub(crate) struct FakeSpu {
     from_sc: Streaming<ScMessage>,
     pub(crate) registered: Registered,
     pub(crate) known: BTreeMap<ResourceKey, Resource>,
+    /// What the SC refused, and the copies that it lets be made anew, in order.
+    pub(crate) refusals: Vec<IsrRefusal>,
+    pub(crate) refills: Vec<Refill>,
 }
 
 /// What SPU `id` says of itself, in its first life and with a data directory of its own.
@@ -80,6 +83,8 @@ impl FakeSpu {
             from_sc,
             registered,
             known: known.map(|row: Resource| (row.key(), row)).collect(),
+            refusals: Vec::new(),
+            refills: Vec::new(),
         })
     }
 
@@ -89,12 +94,17 @@ impl FakeSpu {
     }
 
     pub(crate) async fn report(&self, partition: &Partition, state: ReplicaState) {
+        self.report_copy(partition, 1, state).await;
+    }
+
+    pub(crate) async fn report_copy(&self, partition: &Partition, copy: u64, state: ReplicaState) {
         let report = ReplicaReport {
             topic_id: partition.id.topic.to_string(),
             partition: partition.id.partition.0,
             state: state.into(),
             reason: "the test says so".to_owned(),
             leader_epoch: partition.status.leader_epoch.0,
+            copy,
         };
         let reports = vec![report];
         self.send(spu_message::Message::Replicas(ReplicaReports { reports }))
@@ -122,11 +132,19 @@ impl FakeSpu {
         self.to_sc
     }
 
-    /// Hears deltas until what is known is as `wanted`.
+    /// Hears the SC until what is known is as `wanted`.
     pub(crate) async fn until(&mut self, wanted: impl Fn(&Self) -> bool) {
         while !wanted(self) {
             let delta = match next(&mut self.from_sc).await.unwrap() {
                 sc_message::Message::Delta(delta) => delta,
+                sc_message::Message::IsrRefusals(told) => {
+                    self.refusals.extend(told.refusals);
+                    continue;
+                }
+                sc_message::Message::Refills(told) => {
+                    self.refills.extend(told.refills);
+                    continue;
+                }
                 other => panic!("{other:?} after the snapshot"),
             };
             assert_eq!(delta.controller_epoch, self.registered.controller_epoch);

@@ -5,6 +5,7 @@ mod bounds;
 mod failure;
 mod fake_spu;
 mod process;
+mod refill;
 mod registration;
 mod restart;
 mod smart_modules;

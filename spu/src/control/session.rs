@@ -6,7 +6,9 @@ use thalweg_proto::v1::sc_message::Message as FromSc;
 use thalweg_proto::v1::spu_message::Message as ToSc;
 use thalweg_proto::{ERROR_CODE_ENTRY, error_code, v1};
 use thalweg_runtime::CancellationToken;
-use thalweg_types::{ClusterId, Incarnation, PartitionEpoch, PartitionId, PartitionIndex, SpuId};
+use thalweg_types::{
+    ClusterId, CopyLife, CopyNumber, PartitionEpoch, PartitionId, PartitionIndex, SpuId,
+};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
@@ -94,6 +96,7 @@ impl<'a> Session<'a> {
                     FromSc::Delta(delta) => self.follow_delta(delta).await?,
                     FromSc::Snapshot(snapshot) => self.follow_snapshot(&cluster, snapshot).await?,
                     FromSc::IsrRefusals(refusals) => self.take_refusals(refusals)?,
+                    FromSc::Refills(refills) => self.take_refills(refills)?,
                     FromSc::Registered(_) => {
                         return Err(SessionEnd::Lost("it said `registered` twice".into()));
                     }
@@ -179,15 +182,18 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    fn take_refills(&self, message: v1::Refills) -> Result<(), SessionEnd> {
+        for refill in message.refills {
+            let id = partition_id(&refill.topic_id, refill.partition)?;
+            let copy = CopyNumber(refill.copy);
+            self.client.replicas.may_be_refilled(id, copy);
+        }
+        Ok(())
+    }
+
     fn take_refusals(&self, message: v1::IsrRefusals) -> Result<(), SessionEnd> {
         for refusal in message.refusals {
-            let id = PartitionId {
-                topic: refusal
-                    .topic_id
-                    .parse()
-                    .map_err(|_| SessionEnd::Lost("a topic id is no UUID".into()))?,
-                partition: PartitionIndex(refusal.partition),
-            };
+            let id = partition_id(&refusal.topic_id, refusal.partition)?;
             let epoch = PartitionEpoch(refusal.partition_epoch);
             self.client.replicas.isr_refused(id, epoch, &refusal.reason);
         }
@@ -244,10 +250,19 @@ fn send(outgoing: &mpsc::Sender<v1::SpuMessage>, message: ToSc) -> Result<(), Se
         .map_err(|_| SessionEnd::Lost("it does not read what this SPU sends".into()))
 }
 
+fn partition_id(topic: &str, partition: i32) -> Result<PartitionId, SessionEnd> {
+    let topic = topic.parse();
+    Ok(PartitionId {
+        topic: topic.map_err(|_| SessionEnd::Lost("a topic id is no UUID".into()))?,
+        partition: PartitionIndex(partition),
+    })
+}
+
 fn isr_message_of((partition, change): (PartitionId, IsrChange)) -> v1::IsrChange {
-    let member = |(spu, incarnation): (SpuId, Incarnation)| v1::InSyncReplica {
+    let member = |(spu, life): (SpuId, CopyLife)| v1::InSyncReplica {
         spu_id: spu.0,
-        incarnation: incarnation.0,
+        incarnation: life.process.0,
+        copy: life.copy.0,
     };
     v1::IsrChange {
         topic_id: partition.topic.to_string(),
@@ -270,6 +285,7 @@ fn message_of(report: ReplicaReport) -> v1::ReplicaReport {
         state: state.into(),
         reason,
         leader_epoch: report.leader_epoch.0,
+        copy: report.copy.0,
     }
 }
 

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use thalweg_storage::{
     AppendError, FollowerAppend, Log, LogHealth, LogListener, LogProgress, MaintainError,
 };
-use thalweg_types::{LeaderEpoch, Offset, PartitionId, SpuId, TopicPartition};
+use thalweg_types::{CopyNumber, LeaderEpoch, Offset, PartitionId, SpuId, TopicPartition};
 use tracing::{error, info};
 
 use super::divergence::agreed_end;
-use super::reports::{ReplicaHealth, ReplicaReports};
+use super::reports::{ReplicaHealth, ReplicaReport, ReplicaReports};
 
 /// One time of this SPU as a follower of one partition.
 pub struct Follower {
@@ -37,6 +37,8 @@ pub struct Standing {
     pub stable_end: Offset,
     /// The epoch of the last batch.
     pub last_epoch: LeaderEpoch,
+    /// Which copy it is.
+    pub copy: CopyNumber,
 }
 
 /// Why a follower did not take what its leader sent.
@@ -55,6 +57,7 @@ pub enum FollowError {
 struct Listener {
     id: PartitionId,
     leader_epoch: LeaderEpoch,
+    copy: CopyNumber,
     reports: Arc<ReplicaReports>,
     stable: Arc<dyn Fn(PartitionId) + Send + Sync>,
 }
@@ -65,8 +68,12 @@ impl LogListener for Listener {
     }
 
     fn failed(&self, health: LogHealth) {
-        let health = ReplicaHealth::from(&health);
-        self.reports.report(self.id, self.leader_epoch, health);
+        self.reports.report(ReplicaReport {
+            partition: self.id,
+            leader_epoch: self.leader_epoch,
+            copy: self.copy,
+            health: ReplicaHealth::from(&health),
+        });
     }
 }
 
@@ -87,6 +94,7 @@ impl Follower {
         log.set_listener(Arc::new(Listener {
             id,
             leader_epoch,
+            copy: log.copy(),
             reports,
             stable,
         }));
@@ -142,6 +150,7 @@ impl Follower {
             log_start: self.log.log_start(),
             stable_end,
             last_epoch: self.log.last_epoch(),
+            copy: self.log.copy(),
         })
     }
 

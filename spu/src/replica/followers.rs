@@ -8,13 +8,13 @@
 //!   has answered, it counts for the high watermark as if it had joined: the SC may have stored it
 //!   already.
 //! - One change at a time is asked for, so that each is about the partition as it is.
-//! - A follower whose process has restarted counts with what it says now, not with what it said in
-//!   its former life.
+//! - A follower whose process has restarted, or whose copy was made anew, counts with what it says
+//!   now, not with what it said in its former life.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use thalweg_types::{Incarnation, Offset, PartitionEpoch, SpuId};
+use thalweg_types::{CopyLife, Offset, PartitionEpoch, SpuId};
 
 /// How long nothing more is asked for after the SC has refused.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
@@ -22,8 +22,8 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// How far a follower's log goes, as it says itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FollowerPosition {
-    /// The life of its process.
-    pub incarnation: Incarnation,
+    /// The life in which it is so.
+    pub life: CopyLife,
     /// Up to where the topic's durability is met.
     pub stable_end: Offset,
 }
@@ -43,7 +43,7 @@ pub(super) struct Membership {
 pub(super) struct WantedIsr {
     pub(super) partition_epoch: PartitionEpoch,
     /// Followers that are to be in sync, each in the life in which it caught up.
-    pub(super) followers: Vec<(SpuId, Incarnation)>,
+    pub(super) followers: Vec<(SpuId, CopyLife)>,
 }
 
 /// A leader's followers during one reign.
@@ -124,13 +124,13 @@ impl Followers {
     ) -> Option<Counted> {
         let seen = self.seen.get_mut(&spu)?;
         let known = seen.position;
-        if known.is_some_and(|known| known.incarnation > position.incarnation) {
+        if known.is_some_and(|known| known.life > position.life) {
             return None;
         }
-        let has_restarted = known.is_some_and(|known| known.incarnation < position.incarnation);
+        let has_begun_anew = known.is_some_and(|known| known.life < position.life);
         // Two connections tell of one follower, and may overtake each other.
         let stable_end = match known {
-            Some(known) if !has_restarted => known.stable_end.max(position.stable_end),
+            Some(known) if !has_begun_anew => known.stable_end.max(position.stable_end),
             _ => position.stable_end,
         };
         if stable_end >= leader_end {
@@ -146,7 +146,7 @@ impl Followers {
         seen.leader_end = leader_end;
         Some(Counted {
             stable_end,
-            has_restarted,
+            has_begun_anew,
         })
     }
 
@@ -190,8 +190,8 @@ impl Followers {
                 })
                 && now.saturating_sub(seen.fetched_at) <= lag_max;
             if stays || joins {
-                let incarnation = position.map_or(Incarnation(0), |position| position.incarnation);
-                followers.push((*spu, incarnation));
+                let life = position.map(|position| position.life);
+                followers.push((*spu, life.unwrap_or_default()));
             }
             changed |= joins || (is_in_sync && !stays);
         }
@@ -226,11 +226,13 @@ impl Followers {
 pub(super) struct Counted {
     pub(super) stable_end: Offset,
     /// What it said in its former life is void.
-    pub(super) has_restarted: bool,
+    pub(super) has_begun_anew: bool,
 }
 
 #[cfg(test)]
 mod tests {
+    use thalweg_types::{CopyNumber, Incarnation};
+
     use super::*;
 
     const LEADER: SpuId = SpuId(0);
@@ -244,8 +246,15 @@ mod tests {
 
     fn at(stable_end: i64) -> FollowerPosition {
         FollowerPosition {
-            incarnation: Incarnation(1),
+            life: life(1, 1),
             stable_end: Offset(stable_end),
+        }
+    }
+
+    fn life(process: u64, copy: u64) -> CopyLife {
+        CopyLife {
+            process: Incarnation(process),
+            copy: CopyNumber(copy),
         }
     }
 
@@ -329,23 +338,35 @@ mod tests {
     }
 
     #[test]
-    fn a_restarted_follower_counts_with_what_it_says_now() {
-        let mut followers = followers(&[LEADER, A]);
-        followers.fetched(A, at(120), Offset(120), seconds(1));
-        let reborn = FollowerPosition {
-            incarnation: Incarnation(2),
-            stable_end: Offset(40),
-        };
-
-        let counted = followers.fetched(A, reborn, Offset(120), seconds(2));
-        assert_eq!(
-            counted,
-            Some(Counted {
+    fn a_follower_that_begins_anew_counts_with_what_it_says_now() {
+        for reborn in [life(2, 1), life(1, 2)] {
+            let mut followers = followers(&[LEADER]);
+            followers.fetched(A, at(120), Offset(120), seconds(1));
+            let reborn = FollowerPosition {
+                life: reborn,
                 stable_end: Offset(40),
-                has_restarted: true
-            })
-        );
-        assert_eq!(followers.fetched(A, at(120), Offset(120), seconds(2)), None);
+            };
+
+            let counted = followers.fetched(A, reborn, Offset(120), seconds(2));
+            assert_eq!(
+                counted,
+                Some(Counted {
+                    stable_end: Offset(40),
+                    has_begun_anew: true
+                })
+            );
+            assert_eq!(followers.fetched(A, at(120), Offset(120), seconds(2)), None);
+            assert_eq!(asked(&mut followers, 2), None, "it lacks what is committed");
+        }
+    }
+
+    #[test]
+    fn a_follower_joins_in_the_life_in_which_it_was_seen() {
+        let mut followers = followers(&[LEADER]);
+        followers.fetched(A, at(100), Offset(100), seconds(1));
+
+        let wanted = followers.ask(Offset(100), seconds(1), LAG_MAX).unwrap();
+        assert_eq!(wanted.followers, [(A, life(1, 1))]);
     }
 
     #[test]

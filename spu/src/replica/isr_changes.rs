@@ -1,6 +1,6 @@
 //! The in-sync replicas that leaders ask the SC for, kept until the control client has told it.
 
-use thalweg_types::{Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, SpuId};
+use thalweg_types::{CopyLife, LeaderEpoch, PartitionEpoch, PartitionId, SpuId};
 
 use super::outbox::Outbox;
 
@@ -12,7 +12,7 @@ pub struct IsrChange {
     /// The version of the partition that it is to be changed from.
     pub partition_epoch: PartitionEpoch,
     /// All that are to be in sync, each in the life in which it was seen to be.
-    pub isr: Vec<(SpuId, Incarnation)>,
+    pub isr: Vec<(SpuId, CopyLife)>,
 }
 
 /// The changes that are under way: one for a partition. They are told again to each SC until the

@@ -18,7 +18,7 @@ use thalweg_storage::{
     Append, AppendError, Appended, Log, LogHealth, LogListener, LogProgress, ProducerSequences,
 };
 use thalweg_types::{
-    Incarnation, LeaderEpoch, Offset, PartitionEpoch, PartitionId, SpuId, TopicConfig,
+    CopyLife, Incarnation, LeaderEpoch, Offset, PartitionEpoch, PartitionId, SpuId, TopicConfig,
     TopicPartition,
 };
 use tokio::sync::{oneshot, watch};
@@ -29,7 +29,7 @@ use super::error::ProduceError;
 use super::followers::{FollowerPosition, Followers, Membership, WantedIsr};
 use super::high_watermark::HighWatermark;
 use super::isr_changes::{IsrChange, IsrChanges};
-use super::reports::{ReplicaHealth, ReplicaReports};
+use super::reports::{ReplicaHealth, ReplicaReport, ReplicaReports};
 
 /// One reign of this SPU as the leader of one partition.
 pub struct Replica {
@@ -341,7 +341,7 @@ impl Replica {
                 return false;
             };
             let mark = progress.commit.high_watermark_mut();
-            if counted.has_restarted {
+            if counted.has_begun_anew {
                 mark.forget(spu);
             }
             let high_watermark = mark.observe(spu, counted.stable_end);
@@ -400,8 +400,13 @@ impl Replica {
     }
 
     fn ask(&self, wanted: WantedIsr) {
-        let leader = (self.spu_id, self.incarnation);
-        let isr = std::iter::once(leader).chain(wanted.followers).collect();
+        let life = CopyLife {
+            process: self.incarnation,
+            copy: self.log.copy(),
+        };
+        let isr = std::iter::once((self.spu_id, life))
+            .chain(wanted.followers)
+            .collect();
         info!(partition = %self.topic_partition, ?isr, "asking for other in-sync replicas");
         let change = IsrChange {
             leader_epoch: self.leader_epoch,
@@ -552,7 +557,12 @@ impl Replica {
         if let ReplicaHealth::Failed { reason } = &health {
             self.end(reason);
         }
-        self.reports.report(self.id, self.leader_epoch, health);
+        self.reports.report(ReplicaReport {
+            partition: self.id,
+            leader_epoch: self.leader_epoch,
+            copy: self.log.copy(),
+            health,
+        });
     }
 
     fn ended_error(&self, reason: &str) -> ProduceError {

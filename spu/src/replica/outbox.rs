@@ -36,9 +36,20 @@ impl<T> Default for Outbox<T> {
 impl<T: Clone + PartialEq> Outbox<T> {
     /// Puts something in; what is known already is not told again.
     pub(super) fn put(&self, partition: PartitionId, news: T) {
+        self.put_unless(partition, news, |_| false);
+    }
+
+    /// Puts something in unless what is known of the partition is such that it must not.
+    pub(super) fn put_unless(
+        &self,
+        partition: PartitionId,
+        news: T,
+        must_not: impl Fn(&T) -> bool,
+    ) {
         {
             let mut state = self.state();
-            if state.newest.get(&partition) == Some(&news) {
+            let known = state.newest.get(&partition);
+            if known.is_some_and(|known| *known == news || must_not(known)) {
                 return;
             }
             state.newest.insert(partition, news);

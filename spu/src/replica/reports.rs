@@ -1,7 +1,7 @@
 //! What became of the replicas, for the SC: kept until the control client has told it.
 
 use thalweg_storage::LogHealth;
-use thalweg_types::{LeaderEpoch, PartitionId};
+use thalweg_types::{CopyNumber, LeaderEpoch, PartitionId};
 
 use super::outbox::Outbox;
 
@@ -43,6 +43,8 @@ pub struct ReplicaReport {
     pub partition: PartitionId,
     /// The reign that it is about.
     pub leader_epoch: LeaderEpoch,
+    /// Which copy it is about; 0 where it could not be opened.
+    pub copy: CopyNumber,
     /// How it fares.
     pub health: ReplicaHealth,
 }
@@ -50,13 +52,16 @@ pub struct ReplicaReport {
 /// What the SC should know about the replicas.
 #[derive(Debug, Default)]
 pub struct ReplicaReports {
-    outbox: Outbox<(LeaderEpoch, ReplicaHealth)>,
+    outbox: Outbox<ReplicaReport>,
 }
 
 impl ReplicaReports {
-    /// Notes how a replica fares; what is known already is not told again.
-    pub fn report(&self, partition: PartitionId, epoch: LeaderEpoch, health: ReplicaHealth) {
-        self.outbox.put(partition, (epoch, health));
+    /// Notes how a replica fares; what is known already is not told again, and what is about a copy
+    /// that was made anew since is dropped: whoever worked on it may say so late.
+    pub fn report(&self, report: ReplicaReport) {
+        let is_late = |known: &ReplicaReport| known.copy > report.copy;
+        self.outbox
+            .put_unless(report.partition, report.clone(), is_late);
     }
 
     /// Forgets a partition that is no longer held.
@@ -78,13 +83,7 @@ impl ReplicaReports {
     #[must_use]
     pub fn take(&self) -> Vec<ReplicaReport> {
         let taken = self.outbox.take().into_iter();
-        taken
-            .map(|(partition, (leader_epoch, health))| ReplicaReport {
-                partition,
-                leader_epoch,
-                health,
-            })
-            .collect()
+        taken.map(|(_partition, report)| report).collect()
     }
 }
 
@@ -102,14 +101,37 @@ mod tests {
         }
     }
 
+    fn serving(copy: u64) -> ReplicaReport {
+        ReplicaReport {
+            partition: partition(0),
+            leader_epoch: LeaderEpoch(1),
+            copy: CopyNumber(copy),
+            health: ReplicaHealth::Serving,
+        }
+    }
+
+    #[test]
+    fn what_is_said_late_of_a_copy_that_was_made_anew_is_dropped() {
+        let reports = ReplicaReports::default();
+        reports.report(serving(2));
+
+        let reason = "the former copy is damaged".to_owned();
+        reports.report(ReplicaReport {
+            health: ReplicaHealth::Failed { reason },
+            ..serving(1)
+        });
+
+        assert_eq!(reports.take(), [serving(2)]);
+    }
+
     #[tokio::test]
     async fn a_report_is_told_once_for_each_change_and_again_on_a_new_stream() {
         let reports = ReplicaReports::default();
-        reports.report(partition(0), LeaderEpoch(1), ReplicaHealth::Serving);
+        reports.report(serving(1));
         reports.changed().await;
         assert_eq!(reports.take().len(), 1);
 
-        reports.report(partition(0), LeaderEpoch(1), ReplicaHealth::Serving);
+        reports.report(serving(1));
         assert!(reports.take().is_empty());
 
         reports.tell_all_again();
@@ -119,7 +141,7 @@ mod tests {
     #[test]
     fn a_partition_that_is_gone_is_not_reported() {
         let reports = ReplicaReports::default();
-        reports.report(partition(0), LeaderEpoch(1), ReplicaHealth::Serving);
+        reports.report(serving(1));
 
         reports.forget(partition(0));
 

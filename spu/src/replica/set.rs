@@ -14,8 +14,8 @@ use std::time::Duration;
 use thalweg_runtime::{Clock, TaskGroup, blocking};
 use thalweg_storage::{DataDir, Log, LogFiles, StorageThreads};
 use thalweg_types::{
-    Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId, TopicName,
-    TopicPartition,
+    CopyNumber, Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId,
+    TopicName, TopicPartition,
 };
 use tokio::sync::{Semaphore, watch};
 use tracing::warn;
@@ -211,6 +211,14 @@ impl ReplicaSet {
     pub(crate) fn isr_refused(&self, id: PartitionId, epoch: PartitionEpoch, reason: &str) {
         if let Some(SlotState::Leader(replica)) = self.slot(id).map(|slot| slot.state()) {
             replica.isr_refused(epoch, reason);
+        }
+    }
+
+    /// The SC lets a copy go where it is damaged: it is filled from its leader anew.
+    pub(crate) fn may_be_refilled(self: &Arc<Self>, id: PartitionId, copy: CopyNumber) {
+        if let Some(slot) = self.slot(id) {
+            slot.allow_refill(copy);
+            self.settle(slot);
         }
     }
 

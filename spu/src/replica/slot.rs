@@ -4,13 +4,15 @@
 //! once for each change. Settling takes turns and always looks at the newest wish, so wishes may
 //! come faster than a log opens.
 
+mod refill;
+
 use std::io;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use thalweg_runtime::Clock;
-use thalweg_storage::{Log, LogOptions, MaintainError, OpenError};
-use thalweg_types::{Incarnation, LeaderEpoch, PartitionId, SpuId};
+use thalweg_storage::{Log, LogHealth, LogOptions, MaintainError, OpenError};
+use thalweg_types::{CopyNumber, Incarnation, LeaderEpoch, PartitionId, SpuId};
 use tracing::{debug, info, warn};
 
 use super::followed::Followed;
@@ -19,7 +21,7 @@ use super::followers::Membership;
 use super::isr_changes::IsrChanges;
 use super::leader::{Reign, Replica};
 use super::plan::{Assignment, Role};
-use super::reports::{ReplicaHealth, ReplicaReports};
+use super::reports::{ReplicaHealth, ReplicaReport, ReplicaReports};
 use super::set::LogStore;
 
 /// One partition.
@@ -27,6 +29,8 @@ pub(super) struct Slot {
     pub(super) id: PartitionId,
     wanted: RwLock<Wanted>,
     state: RwLock<SlotState>,
+    /// The copy that may be made anew if it is damaged, on the SC's word.
+    may_be_refilled: Mutex<CopyNumber>,
     turn: Mutex<()>,
 }
 
@@ -83,6 +87,7 @@ impl Slot {
             id: assignment.id,
             wanted: RwLock::new(Wanted::Held(assignment)),
             state: RwLock::new(SlotState::Opening),
+            may_be_refilled: Mutex::default(),
             turn: Mutex::new(()),
         }
     }
@@ -93,6 +98,7 @@ impl Slot {
             id,
             wanted: RwLock::new(Wanted::Closed { delete: true }),
             state: RwLock::new(SlotState::Closed),
+            may_be_refilled: Mutex::default(),
             turn: Mutex::new(()),
         }
     }
@@ -209,6 +215,14 @@ impl Slot {
             return Ok(None);
         }
         self.end_following(context);
+        if let LogHealth::Quarantined { reason } = log.health() {
+            return Err(Failure {
+                reason,
+                log: Some(log),
+                may_heal: false,
+                is_disk_full: false,
+            });
+        }
         if let Err(error) = log.begin_epoch(epoch) {
             let is_disk_full =
                 matches!(&error, MaintainError::Io { source, .. } if is_disk_full(source));
@@ -246,6 +260,9 @@ impl Slot {
         reign: (Option<SpuId>, LeaderEpoch),
         context: &SlotContext,
     ) -> Result<Option<SlotState>, Failure> {
+        if let LogHealth::Quarantined { reason } = log.health() {
+            return self.refill(log, reason, assignment, reign, context);
+        }
         if let SlotState::Follower(follower) = self.state()
             && (follower.leader(), follower.leader_epoch()) == reign
         {
@@ -263,11 +280,11 @@ impl Slot {
         } = self.state()
         {
             let health = ReplicaHealth::Failed { reason };
-            context.reports.report(self.id, epoch, health);
+            self.report(epoch, Some(&log), health, context);
             return Ok(None);
         }
         let health = ReplicaHealth::from(&log.health());
-        context.reports.report(self.id, epoch, health);
+        self.report(epoch, Some(&log), health, context);
         let begun = Follower::begin(
             Arc::clone(&log),
             assignment.topic_partition.clone(),
@@ -284,6 +301,21 @@ impl Slot {
         })?;
         context.followed.insert(Arc::clone(&follower));
         Ok(Some(SlotState::Follower(follower)))
+    }
+
+    fn report(
+        &self,
+        leader_epoch: LeaderEpoch,
+        log: Option<&Arc<Log>>,
+        health: ReplicaHealth,
+        context: &SlotContext,
+    ) {
+        context.reports.report(ReplicaReport {
+            partition: self.id,
+            leader_epoch,
+            copy: log.map(|log| log.copy()).unwrap_or_default(),
+            health,
+        });
     }
 
     fn open(&self, options: LogOptions, context: &SlotContext) -> Result<Arc<Log>, OpenError> {
@@ -319,7 +351,7 @@ impl Slot {
             } else {
                 ReplicaHealth::Failed { reason }
             };
-            context.reports.report(self.id, epoch, health);
+            self.report(epoch, log.as_ref(), health, context);
         }
         self.set_state(SlotState::Failed {
             reason,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thalweg_types::{Incarnation, SpuId, TopicName};
+use thalweg_types::{CopyLife, Incarnation, SpuId, TopicName};
 use thalweg_wire::StrBytes;
 use thalweg_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use thalweg_wire::messages::{BrokerId, FetchRequest, TopicName as WireTopicName};
@@ -88,7 +88,10 @@ fn partition(
         FollowerTag {
             topic: follower.id().topic,
             stable_end: standing.stable_end,
-            incarnation: asker.incarnation,
+            life: CopyLife {
+                process: asker.incarnation,
+                copy: standing.copy,
+            },
         },
     );
     partition

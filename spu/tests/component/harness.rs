@@ -1,5 +1,6 @@
 //! An SPU in this process with a folder of its own, and how tests append and wait.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use thalweg_runtime::{Clock, SystemClock};
 use thalweg_spu::replica::{Acks, ProduceError, Replica, ReplicaError};
 use thalweg_spu::{Spu, SpuOptions, StartError, View};
 use thalweg_storage::{Appended, LogFiles, StdFiles};
-use thalweg_types::{Offset, PartitionIndex, TopicName};
+use thalweg_types::{Offset, PartitionId, PartitionIndex, TopicId, TopicName};
 
 use crate::scripted_sc::SPU;
 
@@ -127,4 +128,19 @@ pub(crate) fn values(replica: &Replica) -> Vec<String> {
 
 pub(crate) fn offset(number: i64) -> Offset {
     Offset(number)
+}
+
+/// Writes another byte into the first segment of a topic's first partition.
+pub(crate) fn damage_first_segment(data_dir: &Path, topic: TopicId, position: u64) {
+    let id = PartitionId {
+        topic,
+        partition: PartitionIndex(0),
+    };
+    let partition = data_dir.join("partitions").join(id.to_string());
+    let segment = partition.join("00000000000000000000.log");
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(segment)
+        .unwrap();
+    file.write_all_at(b"!", position).unwrap();
 }

@@ -7,6 +7,7 @@ mod disk;
 mod harness;
 mod metrics;
 mod real_sc;
+mod refill;
 mod replication;
 mod scripted_sc;
 mod upkeep;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thalweg_spu::replica::{FollowerPosition, ProduceError, Replica};
-use thalweg_types::{Incarnation, Offset, SpuId};
+use thalweg_types::{CopyLife, CopyNumber, Incarnation, Offset, SpuId};
 
 use crate::harness::{append, leader, start, until, values};
 use crate::scripted_sc::{SPU, Script, ScriptedSc};
@@ -13,7 +13,10 @@ const OTHER: i32 = SPU + 1;
 
 fn fetched(replica: &Replica, spu: i32, stable_end: i64) -> bool {
     let position = FollowerPosition {
-        incarnation: Incarnation(1),
+        life: CopyLife {
+            process: Incarnation(1),
+            copy: CopyNumber(1),
+        },
         stable_end: Offset(stable_end),
     };
     replica.follower_fetched(SpuId(spu), position)

@@ -183,6 +183,17 @@ impl Script {
         state.send_delta(vec![changed], Vec::new());
     }
 
+    /// Lets the SPU make a copy anew.
+    pub(crate) fn let_refill(&self, topic: TopicId, number: i32, copy: u64) {
+        let refill = v1::Refill {
+            topic_id: topic.to_string(),
+            partition: number,
+            copy,
+        };
+        let refills = vec![refill];
+        self.state().send(ToSpu::Refills(v1::Refills { refills }));
+    }
+
     /// Forgets a topic, and tells the SPU.
     pub(crate) fn delete_topic(&self, name: &str) {
         let mut state = self.state();
@@ -256,15 +267,21 @@ impl Script {
         number: i32,
         epoch: i32,
         wanted: v1::ReplicaState,
-    ) {
-        self.wait("a report under that epoch", |state| {
-            state.reports.iter().any(|report| {
+    ) -> v1::ReplicaReport {
+        let reported = |state: &State| {
+            let mut reports = state.reports.iter();
+            let found = reports.find(|report| {
                 report.partition == number
                     && report.leader_epoch == epoch
                     && report.state() == wanted
-            })
+            });
+            found.cloned()
+        };
+        self.wait("a report under that epoch", |state| {
+            reported(state).is_some()
         })
         .await;
+        reported(&self.state()).unwrap()
     }
 
     async fn wait(&self, what: &str, condition: impl Fn(&State) -> bool) {
@@ -319,7 +336,10 @@ impl State {
                 .collect(),
             deleted,
         };
-        let message = ToSpu::Delta(delta);
+        self.send(ToSpu::Delta(delta));
+    }
+
+    fn send(&mut self, message: ToSpu) {
         self.streams
             .retain(|stream| stream.try_send(Ok(sc_message(message.clone()))).is_ok());
     }

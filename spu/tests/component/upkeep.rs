@@ -1,17 +1,16 @@
 //! What the SPU does to its logs without being asked.
 
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use crate::harness::{
+    append, damage_first_segment, leader, offset, options, try_leader, try_start, until, values,
+};
+use crate::scripted_sc::{Script, ScriptedSc};
 use bytes::Bytes;
 use thalweg_proto::v1::ReplicaState;
 use thalweg_record::{BatchBuilder, BatchOptions};
 use thalweg_runtime::{Clock, SystemClock};
 use thalweg_spu::replica::Acks;
-use thalweg_types::{PartitionId, PartitionIndex};
-
-use crate::harness::{append, leader, offset, options, try_leader, try_start, until, values};
-use crate::scripted_sc::{Script, ScriptedSc};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn segments_over_the_limit_go_by_themselves() {
@@ -51,17 +50,7 @@ async fn damage_on_the_disk_is_found_reported_and_not_led_over() {
         append(&replica, &[&value]).await.unwrap();
     }
 
-    let id = PartitionId {
-        topic,
-        partition: PartitionIndex(0),
-    };
-    let partition = dir.path().join("partitions").join(id.to_string());
-    let segment = partition.join("00000000000000000000.log");
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .open(segment)
-        .unwrap();
-    file.write_all_at(b"!", 500).unwrap();
+    damage_first_segment(dir.path(), topic, 500);
 
     let reason = script.wait_for_report(0, ReplicaState::Failed).await;
     assert!(!reason.is_empty());

@@ -40,6 +40,7 @@ impl Log {
         let sync_failed_at = recovered.checkpoint.sync_failed_at;
         let log = Arc::new(Self {
             folder: path,
+            copy: threads.number_log(),
             files,
             threads,
             segment_context: context,

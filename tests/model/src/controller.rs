@@ -2,7 +2,8 @@
 
 use thalweg_types::resource::{Partition, PartitionSpec, PartitionStatus, ResourceVersion};
 use thalweg_types::{
-    Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId, TopicId,
+    CopyLife, CopyNumber, Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex,
+    SpuId, TopicId,
 };
 use uuid::Uuid;
 
@@ -30,6 +31,10 @@ pub struct Controller {
     pub(crate) online: [bool; SPU_COUNT],
     /// The life of each that registered last.
     pub(crate) lives: [Incarnation; SPU_COUNT],
+    /// Which copy each has, where it has told.
+    pub(crate) copies: [Option<CopyNumber>; SPU_COUNT],
+    /// Which have told that they have failed.
+    pub(crate) failed: [bool; SPU_COUNT],
 }
 
 /// The one partition's id.
@@ -55,6 +60,8 @@ impl Controller {
             status: first_status(&replicas(), |_| Fitness::Fit).into(),
             online: [true; SPU_COUNT],
             lives: [Incarnation(1); SPU_COUNT],
+            copies: [Some(CopyNumber(1)); SPU_COUNT],
+            failed: [false; SPU_COUNT],
         }
     }
 
@@ -72,23 +79,63 @@ impl Controller {
             if let Some(status) = distrusted.or_else(|| leader_restarted(&partition, spu)) {
                 self.status = status.into();
             }
+            self.copies[index(spu)] = None;
+            self.failed[index(spu)] = false;
         }
         self.lives[index(spu)] = life;
         self.online[index(spu)] = true;
         self.elect(rules);
     }
 
+    /// An SPU says which copy it has and whether it has failed. Whether a failed one may be made anew.
+    pub(crate) fn report(
+        &mut self,
+        spu: SpuId,
+        copy: CopyNumber,
+        failed: bool,
+        rules: Rules,
+    ) -> bool {
+        self.copies[index(spu)] = Some(copy);
+        self.failed[index(spu)] = failed;
+        self.elect(rules);
+        failed && self.may_refill(spu)
+    }
+
+    pub(crate) fn may_refill(&self, spu: SpuId) -> bool {
+        let status = &self.status;
+        !status.isr.contains(&spu) && status.leader.is_some_and(|leader| leader != spu)
+    }
+
+    /// Another SC takes over: it knows what is stored.
+    pub(crate) fn restart(&mut self) {
+        self.copies = [None; SPU_COUNT];
+        self.failed = [false; SPU_COUNT];
+    }
+
     /// Stores what a leader asks for, or refuses.
     pub(crate) fn change_isr(&mut self, leader: SpuId, change: &IsrChange, rules: Rules) -> bool {
         let life = |spu: SpuId| {
             let asked = change.isr.iter().find(|(member, _)| *member == spu);
-            let known = Some(self.lives[index(spu)]).filter(|_| self.online[index(spu)]);
-            // Without the rule any life will do.
-            if rules.check_lives {
-                known
-            } else {
-                asked.map(|(_, life)| *life)
-            }
+            let asked = asked.map(|(_, life)| *life)?;
+            let known = CopyLife {
+                process: self.lives[index(spu)],
+                copy: self.copies[index(spu)]?,
+            };
+            let is_fit = self.online[index(spu)] && !self.failed[index(spu)];
+            // Without the rules any life, or any copy in it, will do.
+            let life = CopyLife {
+                process: if rules.check_lives {
+                    known.process
+                } else {
+                    asked.process
+                },
+                copy: if rules.check_copies {
+                    known.copy
+                } else {
+                    asked.copy
+                },
+            };
+            (is_fit || !rules.check_lives).then_some(life)
         };
         match changed(&self.partition(), leader, change, life) {
             Ok(status) => {
@@ -104,9 +151,10 @@ impl Controller {
         if !rules.elect_in_sync {
             partition.status.isr = replicas();
         }
-        let fitness = |spu: SpuId| match self.online[index(spu)] {
-            true => Fitness::Fit,
-            false => Fitness::Unfit("it is down".to_owned()),
+        let fitness = |spu: SpuId| match (self.online[index(spu)], self.failed[index(spu)]) {
+            (true, false) => Fitness::Fit,
+            (true, true) => Fitness::Unfit("it has failed".to_owned()),
+            (false, _) => Fitness::Unfit("it is down".to_owned()),
         };
         if let Some(status) = elect(&partition, false, fitness) {
             self.status = status.into();

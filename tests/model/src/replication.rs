@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stateright::{Model, Property};
-use thalweg_types::{Offset, SpuId};
+use thalweg_types::{CopyNumber, Offset, SpuId};
 
 use crate::controller::{Controller, PARTITION, index, replicas};
 use crate::divergence::{agreed_end, parting};
@@ -47,6 +47,10 @@ pub struct Rules {
     pub wait_after_unclean_stop: bool,
     /// An unclean stop counts until the SC has heard of it, whatever stops come after.
     pub tell_before_forgetting: bool,
+    /// A damaged copy goes only once the SC says so.
+    pub refill_on_word: bool,
+    /// Only the copy that caught up may join, and not one that was made anew since.
+    pub check_copies: bool,
 }
 
 impl Rules {
@@ -60,6 +64,8 @@ impl Rules {
         distrust: true,
         wait_after_unclean_stop: true,
         tell_before_forgetting: true,
+        refill_on_word: true,
+        check_copies: true,
     };
 }
 
@@ -95,6 +101,10 @@ pub struct Bounds {
     pub partition_epochs: i32,
     /// After how many refused changes a leader still asks again.
     pub refusals: u8,
+    /// How often a copy is found to be damaged.
+    pub damages: u8,
+    /// How often another SC takes over.
+    pub controllers: u8,
 }
 
 /// One partition on three SPUs.
@@ -124,6 +134,8 @@ pub struct State {
     suspicions: u8,
     lags: u8,
     refusals: u8,
+    damages: u8,
+    controllers: u8,
 }
 
 /// What may happen next.
@@ -154,6 +166,14 @@ pub enum Action {
     },
     /// The SC looks at a change that was asked for.
     Change(usize),
+    /// An SPU finds that its copy is damaged.
+    Damage(SpuId),
+    /// It tells the SC which copy it has and how that fares.
+    Report(SpuId),
+    /// It removes a damaged copy.
+    Refill(SpuId),
+    /// Another SC takes over.
+    RestartController,
 }
 
 impl Model for Replication {
@@ -179,11 +199,16 @@ impl Model for Replication {
             suspicions: 0,
             lags: 0,
             refusals: 0,
+            damages: 0,
+            controllers: 0,
         }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         actions.extend((0..state.asked.len()).map(Action::Change));
+        if state.controllers < self.bounds.controllers {
+            actions.push(Action::RestartController);
+        }
         for spu in replicas() {
             let (at, bounds) = (&state.spus[index(spu)], &self.bounds);
             let is_online = state.controller.online[index(spu)];
@@ -199,8 +224,14 @@ impl Model for Replication {
             }
             if !is_online || state.controller.lives[index(spu)] != at.life {
                 actions.push(Action::Register(spu));
-            } else if at.told != state.controller.status {
-                actions.push(Action::Hear(spu));
+            } else {
+                if at.told != state.controller.status {
+                    actions.push(Action::Hear(spu));
+                }
+                self.copy_actions(state, spu, actions);
+            }
+            if self.may_refill(at, spu) {
+                actions.push(Action::Refill(spu));
             }
             if is_online && state.suspicions < bounds.suspicions {
                 actions.push(Action::Lose(spu));
@@ -278,6 +309,20 @@ impl Model for Replication {
                     .controller
                     .register(spu, at.life, may_lack, self.rules);
                 self.hear(&mut state, spu);
+                // Where nothing is ever damaged it makes no difference when that is told.
+                if self.bounds.damages == 0 {
+                    self.report(&mut state, spu);
+                }
+            }
+            Action::Damage(spu) => {
+                state.damages += 1;
+                state.spus[index(spu)].damage();
+            }
+            Action::Report(spu) => self.report(&mut state, spu),
+            Action::Refill(spu) => state.spus[index(spu)].refill(spu, &replicas(), self.rules),
+            Action::RestartController => {
+                state.controllers += 1;
+                state.controller.restart();
             }
             Action::Lose(spu) => {
                 state.suspicions += u8::from(state.spus[index(spu)].running);
@@ -307,6 +352,34 @@ impl Model for Replication {
 }
 
 impl Replication {
+    /// What an SPU that the SC knows may find or tell of its copy.
+    fn copy_actions(&self, state: &State, spu: SpuId, actions: &mut Vec<Action>) {
+        let (at, controller) = (&state.spus[index(spu)], &state.controller);
+        if !at.damaged && state.damages < self.bounds.damages {
+            actions.push(Action::Damage(spu));
+        }
+        let known = (controller.copies[index(spu)], controller.failed[index(spu)]);
+        let waits = at.damaged && at.may_go != at.copy && controller.may_refill(spu);
+        if known != (Some(at.copy), at.damaged) || waits {
+            actions.push(Action::Report(spu));
+        }
+    }
+
+    fn may_refill(&self, at: &Spu, own: SpuId) -> bool {
+        let is_led = at.told.leader.is_some_and(|leader| leader != own);
+        at.damaged && is_led && (at.may_go == at.copy || !self.rules.refill_on_word)
+    }
+
+    fn report(&self, state: &mut State, spu: SpuId) {
+        let at = &mut state.spus[index(spu)];
+        let may_go = state
+            .controller
+            .report(spu, at.copy, at.damaged, self.rules);
+        if may_go {
+            at.may_go = at.copy;
+        }
+    }
+
     fn append(&self, state: &mut State, spu: SpuId) -> Option<()> {
         let record = state.records;
         let at = &mut state.spus[index(spu)];
@@ -369,14 +442,14 @@ impl Replication {
             return None;
         };
         let position = FollowerPosition {
-            incarnation: follower.life,
+            life: follower.copy_life(),
             stable_end: follower.stable_end(),
         };
         let counted = reign
             .followers
             .fetched(spu, position, leader_end, reign.now)?;
         reign.heard[index(spu)] = Some(position);
-        if counted.has_restarted {
+        if counted.has_begun_anew {
             reign.mark.forget(spu);
         }
         let offset = reign.mark.observe(spu, counted.stable_end);
@@ -398,7 +471,7 @@ impl Replication {
     /// A leader asks for other in-sync replicas, where there should be others.
     fn ask(&self, state: &mut State, leader: SpuId) {
         let at = &mut state.spus[index(leader)];
-        let life = at.life;
+        let life = at.copy_life();
         let Role::Leads(reign) = &mut at.role else {
             return;
         };
@@ -468,6 +541,8 @@ impl Replication {
     fn crash(&self, at: &mut Spu, with_machine: bool) {
         at.running = false;
         at.role = Role::Nothing;
+        at.damaged = false;
+        at.may_go = CopyNumber::default();
         at.may_lack = true;
         let kept = match self.durability {
             Durability::Memory if with_machine => 0,
@@ -484,7 +559,8 @@ impl Replication {
     /// whoever ended well goes on in the same reign.
     fn start(&self, at: &mut Spu, own: SpuId) {
         at.running = true;
-        at.life = thalweg_types::Incarnation(at.life.0 + 1);
+        at.life = at.life.next();
+        at.copy = CopyNumber(1);
         if at.may_lack && at.told.leader == Some(own) && self.rules.wait_after_unclean_stop {
             return;
         }

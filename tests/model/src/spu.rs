@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thalweg_types::{Incarnation, LeaderEpoch, Offset, SpuId};
+use thalweg_types::{CopyLife, CopyNumber, Incarnation, LeaderEpoch, Offset, SpuId};
 
 use crate::controller::{SPU_COUNT, Status};
 use crate::epoch_cache::EpochCache;
@@ -22,6 +22,12 @@ pub struct Entry {
 pub struct Spu {
     pub(crate) running: bool,
     pub(crate) life: Incarnation,
+    /// Of the copies of this life.
+    pub(crate) copy: CopyNumber,
+    /// A batch of it is damaged, and it knows.
+    pub(crate) damaged: bool,
+    /// The copy that the SC lets go if it is damaged.
+    pub(crate) may_go: CopyNumber,
     /// Whether its last life ended so that it may lack what it had.
     pub(crate) may_lack: bool,
     pub(crate) log: Vec<Entry>,
@@ -65,6 +71,9 @@ impl Spu {
         Self {
             running: true,
             life: Incarnation(1),
+            copy: CopyNumber(1),
+            damaged: false,
+            may_go: CopyNumber::default(),
             may_lack: false,
             log: Vec::new(),
             stable: 0,
@@ -72,6 +81,30 @@ impl Spu {
             role: Role::Nothing,
             told,
         }
+    }
+
+    pub(crate) fn copy_life(&self) -> CopyLife {
+        CopyLife {
+            process: self.life,
+            copy: self.copy,
+        }
+    }
+
+    /// It finds that a batch is damaged, and leads and follows no more.
+    pub(crate) fn damage(&mut self) {
+        self.damaged = true;
+        self.role = Role::Nothing;
+    }
+
+    /// The damaged copy goes, and it follows again with an empty one.
+    pub(crate) fn refill(&mut self, own: SpuId, replicas: &[SpuId], rules: Rules) {
+        self.damaged = false;
+        self.copy = self.copy.next();
+        self.log.clear();
+        self.stable = 0;
+        self.high_watermark = Offset::ZERO;
+        let told = self.told.clone();
+        self.settle(own, &told, replicas, rules);
     }
 
     pub(crate) fn log_end(&self) -> Offset {
@@ -113,6 +146,9 @@ impl Spu {
     /// Takes over what it is told; `own` is its number.
     pub(crate) fn settle(&mut self, own: SpuId, status: &Status, replicas: &[SpuId], rules: Rules) {
         self.told = status.clone();
+        if self.damaged {
+            return;
+        }
         let membership = Membership {
             replicas: replicas.to_vec(),
             isr: status.isr.clone(),

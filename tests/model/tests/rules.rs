@@ -14,6 +14,8 @@ const NOTHING: Bounds = Bounds {
     lags: 0,
     partition_epochs: 4,
     refusals: 1,
+    damages: 0,
+    controllers: 0,
 };
 
 /// One that is not in sync, and whose leader is about to have it join, loses its memory.
@@ -153,6 +155,13 @@ fn a_machine_that_forgets_its_memory_loses_nothing_while_another_replica_is_in_s
 #[ignore = "takes minutes: `just model --include-ignored` runs it"]
 fn more_of_everything_loses_nothing() {
     assert_sound(Durability::Memory, OUT_OF_SYNC_FORGETS, &[JOINS_AGAIN]);
+    let damaged = Bounds {
+        controllers: 1,
+        suspicions: 0,
+        kills: 1,
+        ..DAMAGED
+    };
+    assert_sound(Durability::Fsync, damaged, &[JOINS_AGAIN]);
     let three = Bounds {
         records: 3,
         epochs: 1,
@@ -304,4 +313,38 @@ fn an_unclean_stop_counts_until_the_sc_has_heard_of_it() {
         ..NOTHING
     };
     assert_needed(Durability::Memory, rules, bounds);
+}
+
+/// A copy is damaged, goes, and is filled anew, while an SPU is taken for dead.
+const DAMAGED: Bounds = Bounds {
+    records: 1,
+    epochs: 1,
+    suspicions: 1,
+    damages: 1,
+    partition_epochs: 3,
+    refusals: 0,
+    ..NOTHING
+};
+
+#[test]
+fn a_damaged_copy_that_is_made_anew_loses_nothing() {
+    assert_sound(Durability::Memory, DAMAGED, &[JOINS_AGAIN]);
+}
+
+#[test]
+fn a_damaged_copy_may_go_only_once_the_sc_says_so() {
+    let rules = Rules {
+        refill_on_word: false,
+        ..Rules::ALL
+    };
+    assert_breaks(Durability::Memory, rules, DAMAGED);
+}
+
+#[test]
+fn only_the_copy_that_caught_up_may_join() {
+    let rules = Rules {
+        check_copies: false,
+        ..Rules::ALL
+    };
+    assert_breaks(Durability::Memory, rules, DAMAGED);
 }

@@ -31,6 +31,7 @@ impl Render for PartitionList {
 pub(crate) async fn run(arguments: &ListArguments, context: &Context) -> Result<(), CliError> {
     let admin = context.client().await?.admin();
     let partitions = admin.list_partitions(arguments.topic.as_ref()).await?;
-    let rows = partition_rows(&admin, partitions).await;
+    let failed = admin.failed_replicas(arguments.topic.as_ref()).await?;
+    let rows = partition_rows(&admin, partitions, &failed).await;
     arguments.output.print(&PartitionList(rows))
 }

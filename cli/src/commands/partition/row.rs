@@ -2,8 +2,8 @@
 
 use futures::stream::{self, StreamExt};
 use serde::Serialize;
-use thalweg_client::Admin;
 use thalweg_client::resource::{Partition, PartitionState, ReplicaMove};
+use thalweg_client::{Admin, FailedReplica};
 use thalweg_types::{LeaderEpoch, Offset, PartitionIndex, SpuId, TopicName};
 
 use crate::output::Table;
@@ -25,6 +25,8 @@ pub(crate) struct PartitionRow {
     isr: Vec<SpuId>,
     /// The move of replicas that is under way.
     moving: Option<ReplicaMove>,
+    /// Replicas that have failed.
+    failed: Vec<FailedRow>,
     /// How often a replica that was not in sync was made leader.
     unclean_elections: u32,
     /// The first offset that is kept; nothing where the leader can't be asked.
@@ -33,10 +35,24 @@ pub(crate) struct PartitionRow {
     log_end: Option<Offset>,
 }
 
-/// Asks the leaders of `partitions` for their offsets; one that can't be asked leaves a gap.
-pub(crate) async fn partition_rows(admin: &Admin, partitions: Vec<Partition>) -> Vec<PartitionRow> {
+/// A replica that has failed.
+#[derive(Debug, Serialize)]
+struct FailedRow {
+    spu: SpuId,
+    reason: String,
+    /// Whether it was removed and is copied from the leader anew.
+    is_refilling: bool,
+}
+
+/// Asks the leaders of `partitions` for their offsets; one that can't be asked leaves a gap. `failed`
+/// are replicas of any.
+pub(crate) async fn partition_rows(
+    admin: &Admin,
+    partitions: Vec<Partition>,
+    failed: &[FailedReplica],
+) -> Vec<PartitionRow> {
     let mut rows: Vec<_> = stream::iter(partitions)
-        .map(|partition| partition_row(admin, partition))
+        .map(|partition| partition_row(admin, partition, failed))
         .buffer_unordered(OFFSET_QUERIES)
         .collect()
         .await;
@@ -44,13 +60,16 @@ pub(crate) async fn partition_rows(admin: &Admin, partitions: Vec<Partition>) ->
     rows
 }
 
-async fn partition_row(admin: &Admin, partition: Partition) -> PartitionRow {
+async fn partition_row(
+    admin: &Admin,
+    partition: Partition,
+    failed: &[FailedReplica],
+) -> PartitionRow {
+    let name = partition.topic_partition();
+    let failed = failed.iter().filter(|failed| failed.partition == name);
     let state = partition.status.state();
     let offsets = match state {
-        PartitionState::Online => admin
-            .partition_offsets(&partition.topic_partition())
-            .await
-            .ok(),
+        PartitionState::Online => admin.partition_offsets(&name).await.ok(),
         PartitionState::Offline => None,
     };
     PartitionRow {
@@ -63,6 +82,13 @@ async fn partition_row(admin: &Admin, partition: Partition) -> PartitionRow {
         replicas: partition.spec.replicas,
         isr: partition.status.isr,
         moving: partition.spec.moving,
+        failed: failed
+            .map(|failed| FailedRow {
+                spu: failed.spu,
+                reason: failed.reason.clone(),
+                is_refilling: failed.is_refilling,
+            })
+            .collect(),
         unclean_elections: partition.status.unclean_elections,
         log_start: offsets.as_ref().map(|offsets| offsets.start),
         log_end: offsets.map(|offsets| offsets.end),
@@ -123,6 +149,18 @@ fn notes(row: &PartitionRow) -> Vec<String> {
             added.len()
         ));
     }
+    for FailedRow {
+        spu,
+        reason,
+        is_refilling,
+    } in &row.failed
+    {
+        notes.push(if *is_refilling {
+            format!("{name} is copied to SPU {spu} anew, where it had failed: {reason}")
+        } else {
+            format!("{name} has failed on SPU {spu}: {reason}")
+        });
+    }
     match row.unclean_elections {
         0 => {}
         1 => notes.push(format!(
@@ -163,6 +201,13 @@ mod tests {
                 from: vec![SpuId(1)],
                 to: vec![SpuId(0)],
             }),
+            failed: [true, false]
+                .map(|is_refilling| FailedRow {
+                    spu: SpuId(0),
+                    reason: "batch at offset 7 is damaged".to_owned(),
+                    is_refilling,
+                })
+                .into(),
             unclean_elections: 2,
             log_start: None,
             log_end: None,
@@ -174,6 +219,8 @@ mod tests {
              flights  2          offline  -       4      0,1       1    -          -\n\
              flights-2 is offline: SPU 1 is down\n\
              flights-2 is moving from 1 to 0: 0 of 1 new replicas in sync\n\
+             flights-2 is copied to SPU 0 anew, where it had failed: batch at offset 7 is damaged\n\
+             flights-2 has failed on SPU 0: batch at offset 7 is damaged\n\
              flights-2 had 2 unclean elections: records may have been lost"
         );
     }

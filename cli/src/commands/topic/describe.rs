@@ -105,6 +105,7 @@ fn aggregate_text(aggregate: &AggregateSpec) -> String {
 pub(crate) async fn run(arguments: &DescribeArguments, context: &Context) -> Result<(), CliError> {
     let admin = context.client().await?.admin();
     let described = admin.describe_topic(&arguments.name).await?;
+    let failed = admin.failed_replicas(Some(&arguments.name)).await?;
     let config = &described.topic.spec.config;
     let settings = ConfigKey::ALL
         .iter()
@@ -113,6 +114,6 @@ pub(crate) async fn run(arguments: &DescribeArguments, context: &Context) -> Res
     arguments.output.print(&TopicShown {
         settings,
         topic: described.topic.into(),
-        partition_list: partition_rows(&admin, described.partitions).await,
+        partition_list: partition_rows(&admin, described.partitions, &failed).await,
     })
 }

@@ -52,7 +52,7 @@ pub(super) async fn read(
     } else {
         // What it says counts as far as its log agrees with this one.
         if !replica.follower_fetched(spu, position) {
-            let reason = format!("SPU {spu} holds no replica of it, or has restarted since");
+            let reason = format!("SPU {spu} holds no replica of it, or has begun it anew since");
             return Err(Refusal::new(KafkaError::NotLeaderOrFollower, reason));
         }
         Outcome::Records(records(&replica, from, asked, room, is_first).await?)
@@ -74,7 +74,7 @@ fn position_of(replica: &Replica, asked: &FetchPartition) -> Result<FollowerPosi
         return Err(Refusal::new(KafkaError::UnknownTopicOrPartition, reason));
     }
     Ok(FollowerPosition {
-        incarnation: said.incarnation,
+        life: said.life,
         stable_end: said.stable_end.min(Offset(asked.fetch_offset)),
     })
 }

@@ -20,6 +20,7 @@ mod memory;
 mod modules;
 mod moves;
 mod projects;
+mod refill;
 mod refusals;
 mod registry;
 mod replication;

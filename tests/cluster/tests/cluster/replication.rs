@@ -8,7 +8,7 @@ use thalweg_types::{SpuId, TopicName};
 
 use crate::workload::Workload;
 
-const SPUS: i32 = 3;
+pub(crate) const SPUS: i32 = 3;
 
 pub(crate) async fn partitions(client: &Client, topic: &TopicName) -> Vec<resource::Partition> {
     let described = client.admin().describe_topic(topic).await;
@@ -36,7 +36,7 @@ pub(crate) async fn all_in_sync(client: &Client, topic: &TopicName) {
 }
 
 /// Stops everything, and sees that all copies of a topic are the same.
-async fn assert_same_copies(mut cluster: LocalCluster, topic: &TopicName) {
+pub(crate) async fn assert_same_copies(mut cluster: LocalCluster, topic: &TopicName) {
     let held = partitions(&cluster.client().await, topic).await;
     for spu in 0..SPUS {
         cluster.take_spu(spu).stop().unwrap();
