@@ -4,6 +4,8 @@
 //! The connection is made when first used and again after it broke. While the SC is down every
 //! call fails after a short time with a retryable error.
 
+mod placement;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;

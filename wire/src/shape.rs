@@ -7,6 +7,7 @@
 //! version that we speak, that a shape covers exactly the bytes that `kafka-protocol` writes.
 
 mod groups;
+mod placement;
 mod table;
 
 use crate::primitives::{Cursor, Malformed};

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thalweg_wire::messages::{
-    AlterConfigsRequest, ApiKey, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, OffsetForLeaderEpochRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiKey, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, ElectLeadersRequest, FetchRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+    OffsetForLeaderEpochRequest,
 };
 use thalweg_wire::shape::request_shape;
 use thalweg_wire::{
@@ -22,8 +23,8 @@ use super::produce::ProduceCall;
 use super::streams::Streams;
 use super::{
     alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
-    describe_cluster, describe_configs, fetch, groups, init_producer_id, list_offsets, metadata,
-    offset_for_leader_epoch,
+    describe_cluster, describe_configs, elect_leaders, fetch, groups, init_producer_id,
+    list_offsets, metadata, offset_for_leader_epoch, reassignments,
 };
 
 const METADATA_KEY: i16 = ApiKey::Metadata as i16;
@@ -150,6 +151,13 @@ impl Router {
             Ok(ApiKey::DeleteTopics) => api!(DeleteTopicsRequest, delete_topics::answer),
             Ok(ApiKey::CreatePartitions) => {
                 api!(CreatePartitionsRequest, create_partitions::answer)
+            }
+            Ok(ApiKey::ElectLeaders) => api!(ElectLeadersRequest, elect_leaders::answer),
+            Ok(ApiKey::AlterPartitionReassignments) => {
+                api!(AlterPartitionReassignmentsRequest, reassignments::alter)
+            }
+            Ok(ApiKey::ListPartitionReassignments) => {
+                api!(ListPartitionReassignmentsRequest, reassignments::list)
             }
             Ok(ApiKey::DeleteRecords) => api!(DeleteRecordsRequest, delete_records::answer),
             Ok(ApiKey::DescribeConfigs) => api!(DescribeConfigsRequest, describe_configs::answer),

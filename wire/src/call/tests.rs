@@ -9,6 +9,7 @@ use super::*;
 use crate::{ANNOUNCED, OpenStreamRequest};
 
 mod groups;
+mod placement;
 
 fn text(text: &'static str) -> StrBytes {
     StrBytes::from_static_str(text)

@@ -4,7 +4,7 @@
 
 use kafka_protocol::messages::ApiKey;
 
-use super::{Field, Kind, Shape, groups};
+use super::{Field, Kind, Shape, groups, placement};
 use crate::api::{CLOSE_STREAM_KEY, OPEN_STREAM_KEY};
 
 pub(super) const BOOL: Kind = Kind::Fixed(1);
@@ -59,7 +59,7 @@ pub fn request_shape(key: i16) -> Option<&'static Shape> {
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
         ApiKey::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
-        other => return groups::request_shape(other),
+        other => return groups::request_shape(other).or_else(|| placement::request_shape(other)),
     })
 }
 
@@ -87,7 +87,7 @@ pub fn response_shape(key: i16) -> Option<&'static Shape> {
         ApiKey::CreatePartitions => &CREATE_PARTITIONS_RESPONSE,
         ApiKey::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS_RESPONSE,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER_RESPONSE,
-        other => return groups::response_shape(other),
+        other => return groups::response_shape(other).or_else(|| placement::response_shape(other)),
     })
 }
 

@@ -17,13 +17,13 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 const MIB: usize = 1 << 20;
 
 /// A connection that sends what a test says.
-struct RawConnection {
+pub(crate) struct RawConnection {
     reader: FrameReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
 }
 
 impl RawConnection {
-    async fn open(cluster: &LocalCluster) -> Self {
+    pub(crate) async fn open(cluster: &LocalCluster) -> Self {
         let stream = TcpStream::connect(cluster.spu_address(0)).await.unwrap();
         let (reading, writer) = stream.into_split();
         Self {
@@ -32,7 +32,7 @@ impl RawConnection {
         }
     }
 
-    async fn call<R: ApiRequest>(&mut self, request: &R, version: i16) -> R::Response {
+    pub(crate) async fn call<R: ApiRequest>(&mut self, request: &R, version: i16) -> R::Response {
         let frame = encode_request(request, version, 1, "test").unwrap();
         self.writer.write_all(&frame).await.unwrap();
         let answer = self.reader.next().await.unwrap().expect("the SPU answers");

@@ -19,6 +19,7 @@ mod groups;
 mod memory;
 mod modules;
 mod moves;
+mod placement_apis;
 mod projects;
 mod refill;
 mod refusals;
