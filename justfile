@@ -50,6 +50,11 @@ nemesis *arguments:
 model *arguments:
     cd tests/model && CARGO_TARGET_DIR=../../target/model cargo test --release --test rules -- {{ arguments }}
 
+# Simulate clusters under harm; `just sim --seeds 1000 --seed 1`, or one seed with `--trace info`
+sim *arguments:
+    cd tests/sim && CARGO_TARGET_DIR=../../target cargo build --release
+    target/release/thalweg-sim {{ arguments }}
+
 # Thalweg beside Kafka and NATS on this machine (needs a JDK, Maven and Go); see docs/benchmarks.md
 bench *arguments:
     cargo build --release --workspace --bins

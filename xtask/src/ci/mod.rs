@@ -6,6 +6,7 @@
 
 mod foreign;
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -81,6 +82,7 @@ fn all(steps: &mut Steps) -> Result<()> {
         run_command(&mut tests).map(done)
     })?;
     steps.take("model", || model().map(done))?;
+    steps.take("simulation", || simulation().map(done))?;
     steps.take("Java reads our batches", java_reads_our_batches)?;
     steps.take("demo", || demo::run().map(done))
 }
@@ -88,18 +90,42 @@ fn all(steps: &mut Steps) -> Result<()> {
 /// The rules of replication in every order of events. It is no member of the workspace, see its
 /// `Cargo.toml`.
 fn model() -> Result<()> {
-    let manifest = root().join("tests/model/Cargo.toml");
+    apart("tests/model", "target/model", &["test", "--release"])
+}
+
+/// How many seeds the simulation runs here; more are for `just sim`.
+const SEEDS: &str = "300";
+
+/// Clusters under harm, by seed. It is no member of the workspace, see its `Cargo.toml`, and yet builds
+/// where the workspace does: the wasm compiler is the same.
+fn simulation() -> Result<()> {
+    let (folder, target) = ("tests/sim", "target");
+    apart(
+        folder,
+        target,
+        &[
+            "clippy",
+            "--release",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )?;
+    apart(folder, target, &["test", "--release"])?;
+    let seeds = ["--seeds", SEEDS, "--seed", "1000"];
+    run_command(Command::new(root().join("target/release/thalweg-sim")).args(seeds))
+}
+
+/// Has cargo work on a package that is no member of the workspace, once its formatting is right.
+fn apart(folder: &str, target: &str, arguments: &[&str]) -> Result<()> {
     let mut format = cargo();
-    format
-        .args(["fmt", "--check", "--manifest-path"])
-        .arg(&manifest);
-    run_command(&mut format)?;
-    let mut tests = cargo();
-    tests
-        .args(["test", "--release", "--manifest-path"])
-        .arg(&manifest);
-    tests.env("CARGO_TARGET_DIR", root().join("target/model"));
-    run_command(&mut tests)
+    format.args(["fmt", "--check"]);
+    run_command(format.current_dir(root().join(folder)))?;
+    let mut work = cargo();
+    work.args(arguments).current_dir(root().join(folder));
+    work.env("CARGO_TARGET_DIR", root().join(target));
+    run_command(&mut work)
 }
 
 /// The half of the batch vectors' proof that needs Java: it reads what we wrote.
