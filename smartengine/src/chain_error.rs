@@ -104,6 +104,18 @@ pub enum ChainError {
         /// What the call was given; absent where the module had not begun with records.
         given: Option<GivenRecords>,
     },
+    /// Others kept a call from the processor for too long.
+    #[error("SmartModule `{step}` was stopped after {waited_ms} ms, in which others left it less of the processor than the {deadline_ms} ms that a call may run{}: try again when the SPU has less to do", display_given(given.as_ref()))]
+    Starved {
+        /// The step's name.
+        step: String,
+        /// How long the call took.
+        waited_ms: u64,
+        /// The deadline.
+        deadline_ms: u64,
+        /// What the call was given; absent where the module had not begun with records.
+        given: Option<GivenRecords>,
+    },
     /// The guest could not get the memory it needs.
     #[error("SmartModule `{step}` needs more than the {limit_bytes} bytes of memory allowed{}", display_given(given.as_ref()))]
     MemoryExceeded {

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thalweg_smartmodule_abi::{
     self as abi, ANSWER_BYTES, Answer, INPUT_HEADER_BYTES, InputHeader, STATUS_FAILED, STATUS_OK,
@@ -19,7 +20,7 @@ use wasmer::{
 };
 use wasmer_types::TrapCode;
 
-use crate::deadline::{Deadlines, Lateness};
+use crate::deadline::{Deadlines, Late, Lateness, TimeLimit};
 use crate::guest_memory::{GuestTunables, MemoryBound, MemoryRefusal, SharedMemory};
 use crate::host_code::interrupts_only_guests;
 use crate::host_imports::{self, HostState, printable};
@@ -38,6 +39,8 @@ type Entry = TypedFunction<(u32, u32), u32>;
 pub(crate) enum Fault {
     /// It ran for too long.
     Deadline,
+    /// Others took the processor from it, for so long by the clock.
+    Starved(Duration),
     /// It could not get the memory it asked for, by its own bound or that of all guests.
     Memory(MemoryBound),
     /// Its output has more bytes than this.
@@ -158,7 +161,7 @@ impl Guest {
         let imports = host_imports::offer(&mut store, &state);
 
         let deadlines = &host.deadlines;
-        let watch = deadlines.watch(store.interrupter(), &lateness, limits.deadline);
+        let watch = deadlines.watch(store.interrupter(), &lateness, time_limit(&limits));
         let opened = Instance::new(&mut store, &module.compiled, &imports)
             .map_err(|error| Opening::Instance(Box::new(error)))
             .and_then(|instance| {
@@ -167,9 +170,8 @@ impl Guest {
                 initialize(&instance, &mut store)?;
                 Ok(instance)
             });
-        if watch.end() {
-            module.conduct().note(true);
-            return Err(Fault::Deadline);
+        if let Some(late) = watch.end() {
+            return Err(late_fault(late, module.conduct()));
         }
         let instance = opened.map_err(|error| error.into_fault(&refusal, &state, &mut store))?;
 
@@ -270,7 +272,7 @@ impl Guest {
         let watch = self.deadlines.watch(
             self.store.interrupter(),
             &self.lateness,
-            self.limits.deadline,
+            time_limit(&self.limits),
         );
         let called = place(self).and_then(|(address, bytes)| {
             entry
@@ -279,12 +281,11 @@ impl Guest {
         });
         // A signal may still be under way to a store whose deadline passed, so that whatever it
         // answered, it is not entered again.
-        let is_late = watch.end();
-        if is_late || record_count > 0 {
-            self.conduct.note(is_late);
+        if let Some(late) = watch.end() {
+            return Err(late_fault(late, &self.conduct));
         }
-        if is_late {
-            return Err(Fault::Deadline);
+        if record_count > 0 {
+            self.conduct.note(false);
         }
         self.read_answer(called?, record_count, output)
     }
@@ -429,6 +430,30 @@ impl Guest {
                     memory.len()
                 ))
             })
+    }
+}
+
+fn time_limit(limits: &CallLimits) -> TimeLimit {
+    TimeLimit {
+        deadline: limits.deadline,
+        patience: limits.patience(),
+    }
+}
+
+/// Why a call was stopped, which says something of its module but where the machine was busy: what
+/// runs on until it is left spare time is no different from what does with the processor to itself.
+fn late_fault(late: Late, conduct: &Conduct) -> Fault {
+    match late {
+        Late::RanLong => {
+            conduct.note(true);
+            Fault::Deadline
+        }
+        Late::Starved { waited, is_spare } => {
+            if is_spare {
+                conduct.note(true);
+            }
+            Fault::Starved(waited)
+        }
     }
 }
 

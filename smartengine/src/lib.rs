@@ -47,6 +47,7 @@ mod output;
 mod records;
 mod step_pass;
 mod step_run;
+mod stopwatch;
 mod thread_priority;
 mod wasi;
 

@@ -9,17 +9,26 @@ const OUTPUT_FLOOR_BYTES: usize = 1 << 20;
 /// In how many deadlines a step must be done with all its calls for one batch.
 const DEADLINES_PER_BATCH: u32 = 10;
 
+/// How many deadlines may go by on the clock while a call has less than one of the processor.
+const DEADLINES_TO_STARVE: u32 = 10;
+
+/// As [`DEADLINES_TO_STARVE`], for all calls of a step for one batch.
+const DEADLINES_TO_STARVE_PER_BATCH: u32 = 30;
+
 /// How many instances of a step may crash in one batch.
 pub(crate) const CRASHES_PER_BATCH: u32 = 1000;
 
 /// The bounds of each call into a guest: time, memory and output.
 ///
 /// A guest that passes one of them is stopped; its instance is dropped, and nothing of the call is
-/// kept. All calls of a step for one batch together may take ten deadlines, and a thousand
-/// instances of it may crash in one batch.
+/// kept. All calls of a step for one batch together may take ten deadlines (thirty by the clock),
+/// and a thousand instances of it may crash in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallLimits {
-    /// How long a call may run. Covers instantiation, `init`, and each batch separately.
+    /// How long a call may run, which is what it has of the processor. Covers instantiation,
+    /// `init`, and each batch separately. Where others take the processor from it, it ends when
+    /// ten times as long has gone by on the clock; twice as long where it has only the time that
+    /// nobody else wants, as modules do that had to be stopped before.
     pub deadline: Duration,
     /// How large the linear memory of one instance may grow, in bytes; rounded down to wasm pages
     /// of 64 KiB. Also how large a chain's accumulators may be together.
@@ -70,5 +79,15 @@ impl CallLimits {
     /// How long all calls of a step for one batch may take.
     pub(crate) fn batch_deadline(&self) -> Duration {
         self.deadline.saturating_mul(DEADLINES_PER_BATCH)
+    }
+
+    /// How long a call may go on while others take the processor from it.
+    pub(crate) fn patience(&self) -> Duration {
+        self.deadline.saturating_mul(DEADLINES_TO_STARVE)
+    }
+
+    /// As [`Self::patience`], for all calls of a step for one batch.
+    pub(crate) fn batch_patience(&self) -> Duration {
+        self.deadline.saturating_mul(DEADLINES_TO_STARVE_PER_BATCH)
     }
 }

@@ -1,7 +1,6 @@
 //! One step of a chain: a guest of its own, opened again after it crashed where the step goes on.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use thalweg_record::BatchHeader;
 use thalweg_smartmodule_abi::{FLAG_LOG_APPEND_TIME, InputHeader, write_params};
@@ -13,6 +12,7 @@ use crate::guest::{Answered, Failure, Fault, Given, Guest, GuestHost, Purpose};
 use crate::guest_memory::MemoryBound;
 use crate::limits::CRASHES_PER_BATCH;
 use crate::records::{Place, advance, nth};
+use crate::stopwatch::Stopwatch;
 use crate::{CallLimits, ChainError, OnFailure, SmartModuleKind, Step, StepMetrics};
 
 /// A step whose guest runs.
@@ -37,8 +37,17 @@ pub(crate) struct Call<'a> {
 
 /// What the step has used up of what it may for one batch.
 struct BatchBudget {
-    ends_at: Instant,
+    began: Stopwatch,
     crashes: u32,
+}
+
+impl BatchBudget {
+    fn new() -> Self {
+        Self {
+            began: Stopwatch::start(),
+            crashes: 0,
+        }
+    }
 }
 
 impl OpenStep {
@@ -52,10 +61,7 @@ impl OpenStep {
             step,
             limits,
             guest: None,
-            batch: BatchBudget {
-                ends_at: now(),
-                crashes: 0,
-            },
+            batch: BatchBudget::new(),
             metrics: StepMetrics::default(),
         };
         open.begin_batch();
@@ -119,15 +125,16 @@ impl OpenStep {
 
     /// Gives the step what it may use for another batch.
     pub(crate) fn begin_batch(&mut self) {
-        self.batch = BatchBudget {
-            ends_at: now() + self.limits.batch_deadline(),
-            crashes: 0,
-        };
+        self.batch = BatchBudget::new();
     }
 
     /// Whether the step has used up its time for the batch.
     pub(crate) fn is_late(&self) -> bool {
-        now() >= self.batch.ends_at
+        let elapsed = self.batch.began.elapsed();
+        let had_its_time = || self.batch.began.processor() >= self.limits.batch_deadline();
+        // The clock is looked at first, which costs less.
+        elapsed >= self.limits.batch_deadline()
+            && (had_its_time() || elapsed >= self.limits.batch_patience())
     }
 
     /// The error of a step that is late.
@@ -257,6 +264,12 @@ impl OpenStep {
         match fault {
             Fault::Deadline => ChainError::DeadlineExceeded {
                 step,
+                deadline_ms: as_ms(limits.deadline),
+                given: None,
+            },
+            Fault::Starved(waited) => ChainError::Starved {
+                step,
+                waited_ms: as_ms(waited),
                 deadline_ms: as_ms(limits.deadline),
                 given: None,
             },

@@ -290,7 +290,7 @@ impl<'a> StepPass<'a> {
         let may_be_a_records = match fault {
             Fault::Deadline | Fault::Output(_) | Fault::Trapped(_) => true,
             Fault::Memory(bound) => bound == MemoryBound::Own,
-            Fault::Garbage(_) | Fault::Instantiate(_) => false,
+            Fault::Starved(_) | Fault::Garbage(_) | Fault::Instantiate(_) => false,
         };
         let is_crash = matches!(fault, Fault::Trapped(_));
         let error = self.step.error_of(fault);
@@ -319,6 +319,7 @@ impl<'a> StepPass<'a> {
     /// Has an error say which records the call was given, where it is one of their call.
     fn over_records(&self, mut error: ChainError, place: Place, end: Place) -> ChainError {
         if let ChainError::DeadlineExceeded { given, .. }
+        | ChainError::Starved { given, .. }
         | ChainError::MemoryExceeded { given, .. }
         | ChainError::OutputExceeded { given, .. } = &mut error
         {

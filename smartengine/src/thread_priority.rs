@@ -23,8 +23,16 @@ const NICENESS_NEW: libc::c_int = 5;
 /// be compiled would never be done beside busy neighbours.
 const NICENESS_RELIEVED: libc::c_int = 10;
 
+thread_local! {
+    static THIS_THREAD: ThreadId = look_up_this_thread();
+}
+
 /// The thread that asks.
 pub(crate) fn this_thread() -> ThreadId {
+    THIS_THREAD.with(|thread| *thread)
+}
+
+fn look_up_this_thread() -> ThreadId {
     // SAFETY: they take nothing and can't fail.
     let (number, thread) = unsafe { (libc::gettid(), libc::pthread_self()) };
     let mut clock = libc::CLOCK_THREAD_CPUTIME_ID;
@@ -72,6 +80,13 @@ fn set_niceness(thread: ThreadId, niceness: libc::c_int) {
         let error = std::io::Error::last_os_error();
         tracing::debug!(%error, "a guest thread keeps its priority");
     }
+}
+
+/// Whether `thread` has only the time that nobody else wants.
+pub(crate) fn has_spare_time_only(thread: ThreadId) -> bool {
+    // SAFETY: it takes a plain number, that of a thread for a process's.
+    let policy = unsafe { libc::sched_getscheduler(thread.number) };
+    policy == libc::SCHED_IDLE
 }
 
 /// Leaves `thread` the time that nobody else wants: a thread of any other priority that wakes up

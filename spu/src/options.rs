@@ -95,7 +95,8 @@ pub struct SpuOptions {
     #[arg(long, env = "THALWEG_SPU_GUEST_THREADS", default_value_t = 0)]
     pub guest_threads: usize,
 
-    /// How long one call of a SmartModule may take.
+    /// How long one call of a SmartModule may take of the processor. It may be ten times as long by the
+    /// clock where others take the processor from it.
     #[arg(long, env = "THALWEG_SPU_SMARTMODULE_DEADLINE", value_parser = parse_duration, default_value = "1s")]
     pub smartmodule_deadline: Duration,
 

@@ -16,6 +16,10 @@ use anyhow::{Context, Result};
 
 /// What a text says of itself is behind this.
 const EXPECT: &str = ";; expect: ";
+/// What users of modules are told that run on until their deadline.
+const RAN_LONG: &str = "ran for more than";
+/// What they may be told instead on a machine that others keep busy.
+const STARVED: &str = "others left it less of the processor";
 
 /// A module of the corpus.
 #[derive(Debug, Clone)]
@@ -36,6 +40,18 @@ impl HostileModule {
         let export = b"thalweg_look_back";
         self.wasm.windows(export.len()).any(|name| name == export)
     }
+
+    /// Whether its user may be told so in the engine alone.
+    #[must_use]
+    pub fn expects(&self, told: &str) -> bool {
+        told.contains(&self.expect) || (self.expect.contains(RAN_LONG) && is_stopped(told))
+    }
+}
+
+/// Whether a user is told that a call was stopped: it had its time, or others left it none.
+#[must_use]
+pub fn is_stopped(told: &str) -> bool {
+    told.contains(RAN_LONG) || told.contains(STARVED)
 }
 
 /// Every module of the corpus.

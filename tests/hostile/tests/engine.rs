@@ -86,7 +86,7 @@ fn complaint(engine: &SmartEngine, module: &HostileModule) -> Option<String> {
         Err(error) => told(error.as_ref()),
     };
     eprintln!("{name}: {told}");
-    if !told.contains(&module.expect) {
+    if !module.expects(&told) {
         return Some(format!("{name} was told: {told}"));
     }
     match outcome(engine, &honest().unwrap(), false) {

@@ -48,6 +48,20 @@ pub(in crate::data) fn failure_of(error: &ChainError) -> StreamFailure {
                 format!("it ran for more than {deadline_ms} ms in one call and was stopped"),
             ),
         ),
+        ChainError::Starved {
+            step,
+            waited_ms,
+            deadline_ms,
+            given,
+        } => over(
+            given.as_ref(),
+            of_step(
+                step,
+                format!(
+                    "it was stopped after {waited_ms} ms, in which others left it less of the processor than the {deadline_ms} ms that a call may run: try again when the SPU has less to do"
+                ),
+            ),
+        ),
         ChainError::MemoryExceeded {
             step,
             limit_bytes,
