@@ -208,10 +208,18 @@ impl Shared {
             }
             let mut state = self.lock();
             let is_relieved = state.queue.end(id, now(), processor_time(thread));
-            // Jobs may wait for this one's place, or their lane is known by now.
-            if state.queue.due_count(Role::Known) > 0 {
-                self.wake(Role::Known, state);
+            // This one may have been stopped, and others with its module have places.
+            while let Some(demoted) = state.queue.demote_suspect() {
+                apply(Some(demoted));
             }
+            // Jobs may wait for this one's place, for its module, or their lane is known by now.
+            for role in Role::ALL {
+                if state.queue.due_count(role) > 0 {
+                    self.wake(role, state);
+                    state = self.lock();
+                }
+            }
+            drop(state);
             if is_relieved && has_stand_in {
                 // Its priority can't be raised again, and another thread serves already.
                 return;

@@ -12,6 +12,9 @@
 //! - [`Pace::Spare`], what nobody else wants, for the rest: loops, as nobody knows them better. Jobs
 //!   of unknown lanes whose module was stopped the last time begin there.
 //!
+//! Of one module a few jobs of unknown lanes run on at a time, and no more begin meanwhile: a hundred
+//! streams of a module that loops take no more of the machine than a few.
+//!
 //! ```text
 //!            quick, unknown                 late, and others wait
 //!   waiting ────────────────▶ Pace::Full ─────────────────────────▶ Pace::Low ──▶ Pace::Spare
@@ -38,6 +41,8 @@ pub(crate) const RELIEVED_MAX: usize = 128;
 const WAITING_TO_HALVE: usize = 4;
 /// How many jobs a lane must have had done to be known.
 const JOBS_TO_BE_KNOWN: u32 = 3;
+/// How many jobs of unknown lanes with the same module may run on at a time, for each place.
+const SAME_MODULE_PER_PLACE: usize = 4;
 /// How many jobs of quick lanes, which take long for once, may be at [`Pace::Low`].
 const QUICK_AND_LOW_MAX: usize = 8;
 
@@ -77,10 +82,14 @@ impl LaneRecord {
         self.used_ns.fetch_add(as_ns(time), Ordering::Relaxed);
     }
 
+    fn conducts(&self) -> &[Arc<Conduct>] {
+        self.conducts.get().map_or(&[], Vec::as_slice)
+    }
+
     /// Whether nothing is known of the lane, and of a module in it that it runs on.
     fn is_suspect(&self) -> bool {
-        let conducts = self.conducts.get().into_iter().flatten();
-        self.standing() == Standing::Unknown && { conducts }.any(|conduct| conduct.was_stopped())
+        let mut conducts = self.conducts().iter();
+        self.standing() == Standing::Unknown && conducts.any(|conduct| conduct.was_stopped())
     }
 
     fn standing(&self) -> Standing {
@@ -150,6 +159,8 @@ struct Running {
     processor_before: Duration,
     pace: Pace,
     is_compiling: bool,
+    /// The modules that it counts as one which runs on for.
+    runs_on: Vec<Arc<Conduct>>,
 }
 
 impl Running {
@@ -242,7 +253,13 @@ impl Queue {
                 .count()
         };
         match role {
-            Role::Unknown => count(Standing::Unknown),
+            Role::Unknown => {
+                let waiting = self.waiting.iter();
+                waiting
+                    .filter(|waiting| waiting.lane.standing() == Standing::Unknown)
+                    .filter(|waiting| !self.is_held_back(&waiting.lane))
+                    .count()
+            }
             Role::Known => {
                 let places = self.places.saturating_sub(self.kept_places());
                 count(Standing::Quick) + count(Standing::Slow).min(places)
@@ -259,14 +276,20 @@ impl Queue {
         processor_before: Duration,
     ) -> Option<Taken> {
         let has_place = self.kept_places() < self.places;
-        let is_due = |standing: Standing| {
-            standing.role() == role && (has_place || standing != Standing::Slow)
+        let is_due = |lane: &LaneRecord| {
+            let standing = lane.standing();
+            standing.role() == role
+                && match standing {
+                    Standing::Quick => true,
+                    Standing::Slow => has_place,
+                    Standing::Unknown => !self.is_held_back(lane),
+                }
         };
         let (index, _) = self
             .waiting
             .iter()
             .enumerate()
-            .filter(|(_, waiting)| is_due(waiting.lane.standing()))
+            .filter(|(_, waiting)| is_due(&waiting.lane))
             .min_by_key(|(index, waiting)| (waiting.lane.used_ns(), *index))?;
         let Waiting { lane, job } = self.waiting.remove(index)?;
         self.floor_ns = self.floor_ns.max(lane.used_ns());
@@ -284,6 +307,7 @@ impl Queue {
             processor_before,
             pace: Pace::Full,
             is_compiling: false,
+            runs_on: Vec::new(),
         };
         self.running.insert(id, running);
         let slowed = if is_suspect {
@@ -299,6 +323,9 @@ impl Queue {
         let Some(ended) = self.running.remove(&id) else {
             return false;
         };
+        for conduct in &ended.runs_on {
+            conduct.has_run_on();
+        }
         let lane = &ended.lane;
         lane.uses(now.saturating_duration_since(ended.started));
         lane.job_count.fetch_add(1, Ordering::Relaxed);
@@ -354,7 +381,21 @@ impl Queue {
 
     fn relieve_to(&mut self, id: u64, pace: Pace) -> Option<Slowed> {
         self.relieved_count += 1;
+        let running = self.running.get_mut(&id)?;
+        if running.standing == Standing::Unknown {
+            running.runs_on = running.lane.conducts().to_vec();
+            for conduct in &running.runs_on {
+                conduct.runs_on();
+            }
+        }
         self.slow_down(id, pace)
+    }
+
+    /// Whether so many jobs run on with a module of this lane that no more are to begin.
+    fn is_held_back(&self, lane: &LaneRecord) -> bool {
+        let count_max = self.places.saturating_mul(SAME_MODULE_PER_PLACE);
+        let mut conducts = lane.conducts().iter();
+        conducts.any(|conduct| conduct.runs_on_count() >= count_max)
     }
 
     fn pace_for(&self, late: &Running) -> Pace {
@@ -380,6 +421,13 @@ impl Queue {
         let (id, is_loose) = (*id, job.is_loose());
         let is_one_too_many = is_loose && self.taken_places() > self.places;
         is_one_too_many.then(|| self.slow_down(id, Pace::Spare))?
+    }
+
+    /// Has a job leave its place whose module was stopped elsewhere since it began, if there is one.
+    pub(crate) fn demote_suspect(&mut self) -> Option<Slowed> {
+        let mut running = self.running.iter();
+        let (id, _) = running.find(|(_, job)| job.is_loose() && job.lane.is_suspect())?;
+        self.slow_down(*id, Pace::Spare)
     }
 
     /// Takes jobs of slow lanes whatever else runs, as the last ones are to be done.

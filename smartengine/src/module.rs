@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use thalweg_smartmodule_inspect::ModuleShape;
 
@@ -18,20 +18,36 @@ pub struct SmartModule {
     conduct: Arc<Conduct>,
 }
 
-/// Whether a module runs on until it is stopped, whoever calls it: what the last of its calls with
-/// records showed, or that of its start.
+/// Whether a module runs on until it is stopped, whoever calls it.
 #[derive(Debug, Default)]
-pub(crate) struct Conduct(AtomicBool);
+pub(crate) struct Conduct {
+    /// What the last of its calls with records showed, or that of its start.
+    was_stopped: AtomicBool,
+    /// How many jobs with it run on at present, of lanes of which nothing is known.
+    runs_on: AtomicUsize,
+}
 
 impl Conduct {
     pub(crate) fn was_stopped(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.was_stopped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn runs_on_count(&self) -> usize {
+        self.runs_on.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn runs_on(&self) {
+        self.runs_on.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_run_on(&self) {
+        self.runs_on.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn note(&self, was_stopped: bool) {
         // Reading is all that most calls do, so that threads need not take turns.
         if self.was_stopped() != was_stopped {
-            self.0.store(was_stopped, Ordering::Relaxed);
+            self.was_stopped.store(was_stopped, Ordering::Relaxed);
         }
     }
 }

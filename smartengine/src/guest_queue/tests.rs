@@ -272,3 +272,52 @@ fn a_lane_that_is_known_does_not_answer_for_others_with_its_module() {
     let (_, slowed) = scene.take(Role::Known).unwrap();
     assert_eq!(slowed, None);
 }
+
+#[test]
+fn of_a_module_that_runs_on_no_more_begin_than_a_few() {
+    let few = PLACES * SAME_MODULE_PER_PLACE;
+    let mut scene = Scene::new();
+    let conduct = Arc::new(Conduct::default());
+    let looping: Vec<_> = (0..=few).map(|_| scene.queue.lane()).collect();
+    for lane in &looping {
+        lane.runs(vec![Arc::clone(&conduct)]);
+    }
+    let ids: Vec<_> = looping[..few].iter().map(|lane| scene.run(lane)).collect();
+    scene.push(&looping[few]);
+    scene.now += RELIEF;
+    while scene.relieve(Role::Unknown).is_some() {}
+    assert_eq!(scene.queue.due_count(Role::Unknown), 0);
+    assert!(scene.take(Role::Unknown).is_none());
+    let other = scene.queue.lane();
+    scene.push(&other);
+
+    let (first, _) = scene.take(Role::Unknown).unwrap();
+    assert!(Arc::ptr_eq(&scene.queue.running[&first].lane, &other));
+    assert!(scene.take(Role::Unknown).is_none());
+    scene.end(ids[0], SLOW);
+
+    assert_eq!(scene.queue.due_count(Role::Unknown), 1);
+    let (next, _) = scene.take(Role::Unknown).unwrap();
+    assert!(Arc::ptr_eq(&scene.queue.running[&next].lane, &looping[few]));
+}
+
+#[test]
+fn a_loop_leaves_its_place_once_its_module_was_stopped_elsewhere() {
+    let mut scene = Scene::new();
+    let conduct = Arc::new(Conduct::default());
+    let (looping, other) = (scene.queue.lane(), scene.queue.lane());
+    looping.runs(vec![Arc::clone(&conduct)]);
+    scene.run(&looping);
+    scene.run(&other);
+    let waiting = scene.queue.lane();
+    scene.push(&waiting);
+    scene.now += RELIEF;
+    while scene.relieve(Role::Unknown).is_some() {}
+    assert_eq!(scene.queue.demote_suspect(), None);
+
+    conduct.note(true);
+
+    let demoted = scene.queue.demote_suspect().unwrap();
+    assert_eq!(demoted.pace, Pace::Spare);
+    assert_eq!(scene.queue.demote_suspect(), None);
+}

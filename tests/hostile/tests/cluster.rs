@@ -20,7 +20,7 @@ use thalweg_client::{
     StartOffset, WatchEvent,
 };
 use thalweg_tests_cluster::{LocalCluster, eventually};
-use thalweg_tests_hostile::{HostileModule, corpus, texts};
+use thalweg_tests_hostile::{HostileModule, corpus, is_stopped, texts};
 use thalweg_types::TopicName;
 use thalweg_types::resource::{Resource, SpuState};
 
@@ -52,7 +52,6 @@ async fn hostile_modules_are_told_why_and_harm_nobody() {
 async fn a_hundred_looping_modules_leave_produce_consume_and_heartbeats_undisturbed() {
     let _alone = ALONE.lock().await;
     const STREAMS: usize = 100;
-    const ROUNDS: usize = 5;
     let cluster = Arc::new(LocalCluster::start_with(1, &["--smartmodule-deadline=500ms"]).await);
     let prey = with_three_records(&cluster, "prey").await;
     let looping = texts().unwrap();
@@ -60,17 +59,20 @@ async fn a_hundred_looping_modules_leave_produce_consume_and_heartbeats_undistur
     let wasm = looping.unwrap().wasm.clone();
     let quiet = live(&cluster, "quiet", a_while()).await.1;
 
-    let loops = stream::iter(0..STREAMS * ROUNDS)
+    // There are as many all the while. How often each comes to its deadline is for the SPU to say.
+    let loops = stream::iter(0..)
         .map(|_| loop_once(&cluster, &prey, &wasm))
         .buffer_unordered(STREAMS)
+        .take_until(a_while())
         .collect::<Vec<_>>();
     let ((told, stayed_online), beside) =
         Box::pin(live(&cluster, "beside", while_online(&cluster, loops))).await;
 
     for error in &told {
-        assert!(error.contains("ran for more than 500 ms"), "{error}");
+        assert!(is_stopped(error), "{error}");
     }
-    assert_eq!(told.len(), STREAMS * ROUNDS);
+    eprintln!("{} streams were told", told.len());
+    assert!(!told.is_empty(), "nobody came to a deadline");
     assert!(stayed_online, "the SC took the SPU for dead");
     compare("100 looping streams", &quiet, &beside);
     is_the_same_process(&cluster);
@@ -99,7 +101,7 @@ async fn a_look_back_that_goes_wrong_is_told_in_every_place() {
             let output = cluster.thalweg(&arguments);
             let told = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(SMARTMODULE_FAILED), "{told}");
-            assert!(told.contains(&module.expect), "{told}");
+            assert!(module.expects(&told), "{told}");
         }
         on_a_topic(&cluster, &module, path, lines).await;
     }
@@ -205,7 +207,7 @@ fn send(cluster: &LocalCluster, module: &HostileModule) -> Option<String> {
     }
     let is_named = told.contains(&format!("`{name}`"));
     // Beside others that want the processor any of them may come to its deadline first.
-    let is_clear = told.contains(&module.expect) || told.contains("ran for more than");
+    let is_clear = told.contains(&module.expect) || is_stopped(&told);
     let is_failure = output.status.code() == Some(SMARTMODULE_FAILED);
     (!is_named || !is_clear || !is_failure)
         .then(|| format!("{name} ended with {}: {told}", output.status))

@@ -95,7 +95,10 @@ pub(in crate::data) async fn make_stream(
         limits,
         metrics: Arc::clone(&shared.context.metrics),
     };
-    on_guest_thread(&lane, move || load(host, opened_ms, request)).await?
+    let loaded = on_guest_thread(&lane, move || load(host, opened_ms, request)).await?;
+    let stream = loaded?;
+    // In a turn of its own, since by now the queue knows which modules it is to run.
+    on_guest_thread(&lane, move || try_once(stream)).await?
 }
 
 /// Runs `job` on the engine's threads and waits for what it gives.
@@ -106,7 +109,9 @@ pub(super) async fn on_guest_thread<T: Send + 'static>(
     let (done, result) = tokio::sync::oneshot::channel();
     let job = Box::new(move || {
         // Whoever hung up meanwhile needs no result.
-        let _ = done.send(job());
+        if !done.is_closed() {
+            let _ = done.send(job());
+        }
     });
     lane.run(job).map_err(|busy| {
         // Clients retry upon this one.
@@ -178,10 +183,13 @@ fn load(host: Host, opened_ms: i64, request: OpenStreamRequest) -> Result<Stream
             "something to accumulate was given, but no SmartModule of the chain is an aggregate",
         ));
     }
-    // Wrong parameters show here, and not with the first record.
-    stream
-        .open_chain(Restored::Nothing)
-        .map_err(|error| refused(chain(&error)))?;
+    Ok(stream)
+}
+
+/// Wrong parameters show here, and not with the first record.
+fn try_once(stream: Stream) -> Result<Stream, Refusal> {
+    let tried = stream.open_chain(Restored::Nothing);
+    tried.map_err(|error| refused(chain(&error)))?;
     Ok(stream)
 }
 
