@@ -1,6 +1,6 @@
 //! What a leader checks of a batch before it takes it, without a look at the records.
 
-use thalweg_record::{Batch, BatchError, Codec};
+use thalweg_record::{Batch, BatchError, Codec, batches};
 use thalweg_types::TopicConfig;
 use thalweg_wire::KafkaError;
 
@@ -51,6 +51,31 @@ pub(super) fn shallow(records: &[u8], config: &TopicConfig, version: i16) -> Res
         ));
     }
     Ok(())
+}
+
+/// Checks that what `modules` made of a batch of `sent_bytes` still fits a topic of `config`. Kafka's
+/// producer halves a batch upon this refusal, and sends the halves.
+pub(super) fn grown(
+    kept: &[u8],
+    config: &TopicConfig,
+    sent_bytes: usize,
+    modules: &[&str],
+) -> Result<(), Refusal> {
+    let limit_bytes = config.max_message_bytes() as usize;
+    let mut sizes = batches(kept)
+        .map_while(Result::ok)
+        .map(|batch| batch.bytes().len());
+    let Some(size_bytes) = sizes.find(|size_bytes| *size_bytes > limit_bytes) else {
+        return Ok(());
+    };
+    let several = if modules.len() == 1 { "" } else { "s" };
+    let names = modules.join("`, `");
+    Err(Refusal::new(
+        KafkaError::MessageTooLarge,
+        format!(
+            "SmartModule{several} `{names}` made {size_bytes} bytes of a batch of {sent_bytes}, more than the topic's `max.message.bytes` of {limit_bytes}: produce smaller batches, or raise `max.message.bytes`"
+        ),
+    ))
 }
 
 /// A damaged or wrong batch, as the client is told of it.

@@ -16,8 +16,8 @@ use crate::data::connection::Shared;
 use crate::data::internal_topics;
 use crate::data::refusal::Refusal;
 use crate::data::router::Router;
-use crate::data::streams::{Opening, Restored, Transformed, add_counts, sequences_of};
-use crate::data::topic_chains::Passed;
+use crate::data::streams::{Opening, Restored, Stream, Transformed, add_counts, sequences_of};
+use crate::data::topic_chains::{Passed, Turn};
 use crate::replica::{Acks, Replica};
 
 /// Finds the leader, checks the batch, and brings it into the form in which it is kept.
@@ -39,6 +39,7 @@ pub(super) async fn prepare(
     let config = replica.config();
     let records = data.records.unwrap_or_default();
     check::shallow(&records, &config, header.api_version)?;
+    let sent_bytes = records.len();
     let (mut batches, mut sequences) = (records, None);
     let mut told = Told::default();
     let mut own = None;
@@ -94,6 +95,18 @@ pub(super) async fn prepare(
         }
     }
     let batches = encoding::as_kept(shared, batches, &config).await?;
+    let streams = [
+        own.as_ref().map(|own| &*own.stream),
+        turn.as_ref().and_then(Turn::stream),
+    ];
+    let modules: Vec<_> = streams
+        .into_iter()
+        .flatten()
+        .flat_map(Stream::step_names)
+        .collect();
+    if !modules.is_empty() {
+        check::grown(&batches, &config, sent_bytes, &modules)?;
+    }
     Ok(Prepared {
         replica,
         content: Content::Batches {

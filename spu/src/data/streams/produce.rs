@@ -125,6 +125,11 @@ impl Stream {
         self.has_aggregate || steps.any(|step| step.module.looks_back())
     }
 
+    /// What its modules are called, in order.
+    pub(in crate::data) fn step_names(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().map(|step| step.name.as_str())
+    }
+
     /// Whether an aggregate is among its modules.
     pub(in crate::data) fn has_aggregate(&self) -> bool {
         self.has_aggregate

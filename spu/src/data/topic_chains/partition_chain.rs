@@ -117,10 +117,14 @@ impl PartitionChain {
         stream.begin(shared, &key, opening).await
     }
 
+    /// The chain as it was set up last.
+    pub(super) fn stream(&self) -> Option<&Stream> {
+        self.made.as_ref().map(|made| &*made.stream)
+    }
+
     /// Whether the next batch goes by what became of this one.
     pub(super) fn is_stateful(&self) -> bool {
-        let made = self.made.as_ref();
-        made.is_some_and(|made| made.stream.is_stateful())
+        self.stream().is_some_and(Stream::is_stateful)
     }
 
     /// Notes that the log has what came of the last batch, or that there is nothing to append of it.

@@ -114,6 +114,11 @@ impl Turn {
         self.chain.is_stateful()
     }
 
+    /// The topic's chain, once a batch has gone through it.
+    pub(in crate::data) fn stream(&self) -> Option<&Stream> {
+        self.chain.stream()
+    }
+
     /// Notes that the log has what came of the batch, where anything did. A turn that ends without
     /// it leaves a chain that is not used again as it is.
     pub(in crate::data) fn settle(&mut self, replica: &Replica, appended: Option<Appended>) {

@@ -11,6 +11,7 @@ use thalweg_tests_cluster::{LocalCluster, eventually, read_back};
 use thalweg_types::{ChainSpec, ErrorCode, ModuleRef, OnError, TopicName};
 
 use crate::chain_steps::{register, step};
+use crate::examples::example;
 use crate::modules::{even_offsets, everything, failing, nothing};
 use crate::workload::Workload;
 
@@ -190,6 +191,58 @@ async fn a_chain_that_fails_refuses_the_batch_and_stalls_nobody() {
 
     attach(&client, &topic, &[]).await;
     until_kept(&client, &topic, 5, |kept| kept.contains(&5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_modules_make_too_large_is_refused_by_their_names_and_sizes() {
+    let cluster = LocalCluster::start(1).await;
+    let client = cluster.client().await;
+    let repeat = example("thalweg-smartmodule", "repeat");
+    register(&client, "repeat", repeat.clone()).await;
+    let own = vec![SmartModuleInvocation::wasm("own", repeat)];
+    for (topic, chain, own, blamed) in [
+        (
+            "theirs",
+            chain(&["repeat"]),
+            vec![],
+            "SmartModule `repeat@0.1.0`",
+        ),
+        ("own", chain(&[]), own.clone(), "SmartModule `own`"),
+        (
+            "both",
+            chain(&["repeat"]),
+            own,
+            "SmartModules `own`, `repeat@0.1.0`",
+        ),
+    ] {
+        let mut new = NewTopic::new(topic.parse().unwrap(), 1);
+        new.config.set("max.message.bytes", "1024").unwrap();
+        new.produce_chain = chain;
+        let topic = new.name.clone();
+        client.admin().create_topic(new).await.unwrap();
+        let options = ProducerOptions {
+            smartmodules: own,
+            ..ProducerOptions::default()
+        };
+        let producer = client.producer(&topic, options).await.unwrap();
+        let send = async |value: &[u8]| {
+            let sent = producer.send(ProducerRecord::new(value)).await;
+            sent.unwrap().await
+        };
+
+        let refused = send(&[b'x'; 600]).await.unwrap_err().to_string();
+
+        for word in [blamed, "of a batch of 6", "`max.message.bytes` of 1024"] {
+            assert!(refused.contains(word), "{refused}");
+        }
+        // Nothing of it was kept, and what fits goes on.
+        send(b"1").await.unwrap();
+        let kept = kept(&client, &topic).await;
+        assert!(
+            kept.len() >= 2 && kept.iter().all(|number| *number == 1),
+            "{kept:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
