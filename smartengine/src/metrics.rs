@@ -23,3 +23,20 @@ pub struct StepMetrics {
     /// How large the linear memory of its instance is, in bytes.
     pub memory_bytes: u64,
 }
+
+impl StepMetrics {
+    /// What the step has done since it had done `before`; its memory is as it is now.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(before.calls),
+            records_in: self.records_in.saturating_sub(before.records_in),
+            records_out: self.records_out.saturating_sub(before.records_out),
+            skipped: self.skipped.saturating_sub(before.skipped),
+            dead_lettered: self.dead_lettered.saturating_sub(before.dead_lettered),
+            errors: self.errors.saturating_sub(before.errors),
+            time: self.time.saturating_sub(before.time),
+            memory_bytes: self.memory_bytes,
+        }
+    }
+}

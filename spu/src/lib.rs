@@ -36,7 +36,7 @@ pub use context::SpuContext;
 pub use control::ControlError;
 pub use groups::{GroupCoordinator, GroupOptions};
 pub use limits::raise_open_files_limit;
-pub use metrics::{Metrics, ModuleMetrics, ModuleUse, ModuleUser, Place};
+pub use metrics::{Metrics, ModuleMetrics, ModuleUser, Place};
 pub use modules::{FoundModule, ModuleError, RegisteredModules};
 pub use options::SpuOptions;
 pub use producer_ids::{ProducerIds, ProducerIdsError};

@@ -11,7 +11,7 @@ mod smartmodules;
 use prometheus_client::registry::Registry;
 
 pub(crate) use server::serve;
-pub use smartmodules::{ModuleMetrics, ModuleUse, ModuleUser, Place};
+pub use smartmodules::{ModuleMetrics, ModuleUser, Place};
 
 /// Everything that this SPU counts.
 #[derive(Debug)]

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use thalweg_smartengine::StepMetrics;
 
 /// How many modules are told apart. Clients choose the names of the modules that they send; those
 /// that come later are counted together.
@@ -45,25 +45,6 @@ impl EncodeLabelValue for Place {
 struct Labels {
     module: String,
     place: Place,
-}
-
-/// What a SmartModule did since it was last asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ModuleUse {
-    /// Calls into the guest.
-    pub calls: u64,
-    /// Records that it was given.
-    pub records_in: u64,
-    /// Records that it let through or made.
-    pub records_out: u64,
-    /// Records that it failed on and that were left out.
-    pub skipped: u64,
-    /// Records that it failed on and that went to a dead-letter topic.
-    pub dead_lettered: u64,
-    /// Failures, whatever became of the record.
-    pub errors: u64,
-    /// Time in the guest.
-    pub time: Duration,
 }
 
 /// The counters of all SmartModules.
@@ -192,8 +173,8 @@ pub struct ModuleUser {
 }
 
 impl ModuleUser {
-    /// Counts what the module did.
-    pub fn add(&self, done: ModuleUse) {
+    /// Counts what the module did since the last time, and how large its memory is now.
+    pub fn add(&mut self, done: &StepMetrics) {
         let counters = &self.counters;
         counters.calls.inc_by(done.calls);
         counters.records_in.inc_by(done.records_in);
@@ -202,12 +183,8 @@ impl ModuleUser {
         counters.dead_lettered.inc_by(done.dead_lettered);
         counters.errors.inc_by(done.errors);
         counters.seconds.inc_by(done.time.as_secs_f64());
-    }
-
-    /// Notes how large the instance's memory is now, in bytes.
-    pub fn holds(&mut self, memory_bytes: u64) {
-        let bytes = i64::try_from(memory_bytes).unwrap_or(i64::MAX);
-        self.counters.memory.inc_by(bytes - self.held_bytes);
+        let bytes = i64::try_from(done.memory_bytes).unwrap_or(i64::MAX);
+        counters.memory.inc_by(bytes - self.held_bytes);
         self.held_bytes = bytes;
     }
 }
@@ -220,12 +197,21 @@ impl Drop for ModuleUser {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn metrics() -> (Registry, ModuleMetrics) {
         let mut registry = Registry::with_prefix("thalweg_smartmodule");
         let metrics = ModuleMetrics::registered(&mut registry);
         (registry, metrics)
+    }
+
+    fn holding(memory_bytes: u64) -> StepMetrics {
+        StepMetrics {
+            memory_bytes,
+            ..StepMetrics::default()
+        }
     }
 
     fn text(registry: &Registry) -> String {
@@ -237,14 +223,14 @@ mod tests {
     #[test]
     fn what_a_module_does_is_counted_under_its_name_and_place() {
         let (registry, metrics) = metrics();
-        let late = metrics.of("late", Place::Consume);
+        let mut late = metrics.of("late", Place::Consume);
 
-        late.add(ModuleUse {
+        late.add(&StepMetrics {
             calls: 2,
             records_in: 100,
             records_out: 7,
             time: Duration::from_millis(500),
-            ..ModuleUse::default()
+            ..StepMetrics::default()
         });
 
         let text = text(&registry);
@@ -263,9 +249,9 @@ mod tests {
         let (registry, metrics) = metrics();
         let mut first = metrics.of("late", Place::Produce);
         let mut second = metrics.of("late", Place::Produce);
-        first.holds(1000);
-        second.holds(65_536);
-        first.holds(131_072);
+        first.add(&holding(1000));
+        second.add(&holding(65_536));
+        first.add(&holding(131_072));
 
         drop(first);
 
@@ -280,7 +266,7 @@ mod tests {
 
         for number in 0..MODULES_MAX * 2 {
             let name = format!("{number}-{}", "é".repeat(200));
-            metrics.of(&name, Place::Topic).add(ModuleUse::default());
+            metrics.of(&name, Place::Topic).add(&StepMetrics::default());
         }
 
         let text = text(&registry);

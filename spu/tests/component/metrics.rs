@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use thalweg_spu::{ModuleUse, Place};
+use thalweg_smartengine::StepMetrics;
+use thalweg_spu::Place;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -26,16 +27,16 @@ async fn metrics_are_served_as_openmetrics_text_where_asked_for() {
     options.metrics_listen = Some("127.0.0.1:0".parse().unwrap());
     let spu = try_start(options).await.unwrap();
     let address = spu.metrics_address().unwrap();
-    let late = spu
+    let mut late = spu
         .context()
         .metrics
         .smartmodules()
         .of("late", Place::Consume);
 
-    late.add(ModuleUse {
+    late.add(&StepMetrics {
         calls: 3,
         time: Duration::from_millis(250),
-        ..ModuleUse::default()
+        ..StepMetrics::default()
     });
     let found = get(address, "/metrics").await;
     let missing = get(address, "/").await;

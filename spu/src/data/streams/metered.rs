@@ -4,7 +4,7 @@
 
 use thalweg_smartengine::{Chain, StepMetrics};
 
-use crate::metrics::{ModuleUse, ModuleUser};
+use crate::metrics::ModuleUser;
 
 /// A chain, and the counters of its steps.
 pub(super) struct Metered {
@@ -32,8 +32,7 @@ impl Metered {
     pub(super) fn count(&mut self) {
         let steps = self.users.iter_mut().zip(&mut self.counted);
         for (now, (user, counted)) in self.chain.metrics().into_iter().zip(steps) {
-            user.add(since(&now, counted));
-            user.holds(now.memory_bytes);
+            user.add(&now.since(counted));
             *counted = now;
         }
     }
@@ -48,17 +47,5 @@ impl Drop for Metered {
 impl std::fmt::Debug for Metered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.chain.fmt(f)
-    }
-}
-
-fn since(now: &StepMetrics, before: &StepMetrics) -> ModuleUse {
-    ModuleUse {
-        calls: now.calls.saturating_sub(before.calls),
-        records_in: now.records_in.saturating_sub(before.records_in),
-        records_out: now.records_out.saturating_sub(before.records_out),
-        skipped: now.skipped.saturating_sub(before.skipped),
-        dead_lettered: now.dead_lettered.saturating_sub(before.dead_lettered),
-        errors: now.errors.saturating_sub(before.errors),
-        time: now.time.saturating_sub(before.time),
     }
 }
