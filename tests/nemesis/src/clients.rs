@@ -3,6 +3,8 @@
 //! Every producer, every consumer and whoever asks for the logs' ends is a client of its own, with
 //! its own connections and its own idea of who leads.
 
+mod member;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +16,8 @@ use thalweg_client::{
 };
 use thalweg_runtime::{CancellationToken, Clock, SystemClock, TaskGroup};
 use thalweg_types::{Offset, PartitionIndex, TopicName, TopicPartition};
+
+pub use member::Membership;
 
 use crate::history::{Answer, History, Mark, Read, Send, Session};
 
@@ -153,6 +157,14 @@ impl Clients {
                 // A session that ends in between loses nothing: each batch is written down at once.
                 let _ = tokio::time::timeout(turn, session).await;
             }
+            Ok::<_, Infallible>(())
+        });
+    }
+
+    /// One more member of a group.
+    pub fn join_group(&self, membership: Membership, client: Client, recorder: Recorder) {
+        self.readers.spawn("member", move |stop| async move {
+            membership.read(&client, &recorder, &stop).await;
             Ok::<_, Infallible>(())
         });
     }

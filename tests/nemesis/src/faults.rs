@@ -30,7 +30,7 @@ pub(crate) enum End {
     Spu(Target),
 }
 
-/// One harm. All but the last pass by themselves when the step ends.
+/// One harm, or what an administrator does meanwhile. All but moves and restarts pass when the step ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Killed without a word, and started when the step ends.
@@ -56,6 +56,13 @@ pub(crate) enum Fault {
     FillDisk(Target),
     /// Each SPU is asked to end and started again, one after the other, when the one before is back.
     RestartAll,
+    /// A partition, counted over all topics', gets all SPUs for its replicas but this one.
+    Move {
+        partition: usize,
+        without: i32,
+    },
+    /// An SPU is to give all that it holds to others until the step ends.
+    Drain(Target),
 }
 
 /// Harm that is done at once, how long it lasts, and how long nothing is done after it.
@@ -108,12 +115,20 @@ impl Random {
         self.next() % limit
     }
 
+    fn spu(&mut self, spu_count: i32) -> i32 {
+        let count = u64::try_from(spu_count).unwrap_or(1);
+        i32::try_from(self.below(count)).unwrap_or(0)
+    }
+
+    fn partition(&mut self) -> usize {
+        usize::try_from(self.below(64)).unwrap_or(0)
+    }
+
     fn target(&mut self, spu_count: i32) -> Target {
         if self.below(2) == 0 {
-            Target::LeaderOf(usize::try_from(self.below(64)).unwrap_or(0))
+            Target::LeaderOf(self.partition())
         } else {
-            let count = u64::try_from(spu_count).unwrap_or(1);
-            Target::Spu(i32::try_from(self.below(count)).unwrap_or(0))
+            Target::Spu(self.spu(spu_count))
         }
     }
 
@@ -127,8 +142,8 @@ impl Random {
 
     fn fault(&mut self, reach: Reach, spu_count: i32) -> Fault {
         let kinds = match reach {
-            Reach::All => 16,
-            Reach::ProcessesOnly => 9,
+            Reach::All => 19,
+            Reach::ProcessesOnly => 12,
         };
         match self.below(kinds) {
             0 | 1 => Fault::Kill(self.target(spu_count)),
@@ -138,16 +153,21 @@ impl Random {
             6 => Fault::PauseSc,
             7 => Fault::KillAll,
             8 => Fault::RestartAll,
-            9..=11 => Fault::Cut {
+            9 | 10 => Fault::Move {
+                partition: self.partition(),
+                without: self.spu(spu_count),
+            },
+            11 => Fault::Drain(self.target(spu_count)),
+            12..=14 => Fault::Cut {
                 ends: [self.end(spu_count), End::Spu(self.target(spu_count))],
                 one_way: self.below(2) == 0,
             },
-            12 => Fault::Cut {
+            15 => Fault::Cut {
                 ends: [End::Spu(self.target(spu_count)), self.end(spu_count)],
                 one_way: true,
             },
-            13 => Fault::Isolate(self.target(spu_count)),
-            14 => Fault::Slow(self.target(spu_count)),
+            16 => Fault::Isolate(self.target(spu_count)),
+            17 => Fault::Slow(self.target(spu_count)),
             _ => Fault::FillDisk(self.target(spu_count)),
         }
     }

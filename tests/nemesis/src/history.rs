@@ -74,12 +74,26 @@ pub struct Session {
     pub reads: Vec<Read>,
 }
 
+/// What a group did with a partition while harm was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupReading {
+    /// Each time that a member had the partition: when it got it, and which of the partition's sessions
+    /// that is.
+    pub turns: Vec<(Duration, usize)>,
+    /// Offsets to go on at, and when they were acknowledged as committed.
+    pub commits: Vec<(Duration, Offset)>,
+    /// What the group has committed once all was healed.
+    pub committed: Option<Offset>,
+}
+
 /// All that is known of a round.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     pub sends: BTreeMap<Mark, Send>,
     /// Of each partition, who read it while harm was done.
     pub sessions: BTreeMap<TopicPartition, Vec<Session>>,
+    /// Of each partition that a group reads, who of it did when, and how far.
+    pub groups: BTreeMap<TopicPartition, GroupReading>,
     /// Of each partition, the ends of the log that one client was told one after the other.
     pub ends: BTreeMap<TopicPartition, Vec<(Duration, Offset)>>,
     /// Of each partition, the whole log as it was read once all was healed.
@@ -94,6 +108,13 @@ impl History {
     pub fn acknowledged_count(&self) -> usize {
         let stored = |send: &&Send| matches!(send.answer, Some((_, Answer::Stored { .. })));
         self.sends.values().filter(stored).count()
+    }
+
+    /// How many times an offset was acknowledged as committed.
+    #[must_use]
+    pub fn commit_count(&self) -> usize {
+        let groups = self.groups.values();
+        groups.map(|reading| reading.commits.len()).sum()
     }
 
     /// How many records were read while harm was done.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use thalweg_client::Admin;
+use thalweg_client::{Admin, AdminError};
+use thalweg_types::{SpuId, TopicPartition};
 
 use crate::faults::{End, Fault, Place, Step, Target};
 use crate::harmed_cluster::HarmedCluster;
 
-/// How long may be asked who leads: the SC may be gone.
+/// How long the SC may be asked who leads, or to do something: it may be gone.
 const ASK_WITHIN: Duration = Duration::from_millis(500);
 
 /// Does what a step says, and notes it in `harm`.
@@ -23,12 +24,16 @@ pub(crate) async fn inflict(
     let mut done = Vec::new();
     for fault in &step.faults {
         let fault = Aimed::new(*fault, admin).await;
-        let what = fault.begin(cluster)?;
+        let what = match fault.ask(admin, true).await {
+            Some(what) => what,
+            None => fault.begin(cluster)?,
+        };
         harm.push(format!("{what}, for {:?}", step.lasts));
         done.push(fault);
     }
     tokio::time::sleep(step.lasts).await;
     for fault in done {
+        fault.ask(admin, false).await;
         fault.end(cluster)?;
     }
     tokio::time::sleep(step.rest).await;
@@ -48,6 +53,10 @@ enum Aimed {
     Isolate(Place),
     Slow(Place),
     FillDisk(i32),
+    Move(TopicPartition, Vec<SpuId>),
+    /// There is no such partition.
+    MoveNothing,
+    Drain(SpuId),
 }
 
 impl Aimed {
@@ -74,7 +83,42 @@ impl Aimed {
             Fault::Isolate(target) => Self::Isolate(Place::Spu(spu(target, admin).await)),
             Fault::Slow(target) => Self::Slow(Place::Spu(spu(target, admin).await)),
             Fault::FillDisk(target) => Self::FillDisk(spu(target, admin).await),
+            Fault::Move { partition, without } => Self::moving(partition, without, admin).await,
+            Fault::Drain(target) => Self::Drain(SpuId(spu(target, admin).await)),
         }
+    }
+
+    async fn moving(index: usize, without: i32, admin: &Admin) -> Self {
+        let partitions = asked(admin.list_partitions(None)).await.unwrap_or_default();
+        let spus = asked(admin.list_spus()).await.unwrap_or_default();
+        let spus = spus.into_iter().map(|spu| spu.id);
+        let to = spus.filter(|spu| spu.0 != without).collect();
+        if partitions.is_empty() {
+            return Self::MoveNothing;
+        }
+        Self::Move(partitions[index % partitions.len()].topic_partition(), to)
+    }
+
+    /// Has the SC do it, or end it, where it is the SC's to do: what was asked.
+    async fn ask(&self, admin: &Admin, begins: bool) -> Option<String> {
+        let (what, outcome) = match self {
+            Self::Move(partition, to) if begins => {
+                let moves = vec![(partition.clone(), Some(to.clone()))];
+                let moved = asked(admin.move_replicas(moves, false)).await;
+                let reason = moved.map(|moved| moved.into_iter().map(|it| it.reason).collect());
+                (format!("{partition} moved to {to:?}"), reason)
+            }
+            Self::Drain(spu) => {
+                let drained = asked(admin.drain_spu(*spu, begins)).await;
+                (format!("SPU {spu} drained"), drained.map(|_| String::new()))
+            }
+            _ => return None,
+        };
+        Some(match outcome {
+            Some(reason) if reason.is_empty() => what,
+            Some(reason) => format!("{what} (refused: {reason})"),
+            None => format!("{what} (no answer)"),
+        })
     }
 
     /// Does it, and says what.
@@ -126,6 +170,9 @@ impl Aimed {
                 cluster.fill_disk(*spu)?;
                 Ok(format!("the disk of SPU {spu} filled"))
             }
+            Self::Move(..) | Self::MoveNothing | Self::Drain(_) => {
+                Ok("nothing moved: nobody said what there is".to_owned())
+            }
         }
     }
 
@@ -137,7 +184,7 @@ impl Aimed {
             Self::KillAll => cluster
                 .spus()
                 .for_each(|spu| drop(cluster.start_node(Place::Spu(spu)))),
-            Self::RestartAll => {}
+            Self::RestartAll | Self::Move(..) | Self::MoveNothing | Self::Drain(_) => {}
             Self::Cut(ways) => {
                 for (from, to) in ways {
                     set_line(cluster, *from, *to, true)?;
@@ -191,8 +238,7 @@ async fn spu(target: Target, admin: &Admin) -> i32 {
         Target::Spu(id) => return id,
         Target::LeaderOf(index) => index,
     };
-    let asked = tokio::time::timeout(ASK_WITHIN, admin.list_partitions(None)).await;
-    let Ok(Ok(partitions)) = asked else { return 0 };
+    let partitions = asked(admin.list_partitions(None)).await.unwrap_or_default();
     let led: Vec<_> = partitions
         .iter()
         .filter_map(|partition| partition.status.leader)
@@ -202,4 +248,9 @@ async fn spu(target: Target, admin: &Admin) -> i32 {
     } else {
         led[index % led.len()].0
     }
+}
+
+/// The SC's answer, where it gives one.
+async fn asked<T>(call: impl Future<Output = Result<T, AdminError>>) -> Option<T> {
+    tokio::time::timeout(ASK_WITHIN, call).await.ok()?.ok()
 }

@@ -103,11 +103,12 @@ fn tell(seed: u64, round: &anyhow::Result<Outcome>) -> bool {
     match round {
         Ok(outcome) => {
             println!(
-                "seed {seed}: {} anomalies, {} acknowledged, {} unknown, {} read, in sync after {:.1} s",
+                "seed {seed}: {} anomalies, {} acknowledged, {} unknown, {} read, {} commits, in sync after {:.1} s",
                 outcome.anomalies.len(),
                 outcome.acknowledged_count,
                 outcome.unknown_count,
                 outcome.read_count,
+                outcome.commit_count,
                 outcome.healed_after.as_secs_f64(),
             );
             for line in &outcome.harm {

@@ -6,19 +6,23 @@ use std::time::Duration;
 use anyhow::Context;
 use thalweg_client::{Acks, Admin, NewTopic, resource};
 use thalweg_tests_cluster::log_bytes;
-use thalweg_types::TopicName;
 use thalweg_types::resource::{ReplicaPlacement, SpuState};
+use thalweg_types::{SpuId, TopicName};
 
 use crate::checker::{Anomaly, check};
-use crate::clients::{Clients, Pace, Recorder, read_log};
+use crate::clients::{Clients, Membership, Pace, Recorder, read_log};
 use crate::faults::{Fault, plan};
 use crate::harmed_cluster::HarmedCluster;
 use crate::history::{Answer, History};
 use crate::inflict::inflict;
 use crate::sandbox::Reach;
 
-/// How many SPUs a round's cluster has. Every partition is on all of them.
-const SPU_COUNT: i32 = 3;
+/// How many SPUs a round's cluster has: one more than a partition has replicas, so that these can move.
+const SPU_COUNT: i32 = 4;
+const REPLICATION: i32 = 3;
+/// The group that reads the topics, and how many members it has.
+const GROUP: &str = "readers";
+const MEMBERS: usize = 3;
 /// How long a healed cluster may take until everything is in sync, or to answer what is asked.
 const HEALED_WITHIN: Duration = Duration::from_secs(90);
 /// How often it is looked at.
@@ -45,6 +49,8 @@ pub struct Outcome {
     /// Records of which nobody knows, as the producers were told.
     pub unknown_count: usize,
     pub read_count: usize,
+    /// How many times a group was told that it has committed.
+    pub commit_count: usize,
     /// From the end of all harm until every replica was in sync.
     pub healed_after: Duration,
     /// What was done, for people.
@@ -72,6 +78,7 @@ pub async fn run_round(options: RoundOptions, folder: &Path) -> anyhow::Result<O
         inflict(&mut cluster, &admin, step, &mut harm).await?;
     }
     cluster.heal()?;
+    in_time("no SPU is drained", || nothing_drained(&cluster, &admin)).await?;
     let clock = tokio::time::Instant::now();
     in_time("every replica is in sync", || all_in_sync(&admin, &topics)).await?;
     let healed_after = clock.elapsed();
@@ -91,6 +98,7 @@ pub async fn run_round(options: RoundOptions, folder: &Path) -> anyhow::Result<O
             .filter(|send| is_unknown(send.answer.as_ref()))
             .count(),
         read_count: history.read_count(),
+        commit_count: history.commit_count(),
         healed_after,
         harm,
         failures,
@@ -133,6 +141,23 @@ async fn start_clients(
     for durability in ["fsync", "memory"] {
         let topic: TopicName = durability.parse()?;
         create_topic(admin, &topic, durability).await?;
+        for number in 0..MEMBERS {
+            let name = format!("member-{durability}-{number}");
+            let client = cluster.client(&name).await?;
+            // One of them comes and goes.
+            let turn = CONSUMER_TURNS[usize::from(number > 0)];
+            let group = format!("{GROUP}-{durability}");
+            clients.join_group(
+                Membership {
+                    name,
+                    group,
+                    topic: topic.clone(),
+                    turn,
+                },
+                client,
+                recorder.clone(),
+            );
+        }
         for number in 0..2 {
             let client = cluster
                 .client(&format!("producer-{durability}-{number}"))
@@ -157,7 +182,7 @@ async fn create_topic(admin: &Admin, name: &TopicName, durability: &str) -> anyh
     let mut topic = NewTopic::new(name.clone(), 2);
     topic.placement = ReplicaPlacement::Computed {
         partitions: 2,
-        replication_factor: SPU_COUNT,
+        replication_factor: REPLICATION,
     };
     let settings = [
         ("durability", durability),
@@ -192,6 +217,13 @@ async fn read_back(
         let reading = tokio::time::timeout(HEALED_WITHIN, read_log(&client, &name)).await;
         let log = reading.with_context(|| format!("{name} can't be read to its end"))?;
         history.logs.insert(name.clone(), log?);
+        let group = format!("{GROUP}-{}", name.topic);
+        let committed = in_time("the group's offsets are told", || async {
+            client.admin().group_offsets(&group).await.ok()
+        });
+        if let Some(reading) = history.groups.get_mut(&name) {
+            reading.committed = committed.await?.get(&name).copied();
+        }
         let same = in_time("copies are the same", || async {
             diverging(cluster, &partition).is_empty().then_some(())
         });
@@ -207,11 +239,18 @@ async fn read_back(
 /// The SPUs whose copies are not the first one's.
 fn diverging(cluster: &HarmedCluster, partition: &resource::Partition) -> Vec<String> {
     let copy = |spu: i32| log_bytes(&cluster.data_dir(spu), partition.id).ok();
-    let first = copy(0);
-    let others = cluster
-        .spus()
-        .filter(|spu| first.is_none() || copy(*spu) != first);
+    let replicas = partition.spec.replicas.iter();
+    let first = replicas.clone().next().and_then(|spu| copy(spu.0));
+    let others = replicas.filter(|spu| first.is_none() || copy(spu.0) != first);
     others.map(|spu| format!("SPU {spu}")).collect()
+}
+
+/// Takes back what drains were asked for: the SC may not have heard that before.
+async fn nothing_drained(cluster: &HarmedCluster, admin: &Admin) -> Option<()> {
+    for spu in cluster.spus() {
+        admin.drain_spu(SpuId(spu), false).await.ok()?;
+    }
+    Some(())
 }
 
 async fn all_online(admin: &Admin) -> Option<()> {
@@ -227,6 +266,7 @@ async fn all_in_sync(admin: &Admin, topics: &[TopicName]) -> Option<()> {
     let partitions = partitions(admin, topics).await?;
     let is_whole = |partition: &resource::Partition| {
         partition.status.leader.is_some()
+            && partition.spec.moving.is_none()
             && partition.status.isr.len() == partition.spec.replicas.len()
     };
     partitions.iter().all(is_whole).then_some(())

@@ -1,8 +1,10 @@
 //! Whether a [`History`] keeps what Thalweg promises. Pure.
 //!
 //! The anomalies are those of Jepsen's queue workload for Kafka-like logs that concern one partition
-//! and no transaction or group, plus what a client can't see: copies that differ.
+//! and no transaction, what a group must not do with its offsets, and what a client can't see: copies
+//! that differ.
 
+mod groups;
 #[cfg(test)]
 mod tests;
 
@@ -86,6 +88,25 @@ pub enum Anomaly {
         known: Offset,
         told: Offset,
     },
+    /// A group has forgotten an offset that was acknowledged as committed.
+    CommitForgotten {
+        partition: TopicPartition,
+        acknowledged: Offset,
+        committed: Option<Offset>,
+    },
+    /// A member began before what its group had committed by then.
+    GroupRepeated {
+        partition: TopicPartition,
+        reader: String,
+        committed: Offset,
+        read: Offset,
+    },
+    /// A group has committed that it is done with a record that none of its members was given.
+    GroupSkipped {
+        partition: TopicPartition,
+        offset: Offset,
+        committed: Offset,
+    },
     /// A replica's copy has other bytes.
     Diverging {
         partition: TopicPartition,
@@ -117,6 +138,7 @@ pub fn check(history: &History) -> Vec<Anomaly> {
         }
     }
     check_ends(history, &mut anomalies);
+    groups::check(history, &mut anomalies);
     for (partition, copies) in &history.diverging {
         anomalies.extend(copies.iter().map(|copy| Anomaly::Diverging {
             partition: partition.clone(),
@@ -354,6 +376,9 @@ impl fmt::Display for Anomaly {
             | Self::ReadBackwards { .. }
             | Self::ReadSkipped { .. }
             | Self::EndWentBack { .. } => self.fmt_reading(f),
+            Self::CommitForgotten { .. }
+            | Self::GroupRepeated { .. }
+            | Self::GroupSkipped { .. } => self.fmt_group(f),
             Self::Diverging { partition, copy } => {
                 write!(f, "diverging: {copy} has other bytes of {partition}")
             }
