@@ -1,7 +1,7 @@
 //! The hosts that clients are on: some that work while harm is done, and one that sees to the rest.
 //!
 //! ```text
-//! Preparing --topic is there--> Working --harm is over--> Healed --all in sync--> InSync --> read back
+//! Preparing --topic is there--> Working --harm is over--> Healed --nobody moves replicas--> Quiet --all in sync--> InSync
 //! ```
 
 use std::path::PathBuf;
@@ -11,11 +11,14 @@ use std::time::Duration;
 use anyhow::Context;
 use thalweg_client::{Acks, Admin, Client, ClientOptions, NewTopic, resource};
 use thalweg_nemesis::clients::{Clients, Pace, Recorder, read_log};
+use thalweg_runtime::TaskGroup;
 use thalweg_tests_cluster::log_bytes;
 use thalweg_types::TopicName;
 use thalweg_types::resource::{ReplicaPlacement, SpuState};
 use tokio::sync::watch;
 
+use crate::group_members::{GroupLog, start_member};
+use crate::operator::start_operator;
 use crate::spu_host::DATA_PORT;
 
 /// How long a healed cluster may take until everything is in sync, or to answer what is asked.
@@ -24,6 +27,8 @@ const HEALED_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a consumer reads before it begins anew.
 const CONSUMER_TURN: Duration = Duration::from_secs(7);
+/// How many members of the group each host with clients has.
+const MEMBERS_PER_HOST: usize = 2;
 /// Less than real clients do: what matters is when they do it.
 const PACE: Pace = Pace {
     burst: 3,
@@ -40,6 +45,8 @@ pub(crate) enum Stage {
     Working,
     /// All harm is undone.
     Healed,
+    /// Nobody moves replicas any more.
+    Quiet,
     /// Every replica has caught up.
     InSync,
 }
@@ -55,12 +62,16 @@ pub(crate) struct Work {
     pub(crate) partition_count: i32,
     /// Whom producers wait for.
     pub(crate) acks: Acks,
+    /// What chance follows from.
+    pub(crate) seed: u64,
     /// How many SPUs there are.
     pub(crate) spu_count: usize,
     /// Where their files are.
     pub(crate) data_dirs: Vec<PathBuf>,
     /// What clients did and were told.
     pub(crate) recorder: Recorder,
+    /// What members of its group did and were told.
+    pub(crate) group: GroupLog,
     /// How far the run has come.
     pub(crate) stage: Arc<watch::Sender<Stage>>,
     /// How many hosts with clients have ended.
@@ -109,19 +120,43 @@ impl Work {
             turn,
             self.recorder.clone(),
         );
+        let (members, operator) = (TaskGroup::new(), TaskGroup::new());
+        for number in 0..MEMBERS_PER_HOST {
+            let name = format!("member-{host}-{number}");
+            let member = self.client(&name).await?;
+            let (topic, log) = (self.topic.clone(), self.group.clone());
+            start_member(name, member, topic, log, &members);
+        }
         if host == 0 {
             let asker = self.client("end-watcher").await?;
             let admin = asker.admin();
             let asking = in_time("the topic is described", || self.partitions(&admin));
-            for partition in asking.await? {
-                let name = partition.topic_partition();
+            let partitions = asking.await?;
+            let names: Vec<_> = partitions
+                .iter()
+                .map(resource::Partition::topic_partition)
+                .collect();
+            start_operator(
+                admin.clone(),
+                names.clone(),
+                self.spu_count,
+                self.seed,
+                &operator,
+            );
+            for name in names {
                 clients.watch_end(asker.clone(), name, self.recorder.clone());
             }
+        }
+        self.reached(Stage::Healed).await;
+        operator.stop().await;
+        if host == 0 {
+            self.stage.send_replace(Stage::Quiet);
         }
         self.reached(Stage::InSync).await;
         let finished = tokio::time::timeout(HEALED_WITHIN, clients.finish_producing()).await;
         finished.context("producers wait for answers although all is healed")?;
         clients.finish().await;
+        members.stop().await;
         self.ended.send_modify(|ended| *ended += 1);
         Ok(())
     }
@@ -136,7 +171,7 @@ impl Work {
         in_time("every SPU is online", || self.all_online(&admin)).await?;
         self.create_topic(&admin).await?;
         self.stage.send_replace(Stage::Working);
-        self.reached(Stage::Healed).await;
+        self.reached(Stage::Quiet).await;
         let began = tokio::time::Instant::now();
         in_time("every replica is in sync", || self.all_in_sync(&admin)).await?;
         *self.healed_after.lock().expect("nobody panics with it") = began.elapsed();
@@ -186,6 +221,7 @@ impl Work {
     async fn all_in_sync(&self, admin: &Admin) -> Option<()> {
         let is_whole = |partition: &resource::Partition| {
             partition.status.leader.is_some()
+                && partition.spec.moving.is_none()
                 && partition.status.isr.len() == partition.spec.replicas.len()
         };
         let partitions = self.partitions(admin).await?;

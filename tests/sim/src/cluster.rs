@@ -7,6 +7,7 @@ use std::time::Duration;
 use turmoil::Sim;
 
 use crate::faults::{Fault, Place, Shape};
+use crate::run::RunOptions;
 use crate::sc_host::{self, ScHost};
 use crate::spu_host::SpuHost;
 use crate::storage_work::DiskPace;
@@ -27,7 +28,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Puts an SC and SPUs into `sim`, with their files in the current folder.
     #[must_use]
-    pub(crate) fn start(sim: &mut Sim<'_>, shape: Shape, seed: u64) -> Self {
+    pub(crate) fn start(sim: &mut Sim<'_>, shape: Shape, options: &RunOptions) -> Self {
         let sc = ScHost::new();
         sim.host(sc_host::NAME, move || {
             let sc = Arc::clone(&sc);
@@ -37,7 +38,13 @@ impl Cluster {
             }
         });
         let spus: Vec<_> = (0..shape.spus)
-            .map(|id| SpuHost::new(i32::try_from(id).unwrap_or(i32::MAX), seed))
+            .map(|id| {
+                SpuHost::new(
+                    i32::try_from(id).unwrap_or(i32::MAX),
+                    options.seed,
+                    options.lying_disks,
+                )
+            })
             .collect();
         for spu in &spus {
             let host = Arc::clone(spu);

@@ -28,6 +28,9 @@ struct Arguments {
     /// Whom producers wait for: `all`, or `1` for the leader alone, which loses records
     #[arg(long, default_value = "all")]
     acks: Acks,
+    /// Disks say that they have synced, and have not, which loses records
+    #[arg(long)]
+    lying_disks: bool,
     /// How many runs at a time; as many as there are processors where not given
     #[arg(long)]
     jobs: Option<usize>,
@@ -74,6 +77,7 @@ fn run_here(arguments: &Arguments) -> anyhow::Result<bool> {
         seed: arguments.seed,
         step_count: arguments.steps,
         acks: arguments.acks,
+        lying_disks: arguments.lying_disks,
         filter: arguments.trace.clone().unwrap_or(FILTER.to_owned()),
         is_shown: arguments.trace.is_some(),
     };
@@ -87,9 +91,10 @@ fn run_here(arguments: &Arguments) -> anyhow::Result<bool> {
 
 fn said(seed: u64, outcome: &Outcome) -> String {
     format!(
-        "seed {seed}: {} acknowledged, {} read, {} broken, power took from {} files, in sync after {:.1} s, {:.0} s in all, trace {:016x}",
+        "seed {seed}: {} acknowledged, {} read, {} by the group, {} broken, power took from {} files, in sync after {:.1} s, {:.0} s in all, trace {:016x}",
         outcome.acknowledged_count,
         outcome.read_count,
+        outcome.group_read_count,
         outcome.broken.len(),
         outcome.lost_files,
         outcome.healed_after.as_secs_f64(),
@@ -154,6 +159,7 @@ fn run_apart(arguments: &Arguments, seed: u64) -> anyhow::Result<Output> {
     Command::new(program)
         .args(["--here", "--seed", &seed, "--steps", &steps])
         .args(["--acks", &arguments.acks.to_string()])
+        .args(arguments.lying_disks.then_some("--lying-disks"))
         .output()
         .context("a run can't be started")
 }
@@ -166,6 +172,9 @@ fn replay(arguments: &Arguments, seed: u64) -> String {
     }
     if arguments.acks != Acks::All {
         command = format!("{command} --acks {}", arguments.acks);
+    }
+    if arguments.lying_disks {
+        command.push_str(" --lying-disks");
     }
     format!("{command} --trace info,thalweg_spu=debug,thalweg_sc=debug")
 }

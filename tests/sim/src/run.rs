@@ -15,7 +15,8 @@ use turmoil::Sim;
 use crate::client_hosts::{Stage, Work};
 use crate::cluster::{Cluster, LATENCY_MAX};
 use crate::faults::{Fault, Shape, Step, plan};
-use crate::invariants::{Invariants, client_views};
+use crate::group_members::{GroupLog, read_count};
+use crate::invariants::{Invariants, client_views, group_generations_fence};
 use crate::one_thread::{self, EPOCH_SECONDS};
 use crate::trace::Trace;
 
@@ -41,6 +42,8 @@ pub struct RunOptions {
     pub step_count: usize,
     /// Whom producers wait for.
     pub acks: Acks,
+    /// Whether disks say that they have synced, and have not.
+    pub lying_disks: bool,
     /// Which log lines are of the trace.
     pub filter: String,
     /// Whether they are shown.
@@ -60,6 +63,8 @@ pub struct Outcome {
     pub acknowledged_count: usize,
     /// Records that were read while harm was done.
     pub read_count: usize,
+    /// Records that members of the group were given.
+    pub group_read_count: i64,
     /// Files of which a power loss took something.
     pub lost_files: usize,
     /// What must not be.
@@ -96,7 +101,7 @@ fn run_here(options: &RunOptions) -> anyhow::Result<Outcome> {
     };
     let steps = as_promised(plan(options.seed, options.step_count, shape), durability);
     let mut sim = network(options.seed);
-    let cluster = Cluster::start(&mut sim, shape, options.seed);
+    let cluster = Cluster::start(&mut sim, shape, options);
     let work = work(options, &cluster, durability)?;
     for host in 0..shape.clients {
         let clients = work.clone().clients(host);
@@ -158,9 +163,11 @@ fn work(options: &RunOptions, cluster: &Cluster, durability: &'static str) -> an
         durability,
         partition_count: PARTITIONS,
         acks: options.acks,
+        seed: options.seed,
         spu_count: cluster.spus().len(),
         data_dirs: data_dirs.collect(),
         recorder: Recorder::default(),
+        group: GroupLog::default(),
         stage: Arc::new(watch::Sender::new(Stage::Preparing)),
         ended: Arc::new(watch::Sender::new(0)),
         healed_after: Arc::new(Mutex::new(Duration::ZERO)),
@@ -253,6 +260,12 @@ impl Running {
         let history = std::mem::take(&mut *self.work.recorder.history());
         self.trace.line(format_args!("{history:?}"));
         self.broken.extend(client_views(&history));
+        let group_read_count = {
+            let events = self.work.group.events();
+            self.trace.line(format_args!("{events:?}"));
+            self.broken.extend(group_generations_fence(&events));
+            read_count(&events)
+        };
         for spu in self.cluster.spus() {
             let ended = spu.failures().into_iter();
             let ended = ended.map(|reason| format!("SPU {} ended by itself: {reason}", spu.id()));
@@ -269,6 +282,7 @@ impl Running {
             healed_after,
             acknowledged_count: history.acknowledged_count(),
             read_count: history.read_count(),
+            group_read_count,
             lost_files: self.cluster.lost_files,
             broken: self.broken,
         })

@@ -35,8 +35,6 @@ pub(crate) struct SpuHost {
 
 #[derive(Default)]
 struct Running {
-    /// Counts the processes.
-    life: u64,
     /// Asks the process to end.
     stop: Arc<Notify>,
     /// Of the process, once it serves.
@@ -48,12 +46,12 @@ struct Running {
 impl SpuHost {
     /// A host with an empty disk.
     #[must_use]
-    pub(crate) fn new(id: i32, seed: u64) -> Arc<Self> {
+    pub(crate) fn new(id: i32, seed: u64, lying_disk: bool) -> Arc<Self> {
         let seed = seed ^ (u64::try_from(id).unwrap_or(0) << 32);
         Arc::new(Self {
             id,
             data_dir: PathBuf::from(format!("spu-{id}")),
-            disk: Disk::new(seed),
+            disk: Disk::new(seed, lying_disk),
             pace: DiskPace::new(seed),
             clock: Arc::default(),
             running: Mutex::default(),
@@ -78,12 +76,10 @@ impl SpuHost {
         &self.data_dir
     }
 
-    /// The parts of the process that serves now, and which of the host's processes it is.
+    /// The parts of the process that serves now.
     #[must_use]
-    pub(crate) fn serving(&self) -> Option<(u64, SpuContext)> {
-        let running = self.lock();
-        let context = running.context.clone()?;
-        Some((running.life, context))
+    pub(crate) fn serving(&self) -> Option<SpuContext> {
+        self.lock().context.clone()
     }
 
     /// What processes ended with that nobody asked to end.
@@ -137,11 +133,7 @@ impl SpuHost {
             // It waits for an SC.
             () = stop.notified() => return Ok(()),
         };
-        {
-            let mut running = self.lock();
-            running.life += 1;
-            running.context = Some(spu.context().clone());
-        }
+        self.lock().context = Some(spu.context().clone());
         info!(spu = self.id, "the process serves");
         tokio::select! {
             () = stop.notified() => {}

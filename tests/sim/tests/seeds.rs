@@ -48,7 +48,7 @@ fn another_seed_gives_another_run() {
 
 #[test]
 fn with_a_weaker_promise_records_are_lost_and_the_way_to_see_it_again_is_told() {
-    let run = simulate(&["--seeds=24", "--seed=100", "--acks=1"]);
+    let run = simulate(&["--seeds=8", "--seed=100", "--acks=1"]);
 
     let said = text(&run.stdout);
     assert!(!run.status.success(), "{said}");
@@ -66,4 +66,16 @@ fn a_cluster_under_harm_keeps_its_promises() {
     let run = simulate(&["--seeds=20", "--seed=1"]);
 
     assert!(run.status.success(), "{}", text(&run.stdout));
+}
+
+#[test]
+fn with_disks_that_lie_a_power_loss_loses_records() {
+    let run = simulate(&["--seeds=8", "--seed=1", "--lying-disks"]);
+
+    assert!(!run.status.success());
+    assert!(
+        text(&run.stdout).contains("  lost: "),
+        "{}",
+        text(&run.stdout)
+    );
 }

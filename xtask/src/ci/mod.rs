@@ -94,7 +94,7 @@ fn model() -> Result<()> {
 }
 
 /// How many seeds the simulation runs here; more are for `just sim`.
-const SEEDS: &str = "300";
+const SEEDS: &str = "200";
 
 /// Clusters under harm, by seed. It is no member of the workspace, see its `Cargo.toml`, and yet builds
 /// where the workspace does: the wasm compiler is the same.

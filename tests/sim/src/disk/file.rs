@@ -61,7 +61,9 @@ impl LogFile for SimulatedFile {
         if state.fails_syncs {
             return Err(io::Error::other("injected: the disk fails to sync"));
         }
-        if let Some(file) = state.unsynced.get_mut(&self.path) {
+        if !state.lies
+            && let Some(file) = state.unsynced.get_mut(&self.path)
+        {
             file.note_synced();
         }
         Ok(())

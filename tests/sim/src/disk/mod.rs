@@ -35,6 +35,8 @@ struct State {
     unsynced: BTreeMap<PathBuf, Unsynced>,
     /// How many more bytes it takes; without limit where none is given.
     room_bytes: Option<usize>,
+    /// Whether syncs do nothing, and say that they did.
+    lies: bool,
     /// Whether syncs fail.
     fails_syncs: bool,
 }
@@ -47,15 +49,16 @@ pub(crate) struct DiskHandle {
 }
 
 impl Disk {
-    /// An empty disk without faults.
+    /// An empty disk without faults, unless it lies: then syncs do nothing.
     #[must_use]
-    pub(crate) fn new(seed: u64) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, lies: bool) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 chance: SmallRng::seed_from_u64(seed),
                 boot: 0,
                 unsynced: BTreeMap::new(),
                 room_bytes: None,
+                lies,
                 fails_syncs: false,
             }),
         })
@@ -91,6 +94,10 @@ impl Disk {
         } = &mut *state;
         let mut harmed = 0;
         for (path, file) in std::mem::take(unsynced) {
+            // A partition that was moved away went with its folder.
+            if !path.exists() {
+                continue;
+            }
             harmed += usize::from(file.lose(&path, chance)?);
         }
         Ok(harmed)

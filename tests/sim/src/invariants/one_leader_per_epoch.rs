@@ -6,15 +6,13 @@ use std::collections::BTreeMap;
 use thalweg_spu::replica::Replica;
 use thalweg_types::{LeaderEpoch, PartitionId};
 
-use super::Life;
-
 #[derive(Debug, Default)]
 pub(super) struct OneLeaderPerEpoch {
     leaders: BTreeMap<(PartitionId, LeaderEpoch), i32>,
 }
 
 impl OneLeaderPerEpoch {
-    pub(super) fn look(&mut self, (spu, _): Life, leader: &Replica) -> Option<String> {
+    pub(super) fn look(&mut self, spu: i32, leader: &Replica) -> Option<String> {
         let reign = (leader.id(), leader.leader_epoch());
         let first = *self.leaders.entry(reign).or_insert(spu);
         (first != spu).then(|| {

@@ -7,7 +7,7 @@ use thalweg_record::batches;
 use thalweg_storage::Log;
 use thalweg_types::{Offset, PartitionId};
 
-use super::{Life, offsets_are_dense};
+use super::{Copy, offsets_are_dense};
 
 /// How much of a log is read at a time.
 const READ_BYTES: u32 = 1 << 20;
@@ -17,17 +17,17 @@ pub(super) struct ReplicasAgree {
     /// Each partition's committed batches by their first offset, as the first copy had them.
     committed: BTreeMap<PartitionId, BTreeMap<Offset, Vec<u8>>>,
     /// Up to where each copy was compared.
-    compared_to: BTreeMap<(Life, PartitionId), Offset>,
+    compared_to: BTreeMap<usize, Offset>,
 }
 
 impl ReplicasAgree {
-    pub(super) fn look(&mut self, life: Life, id: PartitionId, log: &Log) -> Vec<String> {
+    pub(super) fn look(&mut self, copy: Copy, log: &Log) -> Vec<String> {
         let mut broken = Vec::new();
         let until = log.high_watermark();
         let start = log.log_start();
-        let next = self.compared_to.entry((life, id)).or_insert(start);
-        let committed = self.committed.entry(id).or_default();
-        let (spu, _) = life;
+        let next = self.compared_to.entry(copy.number).or_insert(start);
+        let committed = self.committed.entry(copy.partition).or_default();
+        let (spu, id) = (copy.spu, copy.partition);
         while *next < until {
             // A log that is out of use is no copy.
             let Ok(slice) = log.read(*next, READ_BYTES, until) else {
