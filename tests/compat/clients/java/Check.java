@@ -6,13 +6,16 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
@@ -22,8 +25,13 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.ElectionType;
+import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.ElectionNotNeededException;
+import org.apache.kafka.common.errors.NoReassignmentInProgressException;
 import org.apache.kafka.common.errors.RecordTooLargeException;
 import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.header.Header;
@@ -55,6 +63,8 @@ public final class Check {
             say("large and null values; a record beyond the limit is refused");
             checkAdministration(admin);
             say("topics, settings, partitions, records: created, changed and deleted");
+            checkPlacement(admin);
+            say("replicas moved, and leaders elected");
         }
     }
 
@@ -168,6 +178,34 @@ public final class Check {
 
         admin.deleteTopics(List.of("java-admin")).all().get();
         until("the topic is gone", () -> !admin.listTopics().names().get().contains("java-admin"));
+    }
+
+    /** Needs two nodes. */
+    private static void checkPlacement(Admin admin) throws Exception {
+        String topic = "java-placement";
+        create(admin, topic, 1);
+        TopicPartition partition = new TopicPartition(topic, 0);
+        int leader = described(admin, topic).leader().id();
+        int other = admin.describeCluster().nodes().get().stream().mapToInt(Node::id).filter(id -> id != leader).findFirst().getAsInt();
+
+        NewPartitionReassignment both = new NewPartitionReassignment(List.of(other, leader));
+        admin.alterPartitionReassignments(Map.of(partition, Optional.of(both))).all().get();
+        until("both are in sync", () -> described(admin, topic).isr().size() == 2
+                && admin.listPartitionReassignments().reassignments().get().isEmpty());
+        List<Integer> replicas = described(admin, topic).replicas().stream().map(Node::id).toList();
+        check(replicas.equals(List.of(other, leader)), "it is on " + replicas);
+        expect(NoReassignmentInProgressException.class,
+                () -> admin.alterPartitionReassignments(Map.of(partition, Optional.empty())).all().get());
+
+        // The controller may have given it to the preferred leader a moment before.
+        admin.electLeaders(ElectionType.PREFERRED, Set.of(partition)).partitions().get();
+        until("the preferred leader leads", () -> described(admin, topic).leader().id() == other);
+        Optional<Throwable> again = admin.electLeaders(ElectionType.PREFERRED, Set.of(partition)).partitions().get().get(partition);
+        check(again.orElseThrow() instanceof ElectionNotNeededException, "it was elected again: " + again);
+    }
+
+    private static TopicPartitionInfo described(Admin admin, String topic) throws Exception {
+        return admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().get(0);
     }
 
     private static void create(Admin admin, String topic, int partitions) throws Exception {
