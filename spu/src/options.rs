@@ -141,6 +141,13 @@ pub struct SpuOptions {
     #[arg(long, env = "THALWEG_SPU_REPLICA_FETCH_BYTES", value_name = "BYTES", value_parser = parse_bytes, default_value = "8MiB")]
     pub replica_fetch_bytes: u64,
 
+    /// How many bytes a second this SPU copies of what it is behind with, from all leaders together,
+    /// while something is produced to it or copied of what it is in sync with; 0 for no bound. With
+    /// nothing of the kind for a second it copies as fast as it can. It has to be more than is produced
+    /// to those partitions, or they are never caught up.
+    #[arg(long, env = "THALWEG_SPU_CATCH_UP_BYTES_PER_SECOND", value_name = "BYTES", value_parser = parse_bytes, default_value = "128MiB")]
+    pub catch_up_bytes_per_second: u64,
+
     /// How many bytes a second compaction reads and writes while nobody appends; 0 compacts nothing.
     /// Else it is an eighth, or twice what is appended where that is more.
     #[arg(long, env = "THALWEG_SPU_COMPACTION_BYTES_PER_SECOND", value_parser = parse_bytes, default_value = "200MB")]

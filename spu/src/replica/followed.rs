@@ -54,6 +54,14 @@ impl Followed {
         });
     }
 
+    /// Notes whether the leader of a partition counts on this SPU.
+    pub(super) fn set_in_sync(&self, id: PartitionId, in_sync: bool) {
+        self.partitions.send_if_modified(|partitions| {
+            let follower = partitions.get(&id);
+            follower.is_some_and(|follower| follower.set_in_sync(in_sync))
+        });
+    }
+
     pub(super) fn remove(&self, id: PartitionId) {
         self.partitions.send_modify(|partitions| {
             partitions.remove(&id);

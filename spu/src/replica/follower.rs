@@ -4,6 +4,7 @@
 //! leads, the partition is gone) it changes nothing any more, also where an answer of the former
 //! leader comes late. All its methods block on the disk.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -23,6 +24,9 @@ pub struct Follower {
     leader: Option<SpuId>,
     leader_epoch: LeaderEpoch,
     log: Arc<Log>,
+    in_sync: AtomicBool,
+    /// It has all that the leader said is committed.
+    caught_up: AtomicBool,
     ended: Mutex<bool>,
 }
 
@@ -104,6 +108,8 @@ impl Follower {
             leader,
             leader_epoch,
             log,
+            in_sync: AtomicBool::new(false),
+            caught_up: AtomicBool::new(false),
             ended: Mutex::new(false),
         }))
     }
@@ -132,6 +138,23 @@ impl Follower {
         self.leader_epoch
     }
 
+    /// Whether the leader counts on it, as the SC said last.
+    #[must_use]
+    pub fn is_in_sync(&self) -> bool {
+        self.in_sync.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the leader counts on it. Whether that is news.
+    pub(super) fn set_in_sync(&self, in_sync: bool) -> bool {
+        self.in_sync.swap(in_sync, Ordering::AcqRel) != in_sync
+    }
+
+    /// Whether it has all that the leader said is committed.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.caught_up.load(Ordering::Acquire)
+    }
+
     pub(super) fn log(&self) -> &Arc<Log> {
         &self.log
     }
@@ -154,12 +177,13 @@ impl Follower {
         })
     }
 
-    /// Appends what the leader sent from the log's end on.
+    /// Appends what the leader sent from `asked` on, which was the log's end then. Where it is not any
+    /// more, as another answer came first, nothing happens, here and below.
     ///
     /// # Errors
     /// As the log refuses it.
-    pub fn append(&self, batches: Bytes, now_ms: i64) -> Result<(), FollowError> {
-        let Some(_time) = self.time() else {
+    pub fn append(&self, asked: Offset, batches: Bytes, now_ms: i64) -> Result<(), FollowError> {
+        let Some(_time) = self.time_at(asked) else {
             return Ok(());
         };
         self.log
@@ -176,6 +200,8 @@ impl Follower {
             return Ok(());
         };
         self.log.set_high_watermark(high_watermark);
+        let is_caught_up = self.log.log_end() >= high_watermark;
+        self.caught_up.store(is_caught_up, Ordering::Release);
         let log_start = log_start.min(self.log.high_watermark());
         if log_start > self.log.log_start() {
             self.log.delete_records_before(log_start)?;
@@ -188,8 +214,13 @@ impl Follower {
     ///
     /// # Errors
     /// When the log can't be cut.
-    pub fn truncate(&self, epoch: LeaderEpoch, end: Offset) -> Result<(), FollowError> {
-        let Some(_time) = self.time() else {
+    pub fn truncate(
+        &self,
+        asked: Offset,
+        epoch: LeaderEpoch,
+        end: Offset,
+    ) -> Result<(), FollowError> {
+        let Some(_time) = self.time_at(asked) else {
             return Ok(());
         };
         let agreed = agreed_end((epoch, end), self.log.epoch_end(epoch));
@@ -218,8 +249,8 @@ impl Follower {
     ///
     /// # Errors
     /// When a file operation fails.
-    pub fn restart_at(&self, offset: Offset) -> Result<(), FollowError> {
-        let Some(_time) = self.time() else {
+    pub fn restart_at(&self, asked: Offset, offset: Offset) -> Result<(), FollowError> {
+        let Some(_time) = self.time_at(asked) else {
             return Ok(());
         };
         self.restart_now(offset)
@@ -241,6 +272,11 @@ impl Follower {
     fn time(&self) -> Option<MutexGuard<'_, bool>> {
         let ended = self.lock();
         (!*ended).then_some(ended)
+    }
+
+    /// As [`Self::time`], while the log ends at an offset.
+    fn time_at(&self, log_end: Offset) -> Option<MutexGuard<'_, bool>> {
+        self.time().filter(|_| self.log.log_end() == log_end)
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {

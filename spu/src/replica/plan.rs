@@ -29,6 +29,8 @@ pub(super) enum Role {
     Follower {
         leader: Option<SpuId>,
         epoch: LeaderEpoch,
+        /// Whether its leader counts on it.
+        in_sync: bool,
     },
 }
 
@@ -99,6 +101,7 @@ fn assigned_to(view: &View, by: AssignedBy, spu: SpuId) -> BTreeMap<PartitionId,
                 Role::Follower {
                     leader: None,
                     epoch: partition.leader_epoch,
+                    in_sync: false,
                 }
             } else if partition.leader == Some(spu) {
                 Role::Leader {
@@ -118,6 +121,7 @@ fn assigned_to(view: &View, by: AssignedBy, spu: SpuId) -> BTreeMap<PartitionId,
                 Role::Follower {
                     leader: partition.leader,
                     epoch: partition.leader_epoch,
+                    in_sync: partition.isr.contains(&spu),
                 }
             };
             let topic_partition = TopicPartition {

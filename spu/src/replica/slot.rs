@@ -168,8 +168,14 @@ impl Slot {
                 Role::Leader { epoch, membership } => {
                     self.lead(log, &assignment, *epoch, membership, context)
                 }
-                Role::Follower { leader, epoch } => {
-                    self.follow(log, &assignment, (*leader, *epoch), context)
+                Role::Follower {
+                    leader,
+                    epoch,
+                    in_sync,
+                } => {
+                    let followed = self.follow(log, &assignment, (*leader, *epoch), context);
+                    context.followed.set_in_sync(self.id, *in_sync);
+                    followed
                 }
             });
         match held {

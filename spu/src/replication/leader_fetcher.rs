@@ -1,4 +1,5 @@
-//! Follows all that one SPU leads, over two connections to it.
+//! Follows what one SPU leads, over two connections to it: all that this SPU is in sync with, or all that
+//! it is behind with.
 //!
 //! One waits at the leader for more records, and takes them. The other says, whenever more of the
 //! copies meets their topics' durability, how far they are: producers wait for just that, and must
@@ -13,13 +14,15 @@ use std::time::Duration;
 use thalweg_client::{Connection, ConnectionOptions, RequestError};
 use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken, TaskGroup, blocking};
 use thalweg_types::{Incarnation, PartitionId, PartitionIndex, SpuId, TopicName, TopicPartition};
+use thalweg_wire::messages::fetch_response::PartitionData;
 use thalweg_wire::messages::{FetchRequest, FetchResponse};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::Partitions;
+use super::catch_up::{Allowance, CatchUp};
 use super::request::{self, Asker};
 use super::take::{Taken, take};
+use super::{Partitions, Source};
 use crate::context::SpuContext;
 use crate::replica::{Follower, Standing};
 
@@ -32,6 +35,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct LeaderFetcher {
     context: SpuContext,
     leader: SpuId,
+    /// Whether this SPU is in sync with what it copies.
+    in_sync: bool,
+    catch_up: Arc<CatchUp>,
     asker: Asker,
     partitions: watch::Receiver<Partitions>,
     /// Own the connections' readers.
@@ -55,7 +61,8 @@ impl LeaderFetcher {
     pub(super) fn new(
         context: SpuContext,
         incarnation: Incarnation,
-        leader: SpuId,
+        source: Source,
+        catch_up: Arc<CatchUp>,
         partitions: watch::Receiver<Partitions>,
         tasks: TaskGroup,
     ) -> Self {
@@ -68,7 +75,9 @@ impl LeaderFetcher {
         };
         Self {
             context,
-            leader,
+            leader: source.leader,
+            in_sync: source.in_sync,
+            catch_up,
             asker,
             partitions,
             tasks,
@@ -156,7 +165,17 @@ impl LeaderFetcher {
             // Another one is the first each time: an answer has room for some only.
             turn = (turn + 1) % asked.len();
             asked.rotate_left(turn);
-            let asker = Asker { wait, ..self.asker };
+            let mut asker = Asker { wait, ..self.asker };
+            let not_before = self.bound(&mut asked, &mut asker);
+            if asked.is_empty() {
+                // Nothing else can be asked for until then, unless there are others.
+                if let Ok(changed) = tokio::time::timeout(not_before, changes.changed()).await
+                    && changed.is_err()
+                {
+                    return Stop::Done;
+                }
+                continue;
+            }
             let request = request::more(asker, pairs(&asked));
             let answer = tokio::select! {
                 answer = self.call(connection, &request) => answer,
@@ -168,6 +187,32 @@ impl LeaderFetcher {
             match answer {
                 Ok(answer) => self.take(answer, asked, pauses).await,
                 Err(error) => return Stop::Broken(error.to_string()),
+            }
+        }
+    }
+
+    /// Leaves out what must not be asked for as yet, and bounds the rest. For how long nothing of what was
+    /// left out may be asked for.
+    fn bound(&self, asked: &mut Vec<Asked>, asker: &mut Asker) -> Duration {
+        let is_free = |(follower, _): &Asked| self.in_sync || follower.is_caught_up();
+        if asked.iter().all(is_free) {
+            return Duration::ZERO;
+        }
+        let appended = self.context.replicas.appended_bytes();
+        let now = self.context.clock.monotonic();
+        match self.catch_up.allowance(appended, now) {
+            Allowance::Unbounded => Duration::ZERO,
+            Allowance::Bytes(bytes) => {
+                let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+                asker.bytes_max = asker.bytes_max.min(bytes);
+                // An answer that is full of the others leaves no room for these.
+                asked.sort_by_key(|asked| !is_free(asked));
+                Duration::ZERO
+            }
+            Allowance::After(pause) => {
+                asked.retain(is_free);
+                asker.wait = asker.wait.min(pause);
+                pause
             }
         }
     }
@@ -224,6 +269,18 @@ impl LeaderFetcher {
             .collect()
     }
 
+    /// Notes what is about to be appended.
+    fn note_copied(&self, follower: &Follower, data: &PartitionData) {
+        let bytes = data.records.as_ref().map_or(0, |records| records.len());
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if self.in_sync || follower.is_caught_up() {
+            let now = self.context.clock.monotonic();
+            self.catch_up.note_live(bytes, now);
+        } else {
+            self.catch_up.note_behind(bytes);
+        }
+    }
+
     async fn take(&self, answer: FetchResponse, asked: Vec<Asked>, pauses: &mut Pauses) {
         let now_ms = self.context.clock.now_ms();
         let mut by_name: HashMap<TopicPartition, Asked> = asked
@@ -241,6 +298,7 @@ impl LeaderFetcher {
                     partition: PartitionIndex(data.partition_index),
                 };
                 if let Some(asked) = by_name.remove(&partition) {
+                    self.note_copied(&asked.0, &data);
                     parts.push((asked, data));
                 }
             }

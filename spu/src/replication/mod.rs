@@ -1,8 +1,10 @@
 //! Copies what other SPUs lead: the follower's half of replication.
 //!
 //! One task finds out whom this SPU follows, and runs a [`LeaderFetcher`] for each leader: all
-//! partitions that are followed from one SPU share its two connections.
+//! partitions that are followed from one SPU share its two connections. What this SPU is behind with has
+//! another one, while there is any: producers wait for the rest, which must not wait behind it.
 
+mod catch_up;
 mod leader_fetcher;
 mod request;
 mod take;
@@ -15,6 +17,7 @@ use thalweg_runtime::{CancellationToken, TaskGroup};
 use thalweg_types::{Incarnation, PartitionId, SpuId};
 use tokio::sync::watch;
 
+use self::catch_up::CatchUp;
 use self::leader_fetcher::LeaderFetcher;
 use crate::context::SpuContext;
 use crate::replica::Follower;
@@ -22,11 +25,21 @@ use crate::replica::Follower;
 /// The partitions that are followed from one leader.
 type Partitions = BTreeMap<PartitionId, Arc<Follower>>;
 
+/// What one fetcher copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Source {
+    leader: SpuId,
+    /// What this SPU is in sync with, or what it is behind with.
+    in_sync: bool,
+}
+
 /// Starts the task.
 pub(crate) fn spawn(context: &SpuContext, incarnation: Incarnation, tasks: &TaskGroup) {
+    let bound = context.options.catch_up_bytes_per_second;
     let following = Following {
         context: context.clone(),
         incarnation,
+        catch_up: Arc::new(CatchUp::new(bound, context.clock.monotonic())),
         tasks: tasks.child(),
         leaders: BTreeMap::new(),
     };
@@ -37,9 +50,10 @@ pub(crate) fn spawn(context: &SpuContext, incarnation: Incarnation, tasks: &Task
 struct Following {
     context: SpuContext,
     incarnation: Incarnation,
+    catch_up: Arc<CatchUp>,
     tasks: TaskGroup,
     /// A fetcher ends when its sender is dropped.
-    leaders: BTreeMap<SpuId, watch::Sender<Partitions>>,
+    leaders: BTreeMap<Source, watch::Sender<Partitions>>,
 }
 
 impl Following {
@@ -60,16 +74,18 @@ impl Following {
     }
 
     fn follow(&mut self, partitions: Partitions) {
-        let mut by_leader: BTreeMap<SpuId, Partitions> = BTreeMap::new();
+        let mut by_source: BTreeMap<Source, Partitions> = BTreeMap::new();
         for (id, follower) in partitions {
             if let Some(leader) = follower.leader() {
-                by_leader.entry(leader).or_default().insert(id, follower);
+                let in_sync = follower.is_in_sync();
+                let source = Source { leader, in_sync };
+                by_source.entry(source).or_default().insert(id, follower);
             }
         }
         self.leaders
-            .retain(|leader, _| by_leader.contains_key(leader));
-        for (leader, partitions) in by_leader {
-            match self.leaders.get(&leader) {
+            .retain(|source, _| by_source.contains_key(source));
+        for (source, partitions) in by_source {
+            match self.leaders.get(&source) {
                 Some(fetcher) => {
                     fetcher.send_if_modified(|known| {
                         let changed = !is_same(known, &partitions);
@@ -77,18 +93,19 @@ impl Following {
                         changed
                     });
                 }
-                None => self.start(leader, partitions),
+                None => self.start(source, partitions),
             }
         }
     }
 
-    fn start(&mut self, leader: SpuId, partitions: Partitions) {
+    fn start(&mut self, source: Source, partitions: Partitions) {
         let (sender, receiver) = watch::channel(partitions);
-        self.leaders.insert(leader, sender);
+        self.leaders.insert(source, sender);
         let fetcher = LeaderFetcher::new(
             self.context.clone(),
             self.incarnation,
-            leader,
+            source,
+            Arc::clone(&self.catch_up),
             receiver,
             self.tasks.clone(),
         );

@@ -49,16 +49,22 @@ pub(super) fn take(
     }
     let diverging = &data.diverging_epoch;
     let taken = if diverging.end_offset >= 0 || diverging.epoch >= 0 {
-        follower.truncate(LeaderEpoch(diverging.epoch), Offset(diverging.end_offset))
+        let parted = (LeaderEpoch(diverging.epoch), Offset(diverging.end_offset));
+        follower.truncate(standing.log_end, parted.0, parted.1)
     } else {
-        append(follower, data, now_ms)
+        append(follower, standing, data, now_ms)
     };
     taken.map_or_else(failed, |()| Taken::Well)
 }
 
-fn append(follower: &Follower, data: PartitionData, now_ms: i64) -> Result<(), FollowError> {
+fn append(
+    follower: &Follower,
+    standing: Standing,
+    data: PartitionData,
+    now_ms: i64,
+) -> Result<(), FollowError> {
     if let Some(records) = data.records.filter(|records| !records.is_empty()) {
-        follower.append(records, now_ms)?;
+        follower.append(standing.log_end, records, now_ms)?;
     }
     follower.adopt(Offset(data.high_watermark), Offset(data.log_start_offset))
 }
@@ -69,7 +75,7 @@ fn restart(follower: &Follower, standing: Standing, leader_start: Offset) -> Tak
         return Taken::Later(ERROR_PAUSE, "the leader's log is elsewhere".to_owned());
     }
     follower
-        .restart_at(leader_start)
+        .restart_at(standing.log_end, leader_start)
         .map_or_else(failed, |()| Taken::Well)
 }
 

@@ -1,8 +1,10 @@
 //! Replicas on several SPUs: what one acknowledges outlives it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use thalweg_client::{Client, ProducerOptions, ProducerRecord, resource};
+use thalweg_runtime::{Clock, SystemClock};
 use thalweg_tests_cluster::{LocalCluster, eventually, log_bytes, read_back};
 use thalweg_types::{SpuId, TopicName};
 
@@ -197,4 +199,62 @@ async fn spus_restart_one_after_the_other_and_clients_only_retry() {
     history.check(&read_back(&client, &topic).await);
     all_in_sync(&client, &topic).await;
     assert_same_copies(cluster, &topic).await;
+}
+
+/// Appends so many KiB.
+async fn fill(client: &Client, topic: &TopicName, kibibytes: usize) {
+    let producer = client.producer(topic, ProducerOptions::default()).await;
+    let producer = producer.unwrap();
+    let value = vec![b'x'; 1 << 10];
+    let mut deliveries = VecDeque::new();
+    for _ in 0..kibibytes {
+        deliveries.push_back(
+            producer
+                .send(ProducerRecord::new(&value[..]))
+                .await
+                .unwrap(),
+        );
+        if deliveries.len() > 2_000 {
+            deliveries.pop_front().unwrap().await.unwrap();
+        }
+    }
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+    producer.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_spu_is_behind_with_is_bounded_beside_live_traffic_that_does_not_wait_for_it() {
+    const BACKLOG_KIB: usize = 48 << 10;
+    let mut cluster = LocalCluster::start_with(SPUS, &["--catch-up-bytes-per-second=4MiB"]).await;
+    let config = [("durability", "memory"), ("min.insync.replicas", "2")];
+    let behind = cluster
+        .create_replicated_topic("behind", 1, SPUS, &config)
+        .await;
+    let live = cluster
+        .create_replicated_topic("live", 1, SPUS, &config)
+        .await;
+    let client = cluster.client().await;
+    let leads = [leader(&client, &behind).await, leader(&client, &live).await];
+    let away = (0..SPUS).find(|spu| !leads.contains(&SpuId(*spu))).unwrap();
+    cluster.take_spu(away).kill();
+    fill(&client, &behind, BACKLOG_KIB).await;
+    let workload = Workload::start(&client, &live).await;
+    workload.progress(500).await;
+
+    let clock = SystemClock::new();
+    cluster.start_spu(away);
+    all_in_sync(&client, &live).await;
+    workload.progress(2_000).await;
+    let isr = partitions(&client, &behind).await[0].status.isr.len();
+    assert_eq!(isr, 2, "it is copied at a bounded pace");
+    all_in_sync(&client, &behind).await;
+
+    // 12 s at that pace; a part of a second's bytes may be saved up.
+    assert!(clock.monotonic() > Duration::from_secs(10));
+    let history = workload.finish().await;
+    history.check(&read_back(&client, &live).await);
+    all_in_sync(&client, &live).await;
+    assert_same_copies(cluster, &behind).await;
 }
