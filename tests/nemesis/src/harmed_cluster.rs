@@ -224,6 +224,8 @@ impl HarmedCluster {
                 format!("--sc={}", self.addresses[&Place::Sc]),
                 // So that a follower that is cut off from its leader alone holds nobody up for long.
                 "--replica-lag-max=3s".to_owned(),
+                // A round is over soon.
+                "--group-initial-rebalance-delay=500ms".to_owned(),
             ]);
         }
         let log = self.folder.join(format!("{name}.log"));

@@ -59,17 +59,6 @@ fn run() -> anyhow::Result<u64> {
     if reach == Reach::ProcessesOnly {
         println!("Skipped: cuts, slow lines and full disks need root, `unshare` and `ip`.");
     }
-    let runtime = tokio::runtime::Runtime::new().context("failed to start tokio")?;
-    runtime.block_on(async {
-        tokio::select! {
-            failed_count = rounds(&arguments, reach) => failed_count,
-            // In the sandbox this is the first process, which only ends by what it handles itself.
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
-        }
-    })
-}
-
-async fn rounds(arguments: &Arguments, reach: Reach) -> anyhow::Result<u64> {
     let mut failed_count = 0;
     for seed in arguments.seed..arguments.seed + arguments.rounds {
         let folder = tempfile::tempdir()?;
@@ -79,8 +68,7 @@ async fn rounds(arguments: &Arguments, reach: Reach) -> anyhow::Result<u64> {
             acks: arguments.acks,
             reach,
         };
-        let round = tokio::time::timeout(ROUND_WITHIN, run_round(options, folder.path())).await;
-        let round = round.unwrap_or_else(|_| anyhow::bail!("it took longer than {ROUND_WITHIN:?}"));
+        let round = one_round(options, folder.path())?;
         if tell(seed, &round) {
             continue;
         }
@@ -96,6 +84,24 @@ async fn rounds(arguments: &Arguments, reach: Reach) -> anyhow::Result<u64> {
         }
     }
     Ok(failed_count)
+}
+
+/// Runs a round on a runtime of its own. Clients of one that failed end with it: the next round's cluster has
+/// the same addresses.
+fn one_round(options: RoundOptions, folder: &Path) -> anyhow::Result<anyhow::Result<Outcome>> {
+    let runtime = tokio::runtime::Runtime::new().context("failed to start tokio")?;
+    let round = runtime.block_on(async {
+        tokio::select! {
+            round = tokio::time::timeout(ROUND_WITHIN, run_round(options, folder)) => {
+                let late = || anyhow::bail!("it took longer than {ROUND_WITHIN:?}");
+                Ok(round.unwrap_or_else(|_| late()))
+            }
+            // In the sandbox this is the first process, which only ends by what it handles itself.
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        }
+    });
+    runtime.shutdown_background();
+    round
 }
 
 /// Prints what a round came to; true where it kept all promises.

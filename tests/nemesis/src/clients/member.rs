@@ -9,6 +9,7 @@ use thalweg_client::{
 };
 use thalweg_runtime::CancellationToken;
 use thalweg_types::{PartitionIndex, TopicName, TopicPartition};
+use tokio::time::{Instant, timeout_at};
 
 use super::{RETRY_INTERVAL, Recorder, read};
 use crate::history::Session;
@@ -22,7 +23,7 @@ pub struct Membership {
     pub name: String,
     pub group: String,
     pub topic: TopicName,
-    /// How long it reads before it leaves and joins again.
+    /// How long it reads before it leaves and joins again, from when it was given something.
     pub turn: Duration,
 }
 
@@ -52,10 +53,9 @@ impl Membership {
                 continue;
             };
             let reader = format!("{}, turn {turn_count}", self.name);
-            let reading = self.take_turn(&mut consumer, &reader, recorder);
-            let reading = tokio::time::timeout(self.turn, reading);
             // A turn that ends in between loses nothing: each batch is written down at once.
-            let _ = stop.run_until_cancelled(reading).await;
+            stop.run_until_cancelled(self.take_turn(&mut consumer, &reader, recorder))
+                .await;
             // Every other time it goes without a word of its own, as a program that crashes.
             if turn_count % 2 == 0 {
                 consumer.close().await;
@@ -65,9 +65,17 @@ impl Membership {
 
     async fn take_turn(&self, consumer: &mut Consumer, reader: &str, recorder: &Recorder) {
         let mut sessions = BTreeMap::new();
-        while let Ok(Some(event)) = consumer.next_event().await {
+        // It begins when the group has given it something: a member that only comes and goes keeps a
+        // new group from beginning.
+        let mut ends_at = None;
+        loop {
+            let next = timeout_at(ends_at.unwrap_or_else(far_future), consumer.next_event());
+            let Ok(Ok(Some(event))) = next.await else {
+                return;
+            };
             match event {
                 ConsumerEvent::Assigned(partitions) => {
+                    ends_at = ends_at.or(Some(Instant::now() + self.turn));
                     for partition in partitions {
                         sessions.insert(partition, self.begin(partition, reader, recorder));
                     }
@@ -131,4 +139,8 @@ impl Membership {
             partition,
         }
     }
+}
+
+fn far_future() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
 }
