@@ -155,13 +155,6 @@ fn a_machine_that_forgets_its_memory_loses_nothing_while_another_replica_is_in_s
 #[ignore = "takes minutes: `just model --include-ignored` runs it"]
 fn more_of_everything_loses_nothing() {
     assert_sound(Durability::Memory, OUT_OF_SYNC_FORGETS, &[JOINS_AGAIN]);
-    let damaged = Bounds {
-        controllers: 1,
-        suspicions: 0,
-        kills: 1,
-        ..DAMAGED
-    };
-    assert_sound(Durability::Fsync, damaged, &[JOINS_AGAIN]);
     let three = Bounds {
         records: 3,
         epochs: 1,
@@ -329,6 +322,16 @@ const DAMAGED: Bounds = Bounds {
 #[test]
 fn a_damaged_copy_that_is_made_anew_loses_nothing() {
     assert_sound(Durability::Memory, DAMAGED, &[JOINS_AGAIN]);
+}
+
+#[test]
+#[ignore = "takes minutes: `just model --include-ignored` runs it"]
+fn a_damaged_copy_that_is_made_anew_while_another_sc_takes_over_loses_nothing() {
+    let bounds = Bounds {
+        controllers: 1,
+        ..DAMAGED
+    };
+    assert_sound(Durability::Memory, bounds, &[JOINS_AGAIN]);
 }
 
 #[test]
