@@ -10,7 +10,7 @@ use crate::accumulators::Accumulators;
 use crate::chain::Chain;
 use crate::chain_error::malformed;
 use crate::failed_record::{Failing, failed_records};
-use crate::output::append;
+use crate::output::{Wanted, append};
 use crate::records::{Place, below};
 use crate::step_run::{KeysOfRecords, Passing, run_step};
 use crate::{AccumulatorsByKey, ChainError, ChainOutput, SmartModuleKind};
@@ -114,14 +114,14 @@ impl<'a> BatchRun<'a> {
         self.failure = run.failure;
     }
 
-    /// The output, whose batch goes to `out` where it is wanted, and the failure that is to follow
-    /// it. `section` is the input's.
+    /// The output, whose batch goes where it is wanted, and the failure that is to follow it.
+    /// `section` is the input's.
     pub(crate) fn finish(
         self,
         chain: &mut Chain,
         input: Option<&Batch<'_>>,
         section: &[u8],
-        out: Option<&mut Vec<u8>>,
+        wanted: Wanted<'_>,
     ) -> Result<(ChainOutput, Option<ChainError>), ChainError> {
         let is_unchanged = self.is_unchanged(section);
         let header = self.header;
@@ -132,12 +132,12 @@ impl<'a> BatchRun<'a> {
             chain.count_failed(failed.step);
         }
         let mut records = None;
-        if self.passed.record_count > 0 {
-            match out {
-                Some(out) => append(&header, input, &self.passed, out)?,
-                None if is_unchanged => {}
-                None => append(&header, input, &self.passed, records.insert(Vec::new()))?,
-            }
+        if self.passed.record_count > 0 && (wanted.unchanged || !is_unchanged) {
+            let out = match wanted.out {
+                Some(out) => out,
+                None => records.insert(Vec::new()),
+            };
+            append(&header, input, &self.passed, out)?;
         }
         let output = ChainOutput {
             records,

@@ -16,6 +16,7 @@ use crate::chunks::Chunks;
 use crate::guest::GuestHost;
 use crate::look_back::shown;
 use crate::open_step::OpenStep;
+use crate::output::Wanted;
 use crate::{
     Accumulation, AccumulatorsByKey, CallLimits, ChainError, ChainOptions, ChainOutput,
     LookBackWindow, OnFailure, SmartModuleKind, Step, StepMetrics,
@@ -183,7 +184,30 @@ impl Chain {
         from: Offset,
         out: &mut Vec<u8>,
     ) -> Result<ChainOutput, ChainError> {
-        self.process_as(batch, from, Some(out))
+        let wanted = Wanted {
+            out: Some(out),
+            unchanged: true,
+        };
+        self.process_as(batch, from, wanted)
+    }
+
+    /// As [`Chain::process_into`], but that a batch of which all records come out as they went in
+    /// ([`ChainOutput::is_unchanged`]) adds nothing to `out`, as it can itself be handed on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Chain::process`].
+    pub fn process_changed_into(
+        &mut self,
+        batch: Batch<'_>,
+        from: Offset,
+        out: &mut Vec<u8>,
+    ) -> Result<ChainOutput, ChainError> {
+        let wanted = Wanted {
+            out: Some(out),
+            unchanged: false,
+        };
+        self.process_as(batch, from, wanted)
     }
 
     /// As [`Chain::process`], for a batch that is to be appended: where all of its records come out
@@ -198,14 +222,18 @@ impl Chain {
         batch: Batch<'_>,
         from: Offset,
     ) -> Result<ChainOutput, ChainError> {
-        self.process_as(batch, from, None)
+        let wanted = Wanted {
+            out: None,
+            unchanged: false,
+        };
+        self.process_as(batch, from, wanted)
     }
 
     fn process_as(
         &mut self,
         batch: Batch<'_>,
         from: Offset,
-        out: Option<&mut Vec<u8>>,
+        wanted: Wanted<'_>,
     ) -> Result<ChainOutput, ChainError> {
         match std::mem::replace(&mut self.state, ChainState::Spent) {
             ChainState::Running => {}
@@ -214,7 +242,7 @@ impl Chain {
             }
             ChainState::Spent => return Err(ChainError::Spent),
         }
-        match self.process_batch(&batch, from, out) {
+        match self.process_batch(&batch, from, wanted) {
             Ok((output, failure)) => {
                 self.state = failure.map_or(ChainState::Running, ChainState::Failing);
                 Ok(output)
@@ -235,13 +263,13 @@ impl Chain {
         &mut self,
         batch: &Batch<'_>,
         from: Offset,
-        out: Option<&mut Vec<u8>>,
+        wanted: Wanted<'_>,
     ) -> Result<(ChainOutput, Option<ChainError>), ChainError> {
         let header = *batch.header();
         let mut run = BatchRun::new(header);
         // Control batches are the log's own; no guest has a say in them.
         if header.is_control() {
-            return run.finish(self, None, &[], out);
+            return run.finish(self, None, &[], wanted);
         }
         let records = batch.records(decompressed_bytes_max(self.limits))?;
         let input = from_offset(records.as_bytes(), &header, from)?;
@@ -249,7 +277,7 @@ impl Chain {
             step.begin_batch();
         }
         run.pass(self, input)?;
-        run.finish(self, Some(batch), records.as_bytes(), out)
+        run.finish(self, Some(batch), records.as_bytes(), wanted)
     }
 
     /// Takes over what a batch changed of an aggregate's accumulators by key.

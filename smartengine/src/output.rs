@@ -18,7 +18,7 @@ pub struct ChainOutput {
     /// it came from; base offset and last offset delta are the input's, the producer's fields are
     /// cleared. `None` when nothing passed, when it was asked for elsewhere
     /// ([`crate::Chain::process_into`]), or when it is not needed
-    /// ([`crate::Chain::process_produced`]).
+    /// ([`crate::Chain::process_produced`], [`crate::Chain::process_changed_into`]).
     pub records: Option<Vec<u8>>,
     /// Whether all records of the batch came out as they went in.
     pub is_unchanged: bool,
@@ -39,6 +39,14 @@ pub struct ChainOutput {
     pub failed: Vec<FailedRecord>,
     /// The header of the input batch.
     pub input: BatchHeader,
+}
+
+/// Where a batch's output is wanted.
+pub(crate) struct Wanted<'a> {
+    /// Behind what stands here, or else by itself.
+    pub(crate) out: Option<&'a mut Vec<u8>>,
+    /// Also that of a batch of which all records come out as they went in.
+    pub(crate) unchanged: bool,
 }
 
 /// Appends the batch that a consumer gets to `out`: what passed under the input's header, without

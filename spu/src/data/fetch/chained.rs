@@ -155,10 +155,8 @@ impl ChainedFetch {
     }
 
     fn take(&mut self, progress: Progress) {
-        self.output_bytes += progress.output.len();
-        if !progress.output.is_empty() {
-            self.output.push(Bytes::from(progress.output));
-        }
+        self.output_bytes += progress.output.iter().map(Bytes::len).sum::<usize>();
+        self.output.extend(progress.output);
         self.next_offset = progress.next_offset;
         self.is_at_end = progress.is_at_end;
         if progress.accumulator.is_some() {

@@ -4,11 +4,12 @@
 //! the chain is dropped and stands where it stood before: it runs over the same records again, and
 //! nothing has moved for the client.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use thalweg_record::{Batch, batches};
+use thalweg_record::{Batch, Codec, batches};
 use thalweg_runtime::Clock;
 use thalweg_smartengine::{Chain, ChainError};
 use thalweg_storage::Log;
@@ -21,6 +22,7 @@ use super::failures::Failures;
 use super::look_back::{LookBackError, LookingBack};
 use super::metered::Metered;
 use super::open::on_guest_thread;
+use super::pieces::Pieces;
 use super::{PartitionKey, Position, Restored, StandingChain, Stream, failure_of};
 use crate::data::connection::Shared;
 use crate::data::dead_letters::Undelivered;
@@ -52,7 +54,7 @@ pub(in crate::data) struct Work {
 #[derive(Debug, Default)]
 pub(in crate::data) struct Progress {
     /// Whole batches, one for each input batch of which something passed.
-    pub(in crate::data) output: Vec<u8>,
+    pub(in crate::data) output: Vec<Bytes>,
     /// Where to go on.
     pub(in crate::data) next_offset: Offset,
     /// An aggregate's accumulator there.
@@ -189,10 +191,12 @@ impl Stream {
             stream: self,
             key,
             work: &work,
+            input: &input,
+            output: Pieces::of(&input),
             progress: Progress::none_from(began_at),
             failures: Failures::default(),
         };
-        passing.turn(chain, &input, before, clock)
+        passing.turn(chain, before, clock)
     }
 
     /// The chain that stands, or one that is opened now, and what it is still to be shown.
@@ -277,22 +281,19 @@ struct Passing<'a> {
     stream: &'a Stream,
     key: &'a PartitionKey,
     work: &'a Work,
+    input: &'a Bytes,
+    output: Pieces<'a>,
     progress: Progress,
     failures: Failures,
 }
 
 impl Passing<'_> {
-    /// Puts the batches of `input` through `chain`, and says where it stands then.
-    fn turn(
-        mut self,
-        mut chain: Metered,
-        input: &[u8],
-        before: Position,
-        clock: &dyn Clock,
-    ) -> Turn {
-        let outcome = self.pass(&mut chain.chain, input, clock);
+    /// Puts the batches of the input through `chain`, and says where it stands then.
+    fn turn(mut self, mut chain: Metered, before: Position, clock: &dyn Clock) -> Turn {
+        let outcome = self.pass(&mut chain.chain, clock);
         chain.count();
         let mut progress = self.progress;
+        progress.output = self.output.finish();
         progress.failure = outcome.as_ref().err().map(failure_of);
         progress.is_at_end = progress.next_offset >= self.work.until;
         let standing = StandingChain {
@@ -314,17 +315,15 @@ impl Passing<'_> {
         }
     }
 
-    /// Puts the batches of `input` through `chain` until there is enough.
-    fn pass(
-        &mut self,
-        chain: &mut Chain,
-        input: &[u8],
-        clock: &dyn Clock,
-    ) -> Result<(), ChainError> {
+    /// Puts the batches of the input through `chain` until there is enough.
+    fn pass(&mut self, chain: &mut Chain, clock: &dyn Clock) -> Result<(), ChainError> {
         let turn_ends = clock.monotonic() + TURN;
         let ends = self.work.deadline.min(turn_ends);
-        for batch in batches(input) {
+        let mut end = 0;
+        for batch in batches(self.input) {
             let batch = batch?;
+            let place = end..end + batch.bytes().len();
+            end = place.end;
             while self.progress.next_offset < batch.header().next_offset() {
                 if self
                     .work
@@ -333,9 +332,9 @@ impl Passing<'_> {
                 {
                     return Ok(());
                 }
-                self.pass_batch(chain, batch)?;
-                let is_enough = self.progress.output.len() >= self.work.output_bytes_max
-                    || clock.monotonic() >= ends;
+                self.pass_batch(chain, batch, place.clone())?;
+                let is_enough =
+                    self.output.len() >= self.work.output_bytes_max || clock.monotonic() >= ends;
                 if is_enough {
                     return Ok(());
                 }
@@ -344,9 +343,24 @@ impl Passing<'_> {
         Ok(())
     }
 
-    fn pass_batch(&mut self, chain: &mut Chain, batch: Batch<'_>) -> Result<(), ChainError> {
+    /// Puts one batch through, which stands at `place` in the input.
+    fn pass_batch(
+        &mut self,
+        chain: &mut Chain,
+        batch: Batch<'_>,
+        place: Range<usize>,
+    ) -> Result<(), ChainError> {
         let progress = &mut self.progress;
-        let output = chain.process_into(batch, progress.next_offset, &mut progress.output)?;
+        let from = progress.next_offset;
+        // What comes out is uncompressed.
+        let may_stay = batch.header().codec() == Ok(Codec::None);
+        let output = self.output.write(|written| match may_stay {
+            true => chain.process_changed_into(batch, from, written),
+            false => chain.process_into(batch, from, written),
+        })?;
+        if may_stay && output.is_unchanged {
+            self.output.keep(place);
+        }
         if output.next_offset <= progress.next_offset {
             return Err(ChainError::BadOutput {
                 step: String::new(),

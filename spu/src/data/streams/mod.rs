@@ -10,6 +10,7 @@ mod failures;
 mod look_back;
 mod metered;
 mod open;
+mod pieces;
 mod produce;
 mod registered;
 mod restore;
