@@ -98,7 +98,12 @@ impl Disk {
             if !path.exists() {
                 continue;
             }
-            harmed += usize::from(file.lose(&path, chance)?);
+            match file.lose(&path, chance) {
+                Ok(lost) => harmed += usize::from(lost),
+                // Taking back the file's first replacement took the file.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => harmed += 1,
+                Err(error) => return Err(error),
+            }
         }
         Ok(harmed)
     }
@@ -150,6 +155,10 @@ impl LogFiles for DiskHandle {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let before = self.read(path)?;
+        if before.is_none() {
+            // What is noted is of a file of this name that went with its folder.
+            state.unsynced.remove(path);
+        }
         StdFiles.replace(path, content, false)?;
         if sync {
             state.unsynced.remove(path);
