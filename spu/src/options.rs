@@ -144,8 +144,8 @@ pub struct SpuOptions {
     /// How many bytes a second this SPU copies of what it is behind with, from all leaders together,
     /// while something is produced to it or copied of what it is in sync with; 0 for no bound. With
     /// nothing of the kind for a second it copies as fast as it can. It has to be more than is produced
-    /// to those partitions, or they are never caught up.
-    #[arg(long, env = "THALWEG_SPU_CATCH_UP_BYTES_PER_SECOND", value_name = "BYTES", value_parser = parse_bytes, default_value = "128MiB")]
+    /// to those partitions, or they are not caught up before that pauses.
+    #[arg(long, env = "THALWEG_SPU_CATCH_UP_BYTES_PER_SECOND", value_name = "BYTES", value_parser = parse_bytes, default_value = "0")]
     pub catch_up_bytes_per_second: u64,
 
     /// How many bytes a second compaction reads and writes while nobody appends; 0 compacts nothing.

@@ -6,13 +6,16 @@
 //! - The rest is bounded to so many bytes a second, of all leaders together, beside live traffic: while
 //!   something is produced to this SPU, or copied of what it is in sync with. With none for a while there
 //!   is nobody to disturb, and no bound.
-//! - Right after the start nobody knows what will be live, so there is a bound.
+//! - Right after the start nobody knows what will be live: that has to be caught up with first. So for some
+//!   seconds there is a bound.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How long there counts as being live traffic after some was seen.
 const LIVE_FOR: Duration = Duration::from_secs(1);
+/// How long there counts as being some after the start.
+const LIVE_AT_START: Duration = Duration::from_secs(5);
 /// What is asked for at the least: less costs more turns than it is worth.
 const LEAST_BYTES: u64 = 64 << 10;
 /// The part of a second's bytes that may be saved up, so that an idle moment brings no burst.
@@ -34,8 +37,8 @@ struct State {
     balance: i64,
     /// When `balance` was that, on the monotonic clock.
     at: Duration,
-    /// When there was live traffic last, on the monotonic clock.
-    live_at: Duration,
+    /// Until when there counts as being live traffic, on the monotonic clock.
+    live_until: Duration,
     /// All that was copied.
     copied_bytes: u64,
     /// The most that was known to be produced here, and not copied.
@@ -60,7 +63,7 @@ impl CatchUp {
             state: Mutex::new(State {
                 balance: 0,
                 at: now,
-                live_at: now,
+                live_until: now + LIVE_AT_START,
                 copied_bytes: 0,
                 produced_bytes: 0,
             }),
@@ -77,7 +80,7 @@ impl CatchUp {
         let produced = appended_bytes.saturating_sub(state.copied_bytes);
         if produced > state.produced_bytes {
             state.produced_bytes = produced;
-            state.live_at = now;
+            state.saw_live(now);
         }
         let passed = now.saturating_sub(state.at);
         state.at = now;
@@ -85,7 +88,7 @@ impl CatchUp {
         let earned = passed.as_micros() * u128::from(self.bytes_per_second) / MICROS;
         let earned = i64::try_from(earned).unwrap_or(i64::MAX);
         state.balance = state.balance.saturating_add(earned).min(saved);
-        if now.saturating_sub(state.live_at) >= LIVE_FOR {
+        if now >= state.live_until {
             return Allowance::Unbounded;
         }
         let lacking = signed(LEAST_BYTES) - state.balance;
@@ -114,7 +117,7 @@ impl CatchUp {
         let mut state = self.state();
         state.copied_bytes += bytes;
         if bytes > 0 {
-            state.live_at = now;
+            state.saw_live(now);
         }
     }
 
@@ -122,6 +125,12 @@ impl CatchUp {
         self.state
             .lock()
             .expect("nobody panics while holding the bound")
+    }
+}
+
+impl State {
+    fn saw_live(&mut self, now: Duration) {
+        self.live_until = self.live_until.max(now + LIVE_FOR);
     }
 }
 
@@ -169,18 +178,18 @@ mod tests {
     #[test]
     fn without_live_traffic_there_is_no_bound_and_with_some_again_there_is() {
         let catch_up = CatchUp::new(RATE, ms(0));
-        assert_ne!(catch_up.allowance(0, ms(999)), Allowance::Unbounded);
-        assert_eq!(catch_up.allowance(0, ms(1000)), Allowance::Unbounded);
+        assert_ne!(catch_up.allowance(0, ms(4999)), Allowance::Unbounded);
+        assert_eq!(catch_up.allowance(0, ms(5000)), Allowance::Unbounded);
 
         // What it copied itself is not live, what is produced here is.
         catch_up.note_behind(5000);
-        assert_eq!(catch_up.allowance(5000, ms(2000)), Allowance::Unbounded);
-        assert_ne!(catch_up.allowance(5001, ms(3000)), Allowance::Unbounded);
-        assert_eq!(catch_up.allowance(5001, ms(4000)), Allowance::Unbounded);
-        catch_up.note_live(0, ms(4000));
-        assert_eq!(catch_up.allowance(5001, ms(4000)), Allowance::Unbounded);
-        catch_up.note_live(1, ms(4000));
-        assert_ne!(catch_up.allowance(5002, ms(4000)), Allowance::Unbounded);
+        assert_eq!(catch_up.allowance(5000, ms(6000)), Allowance::Unbounded);
+        assert_ne!(catch_up.allowance(5001, ms(7000)), Allowance::Unbounded);
+        assert_eq!(catch_up.allowance(5001, ms(8000)), Allowance::Unbounded);
+        catch_up.note_live(0, ms(8000));
+        assert_eq!(catch_up.allowance(5001, ms(8000)), Allowance::Unbounded);
+        catch_up.note_live(1, ms(8000));
+        assert_ne!(catch_up.allowance(5002, ms(8000)), Allowance::Unbounded);
     }
 
     #[test]
