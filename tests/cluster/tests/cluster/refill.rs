@@ -6,10 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use thalweg_client::Client;
-use thalweg_tests_cluster::{LocalCluster, eventually, log_bytes, read_back};
+use thalweg_tests_cluster::{LocalCluster, eventually, log_bytes};
 use thalweg_types::{PartitionId, SpuId, TopicName};
 
-use crate::replication::{SPUS, all_in_sync, assert_same_copies, leader, partitions};
+use crate::replication::{SPUS, all_in_sync, assert_nothing_is_lost, leader, partitions};
 use crate::workload::Workload;
 
 const SCRUB: &str = "--scrub-bytes-per-second=64MiB";
@@ -73,10 +73,7 @@ async fn is_filled_anew(chosen: impl Fn(SpuId) -> SpuId) {
     workload.progress(5_000).await;
     all_in_sync(&client, &topic).await;
 
-    let history = workload.finish().await;
-    history.check(&read_back(&client, &topic).await);
-    all_in_sync(&client, &topic).await;
-    assert_same_copies(cluster, &topic).await;
+    assert_nothing_is_lost(workload, cluster, &client, &topic).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,10 +120,7 @@ async fn a_kill_between_the_removal_and_the_refill_and_another_sc_meanwhile_lose
 
     workload.progress(5_000).await;
     all_in_sync(&client, &topic).await;
-    let history = workload.finish().await;
-    history.check(&read_back(&client, &topic).await);
-    all_in_sync(&client, &topic).await;
-    assert_same_copies(cluster, &topic).await;
+    assert_nothing_is_lost(workload, cluster, &client, &topic).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,19 @@ pub(crate) async fn all_in_sync(client: &Client, topic: &TopicName) {
     .await;
 }
 
+/// Ends the workload, and sees that the topic holds what was acknowledged, on every replica the same.
+pub(crate) async fn assert_nothing_is_lost(
+    workload: Workload,
+    cluster: LocalCluster,
+    client: &Client,
+    topic: &TopicName,
+) {
+    let history = workload.finish().await;
+    history.check(&read_back(client, topic).await);
+    all_in_sync(client, topic).await;
+    assert_same_copies(cluster, topic).await;
+}
+
 /// Stops everything, and sees that all copies of a topic are the same.
 pub(crate) async fn assert_same_copies(mut cluster: LocalCluster, topic: &TopicName) {
     let held = partitions(&cluster.client().await, topic).await;
@@ -109,10 +122,7 @@ async fn a_follower_that_was_away_catches_up_over_many_segments_and_joins_again(
     all_in_sync(&client, &topic).await;
 
     assert_eq!(leader(&client, &topic).await, leads, "the leader stayed");
-    let history = workload.finish().await;
-    history.check(&read_back(&client, &topic).await);
-    all_in_sync(&client, &topic).await;
-    assert_same_copies(cluster, &topic).await;
+    assert_nothing_is_lost(workload, cluster, &client, &topic).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,10 +148,7 @@ async fn a_leader_that_was_paused_and_deposed_cuts_what_was_never_committed() {
         all_in_sync(&client, &topic).await;
     }
 
-    let history = workload.finish().await;
-    history.check(&read_back(&client, &topic).await);
-    all_in_sync(&client, &topic).await;
-    assert_same_copies(cluster, &topic).await;
+    assert_nothing_is_lost(workload, cluster, &client, &topic).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,10 +203,7 @@ async fn spus_restart_one_after_the_other_and_clients_only_retry() {
         all_in_sync(&client, &topic).await;
     }
 
-    let history = workload.finish().await;
-    history.check(&read_back(&client, &topic).await);
-    all_in_sync(&client, &topic).await;
-    assert_same_copies(cluster, &topic).await;
+    assert_nothing_is_lost(workload, cluster, &client, &topic).await;
 }
 
 /// Appends so many KiB.
