@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use thalweg_types::TopicName;
+use thalweg_runtime::{Backoff, BackoffOptions};
+use thalweg_types::{ErrorCode, TopicName};
 use thalweg_wire::{
     ApiRequest, CloseStreamRequest, ModuleSource, OpenStreamRequest, StreamId, StreamPurpose,
-    StreamStep, kafka_error,
+    StreamStep, error_code_of, kafka_error,
 };
+use tokio::time::Instant;
 
 use super::{Connection, RequestError, kafka_name};
 use crate::smartmodule::{SmartModuleInvocation, SmartModuleSource};
@@ -20,7 +22,7 @@ const MODULES_BYTES_MAX: usize = 64 << 20;
 /// Why a stream is not open.
 #[derive(Debug)]
 pub(crate) enum OpenStreamError {
-    /// The SPU refused the chain, and would again. Its words.
+    /// The SPU refused the chain, and would again, or had no time for it all the while. Its words.
     Refused(String),
     Request(RequestError),
 }
@@ -35,7 +37,8 @@ pub(crate) struct NewStream<'a> {
     pub(crate) is_by_key: bool,
 }
 
-/// Binds `stream` to `connection`. An SPU that would ignore a part of it is refused.
+/// Binds `stream` to `connection`. An SPU that would ignore a part of it is refused; one that can't
+/// open it now, as too many SmartModules wait to be compiled, is asked again for as long as `wait`.
 pub(crate) async fn open_stream(
     connection: &Arc<Connection>,
     stream: NewStream<'_>,
@@ -56,15 +59,20 @@ pub(crate) async fn open_stream(
             connection.address()
         )));
     }
-    let answer = connection.call(&request, wait).await;
-    let answer = answer.map_err(OpenStreamError::Request)?;
-    match kafka_error(answer.error_code) {
-        None => Ok(answer.stream_id),
-        Some(_) => Err(OpenStreamError::Refused(
-            answer
-                .error_message
-                .unwrap_or_else(|| kafka_name(answer.error_code)),
-        )),
+    let patience_ends = Instant::now() + wait;
+    let mut backoff = Backoff::new(BackoffOptions::default());
+    loop {
+        let answer = connection.call(&request, wait).await;
+        let answer = answer.map_err(OpenStreamError::Request)?;
+        let Some(error) = kafka_error(answer.error_code) else {
+            return Ok(answer.stream_id);
+        };
+        if error_code_of(error) != ErrorCode::Unavailable || Instant::now() >= patience_ends {
+            let message = answer.error_message;
+            let message = message.unwrap_or_else(|| kafka_name(answer.error_code));
+            return Err(OpenStreamError::Refused(message));
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
     }
 }
 

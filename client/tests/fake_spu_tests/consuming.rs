@@ -317,6 +317,19 @@ async fn a_smartmodule_that_fails_ends_the_consumer_with_its_words() {
     assert!(error.to_string().contains("`late` is not wasm"), "{error}");
 }
 
+#[tokio::test]
+async fn a_stream_is_asked_for_again_while_the_spu_has_no_time_for_it() {
+    let spu = spu_with(1).await;
+    spu.state().stream_step = 10;
+    spu.state().busy_opens = 3;
+
+    let read = offsets(consumer(&spu, with_module(from(0))).await).await;
+
+    assert!(read.unwrap().is_empty());
+    assert_eq!(spu.state().busy_opens, 0);
+    assert_eq!(spu.state().opened.len(), 1);
+}
+
 fn failure(message: &str) -> Option<StreamFailure> {
     Some(StreamFailure {
         step: String::new(),

@@ -23,7 +23,7 @@ use thalweg_wire::messages::metadata_response::{
 use thalweg_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use thalweg_wire::messages::*;
 use thalweg_wire::{
-    ANNOUNCED, ApiRequest, EXTENSION, FailedRecords, FrameReader, KeyedAccumulators,
+    ANNOUNCED, ApiRequest, EXTENSION, FailedRecords, FrameReader, KafkaError, KeyedAccumulators,
     OPEN_STREAM_KEY, OpenStreamRequest, OpenStreamResponse, RequestHeader, StrBytes, StreamFailure,
     StreamId, decode_request, decode_request_header, encode_response, tags,
 };
@@ -79,6 +79,8 @@ pub(crate) struct State {
     pub(crate) stream_step: i64,
     pub(crate) stream_failure: Option<StreamFailure>,
     pub(crate) open_stream_refusal: Option<String>,
+    /// So many streams are not opened for now.
+    pub(crate) busy_opens: usize,
     producer: Option<KnownProducer>,
 }
 
@@ -415,9 +417,14 @@ fn fetch(request: &FetchRequest, state: &mut State) -> Option<FetchResponse> {
 }
 
 fn open_stream(state: &mut State, request: OpenStreamRequest) -> OpenStreamResponse {
-    state.opened.push(request.accumulator);
+    let is_busy = state.busy_opens > 0;
+    state.busy_opens = state.busy_opens.saturating_sub(1);
+    if !is_busy {
+        state.opened.push(request.accumulator);
+    }
     OpenStreamResponse {
         error_code: match state.open_stream_refusal {
+            _ if is_busy => KafkaError::KafkaStorageError.code(),
             Some(_) => thalweg_wire::MODULE_REFUSED,
             None => 0,
         },

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thalweg_smartengine::{CallLimits, Lane, OnFailure, SmartEngine, SmartModuleKind, Step};
+use thalweg_smartengine::{
+    CallLimits, Lane, LoadError, OnFailure, SmartEngine, SmartModuleKind, Step,
+};
 use thalweg_types::{ModuleRef, OnError, TopicName};
 use thalweg_wire::{
     KafkaError, MODULE_REFUSED, ModuleSource, OpenStreamRequest, OpenStreamResponse, StreamId,
@@ -113,10 +115,7 @@ pub(super) async fn on_guest_thread<T: Send + 'static>(
             let _ = done.send(job());
         }
     });
-    lane.run(job).map_err(|busy| {
-        // Clients retry upon this one.
-        Refusal::new(KafkaError::KafkaStorageError, busy.to_string())
-    })?;
+    lane.run(job).map_err(|busy| not_now(busy.to_string()))?;
     result.await.map_err(|_| {
         let message = "the SmartModule's host failed, which is a bug";
         Refusal::new(KafkaError::UnknownServerError, message)
@@ -228,6 +227,11 @@ fn is_internal(topic: &TopicName) -> bool {
     topic.as_str().starts_with("__")
 }
 
+/// Clients, Kafka's too, ask again upon this one.
+fn not_now(message: String) -> Refusal {
+    Refusal::new(KafkaError::KafkaStorageError, message)
+}
+
 fn load_step(engine: &SmartEngine, step: StreamStep) -> Result<(Step, StepExtra), Refusal> {
     let wasm = match step.source {
         ModuleSource::Wasm(wasm) => wasm,
@@ -235,9 +239,13 @@ fn load_step(engine: &SmartEngine, step: StreamStep) -> Result<(Step, StepExtra)
             unreachable!("the bytes of `{name}` were put in its place")
         }
     };
-    let module = engine
-        .load(&wasm)
-        .map_err(|error| refused(format!("SmartModule `{}`: {}", step.name, chain(&error))))?;
+    let module = engine.load(&wasm).map_err(|error| {
+        let message = format!("SmartModule `{}`: {}", step.name, chain(&error));
+        match error {
+            LoadError::Busy => not_now(message),
+            _ => refused(message),
+        }
+    })?;
     let (on_failure, dead_letters) = match step.on_error {
         OnError::Stop => (OnFailure::Stop, None),
         OnError::Skip => (OnFailure::Skip, None),
