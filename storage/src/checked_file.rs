@@ -85,6 +85,11 @@ impl<'a> Fields<'a> {
         self.take().map(u32::from_be_bytes)
     }
 
+    /// What has not been taken.
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     /// Whether all has been taken.
     pub(crate) const fn is_empty(&self) -> bool {
         self.0.is_empty()

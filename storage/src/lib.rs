@@ -12,6 +12,7 @@ mod batch_walk;
 mod checked_file;
 mod checkpoint;
 mod compaction;
+mod damage;
 mod data_dir;
 mod epoch_cache;
 mod error;

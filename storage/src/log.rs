@@ -44,6 +44,7 @@ use self::sync::SyncState;
 use self::writer::WriterState;
 use crate::checkpoint::Checkpoint;
 use crate::compaction::CleanedTo;
+use crate::damage::Damage;
 use crate::epoch_cache::EpochCache;
 use crate::files::LogFiles;
 use crate::locks::{lock, read, write};
@@ -100,7 +101,7 @@ pub struct Log {
     is_read_only: AtomicBool,
     is_closed: AtomicBool,
     /// Where recovery found damage below the high watermark: reads from there on are refused.
-    damaged_from: Option<(Offset, String)>,
+    damaged_from: Option<Damage>,
     scrub_next: Mutex<Offset>,
     listener: RwLock<Option<Arc<dyn LogListener>>>,
 }
@@ -225,14 +226,22 @@ impl Log {
         self.set_out(LogHealth::Failed { reason });
     }
 
-    /// Takes the log out of use because bytes of it are damaged, and tells its listener.
-    fn quarantine(&self, reason: String) {
+    /// Takes the log out of use because bytes of it are damaged, also when it is opened again, and
+    /// tells its listener.
+    fn quarantine(&self, damage: &Damage) {
         if self.is_out.load(Ordering::Acquire) {
             return;
         }
-        error!(log = %self.folder.display(), reason, "log is damaged, quarantined until it is refilled");
-        self.set_out(LogHealth::Quarantined { reason });
+        let log = self.folder.display();
+        error!(%log, reason = %damage, "log is damaged, quarantined until it is refilled");
+        self.set_out(LogHealth::Quarantined {
+            reason: damage.to_string(),
+        });
         self.tell_failure();
+        let path = self.folder.join(DAMAGED_FILE);
+        if let Err(error) = self.files.replace(&path, &damage.encode(), true) {
+            warn!(%log, %error, "failed to note the damage: after a restart it has to be found again");
+        }
     }
 
     fn set_out(&self, to: LogHealth) {
@@ -350,6 +359,7 @@ impl fmt::Debug for Log {
 /// The names of the small files beside the segments.
 const CHECKPOINT_FILE: &str = "checkpoint";
 const COMPACTED_FILE: &str = "compacted";
+const DAMAGED_FILE: &str = "damaged";
 const EPOCHS_FILE: &str = "leader-epochs";
 const PRODUCERS_FILE: &str = "producers";
 

@@ -76,8 +76,8 @@ impl Log {
             scrub_next: Mutex::new(recovered.log_start),
             listener: RwLock::default(),
         });
-        if let Some(reason) = recovered.damage {
-            log.quarantine(reason);
+        if let Some(damage) = &recovered.damage {
+            log.quarantine(damage);
         }
         if let Some(stable_end) = sync_failed_at {
             log.cut_after_failed_sync(stable_end)?;

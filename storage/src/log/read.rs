@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::Log;
 use crate::batch_walk::{BatchWalk, WalkError};
+use crate::damage::Damage;
 use crate::segment::{Segment, SliceRequest};
 use crate::{LogSlice, LookupError, ReadError};
 
@@ -169,18 +170,16 @@ impl Log {
                 reason,
             } => {
                 segment.distrust_from(position);
-                self.quarantine(format!("batch at offset {offset} is damaged: {reason}"));
-                ReadError::Corrupt { offset, reason }
+                let damage = Damage { offset, reason };
+                self.quarantine(&damage);
+                damage.into()
             }
         }
     }
 
     fn check_damage(&self, from: Offset) -> Result<(), ReadError> {
         match &self.damaged_from {
-            Some((offset, reason)) if from >= *offset => Err(ReadError::Corrupt {
-                offset: *offset,
-                reason: reason.clone(),
-            }),
+            Some(damage) if from >= damage.offset => Err(damage.clone().into()),
             _ => Ok(()),
         }
     }

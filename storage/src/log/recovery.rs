@@ -13,18 +13,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use thalweg_types::{Durability, Offset};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::writer::sequences_of;
-use super::{CHECKPOINT_FILE, COMPACTED_FILE, EPOCHS_FILE, PRODUCERS_FILE};
+use super::{CHECKPOINT_FILE, COMPACTED_FILE, DAMAGED_FILE, EPOCHS_FILE, PRODUCERS_FILE};
 use crate::batch_walk::{BatchWalk, WalkError};
 use crate::checked_file::Unusable;
 use crate::checkpoint::Checkpoint;
 use crate::compaction::{CleanedTo, finish_swaps};
+use crate::damage::Damage;
 use crate::epoch_cache::EpochCache;
 use crate::producer_state::Producers;
 use crate::segment::{Segment, SegmentContext, Tail, parse_index_name, parse_segment_name};
-use crate::segment_index::MemoryIndex;
+use crate::segment_index::{MemoryIndex, Place};
 use crate::{LogOptions, OpenError};
 
 /// What a log holds.
@@ -38,9 +39,9 @@ pub(super) struct Recovered {
     pub(super) log_start: Offset,
     pub(super) log_end: Offset,
     /// Where the last segment is damaged below the high watermark.
-    pub(super) damaged_from: Option<(Offset, String)>,
+    pub(super) damaged_from: Option<Damage>,
     /// Why the log is to be quarantined.
-    pub(super) damage: Option<String>,
+    pub(super) damage: Option<Damage>,
 }
 
 struct Recovery<'a> {
@@ -53,8 +54,8 @@ struct Recovery<'a> {
     /// replayed.
     replay_from: Offset,
     checkpoint: Checkpoint,
-    damaged_from: Option<(Offset, String)>,
-    damage: Option<String>,
+    damaged_from: Option<Damage>,
+    damage: Option<Damage>,
     now_ms: i64,
 }
 
@@ -97,6 +98,9 @@ pub(super) fn recover(
         recovery.replay_from = log_end;
     }
     recovery.find_end(&found)?;
+    if let Some(known) = load(context, DAMAGED_FILE, Damage::decode)? {
+        recovery.look_again_at(known)?;
+    }
     recovery.check_producers()?;
     recovery.finish(cleaned)
 }
@@ -267,11 +271,14 @@ impl Recovery<'_> {
             };
             let bad_from = scan.tail.next_offset;
             if self.is_acknowledged(bad_from) {
-                let damage = format!("batch at offset {bad_from} is damaged: {reason}");
+                let damage = Damage {
+                    offset: bad_from,
+                    reason,
+                };
                 segment.trust(scan.tail.len_bytes);
                 if is_last {
                     segment.recovered(scan.index, scan.tail);
-                    self.damaged_from = Some((bad_from, reason));
+                    self.damaged_from = Some(damage.clone());
                 } else {
                     segment.recovered(scan.index, segment.tail());
                 }
@@ -281,6 +288,37 @@ impl Recovery<'_> {
             return self.cut(at, scan, &reason);
         }
         Ok(())
+    }
+
+    /// Finds out whether damage that was known before the log was closed is still there: the disk may
+    /// have read wrong, or what was damaged was cut.
+    fn look_again_at(&mut self, known: Damage) -> Result<(), OpenError> {
+        let segments = &self.segments;
+        let after = segments.partition_point(|segment| segment.base_offset() <= known.offset);
+        let segment = &segments[after.saturating_sub(1)];
+        let start = Place {
+            position: 0,
+            offset: segment.base_offset(),
+        };
+        let tail = segment.tail();
+        match segment.verify(start, tail.len_bytes, tail, &self.epochs) {
+            Ok(()) => {
+                let path = self.context.folder.join(DAMAGED_FILE);
+                info!(segment = ?segment, was = %known, "what was damaged is sound now");
+                let removed = self.context.files.remove(&path);
+                removed.map_err(failed_to("remove", &path))
+            }
+            Err(WalkError::Bad { position, .. }) => {
+                segment.distrust_from(position);
+                self.damage.get_or_insert(known);
+                Ok(())
+            }
+            Err(WalkError::Io(error)) => {
+                warn!(segment = ?segment, %error, "what was damaged can't be read");
+                self.damage.get_or_insert(known);
+                Ok(())
+            }
+        }
     }
 
     /// Whether what is lost from an offset on may have been acknowledged as synced.

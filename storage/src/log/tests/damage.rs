@@ -136,6 +136,56 @@ fn a_scrub_finds_damage_in_what_was_verified_before_and_quarantines() {
 }
 
 #[test]
+fn damage_is_remembered_when_the_log_is_opened_again_until_it_is_gone() {
+    let bed = TestBed::new(LogOptions {
+        segment_bytes: 300,
+        ..options()
+    });
+    let log = bed.open();
+    for _ in 0..10 {
+        append(&log, batch(3)).unwrap();
+    }
+    let path = bed.files_ending(".log").remove(1);
+    flip_bit(&path, 800);
+    while log.scrub(1 << 20).unwrap().damaged_at.is_none() {}
+    let found = log.health();
+    assert!(matches!(found, LogHealth::Quarantined { .. }));
+    let whole = log.log_end();
+    log.close().unwrap();
+    crash(log);
+
+    for _ in 0..2 {
+        let log = bed.open();
+        assert_eq!(log.health(), found, "nothing was read yet");
+        assert_eq!(log.log_end(), whole);
+        crash(log);
+    }
+
+    flip_bit(&path, 800);
+    let log = bed.open();
+    assert_eq!(log.health(), LogHealth::Ok);
+    read_all(&log, Offset(0));
+    crash(log);
+    assert!(!bed.path().join("damaged").exists());
+}
+
+#[test]
+fn a_disk_that_takes_no_note_of_damage_does_not_hide_it() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, batch(2)).unwrap();
+    append(&log, batch(2)).unwrap();
+    flip_bit(&bed.files_ending(".log")[0], 800);
+    bed.files
+        .set(|faults| faults.fail_replacing = Some("damaged"));
+
+    while log.scrub(1 << 20).unwrap().damaged_at.is_none() {}
+
+    assert!(matches!(log.health(), LogHealth::Quarantined { .. }));
+    assert!(!bed.path().join("damaged").exists());
+}
+
+#[test]
 fn a_scrub_of_a_sound_log_comes_round() {
     let bed = TestBed::new(LogOptions {
         segment_bytes: 300,

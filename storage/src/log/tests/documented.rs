@@ -8,6 +8,7 @@ use thalweg_types::{LeaderEpoch, Offset};
 use crate::LogOptions;
 use crate::checkpoint::{Checkpoint, CleanShutdown};
 use crate::compaction::CleanedTo;
+use crate::damage::Damage;
 use crate::epoch_cache::EpochCache;
 use crate::files::StdFiles;
 use crate::options::CompactionOptions;
@@ -54,7 +55,14 @@ fn the_small_files_are_as_documented() {
         tombstones_until_ms: Some(NOW_MS + 86_400_000),
     };
 
+    let damage = Damage {
+        offset: Offset(41_230),
+        reason: "bad CRC".to_owned(),
+    };
+
     let page = "data-directory.md";
+    assert_eq!(damage.encode(), example(page, "damaged"));
+    assert_eq!(Damage::decode(&example(page, "damaged")).unwrap(), damage);
     assert_eq!(cleaned.encode(), example(page, "compacted"));
     assert_eq!(
         CleanedTo::decode(&example(page, "compacted")).unwrap(),
