@@ -7,7 +7,7 @@ use std::path::Path;
 use thalweg_runtime::Clock;
 use thalweg_types::Incarnation;
 
-use crate::atomic_file::write_atomically_blocking;
+use crate::disk_reserve::write_with_reserve;
 
 const FILE_NAME: &str = "incarnation";
 /// Holds the number of the life that ended in good order.
@@ -24,12 +24,11 @@ pub(crate) struct Life {
 /// Takes a fresh incarnation and notes it in `data_dir`. The wall clock alone could go back, and
 /// the file alone could be lost with a disk: the larger of the two counts.
 pub(crate) fn begin(data_dir: &Path, clock: &dyn Clock) -> io::Result<Life> {
-    let path = data_dir.join(FILE_NAME);
-    let last = number_in(&path)?;
+    let last = number_in(&data_dir.join(FILE_NAME))?;
     let last_ended_well = last == number_in(&data_dir.join(ENDED_FILE_NAME))?;
     let now_ms = u64::try_from(clock.now_ms()).unwrap_or(0);
     let incarnation = Incarnation(last.unwrap_or(0)).next().0.max(now_ms);
-    write_atomically_blocking(&path, incarnation.to_string().as_bytes())?;
+    write_with_reserve(data_dir, FILE_NAME, incarnation.to_string().as_bytes())?;
     Ok(Life {
         incarnation: Incarnation(incarnation),
         last_ended_well,
@@ -38,8 +37,11 @@ pub(crate) fn begin(data_dir: &Path, clock: &dyn Clock) -> io::Result<Life> {
 
 /// Notes that a life has ended in good order: every log is closed.
 pub(crate) fn end_well(data_dir: &Path, incarnation: Incarnation) -> io::Result<()> {
-    let path = data_dir.join(ENDED_FILE_NAME);
-    write_atomically_blocking(&path, incarnation.to_string().as_bytes())
+    write_with_reserve(
+        data_dir,
+        ENDED_FILE_NAME,
+        incarnation.to_string().as_bytes(),
+    )
 }
 
 /// `None` where the file does not exist; what can't be read is as good as 0, which is no life.

@@ -17,6 +17,7 @@ mod compaction;
 mod context;
 mod control;
 pub mod data;
+mod disk_reserve;
 mod groups;
 mod incarnation;
 mod limits;

@@ -94,3 +94,57 @@ async fn a_full_disk_refuses_appends_keeps_what_it_has_and_heals_once_there_is_r
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_spu_starts_on_a_full_disk_and_serves_what_it_has() {
+    if !may_mount() {
+        return;
+    }
+    let mut cluster = LocalCluster::start(0).await;
+    let data_dir = cluster.path("spu-0");
+    let _disk = SmallDisk::mount(&data_dir, "8m");
+    cluster.start_spu(0);
+    cluster.all_online().await;
+    let topic = cluster.create_topic("numbers", 1, &[]).await;
+    let client = cluster.client().await;
+    let producer = client
+        .producer(&topic, ProducerOptions::default())
+        .await
+        .unwrap();
+    for number in 0..10 {
+        produce(&producer, number, 100).await.unwrap();
+    }
+    let stored = read_back(&client, &topic).await;
+    let ballast = data_dir.join("ballast");
+
+    // After a crash, and after an end that had to be noted on the full disk.
+    for crashes in [true, false] {
+        fill(&ballast);
+        let spu = cluster.take_spu(0);
+        if crashes {
+            spu.kill();
+        } else {
+            assert!(spu.stop().unwrap().success());
+        }
+        fill(&ballast);
+        cluster.start_spu(0);
+        cluster.all_online().await;
+        assert_eq!(read_back(&client, &topic).await, stored);
+    }
+
+    std::fs::remove_file(&ballast).unwrap();
+    eventually("the partition takes records again", || async {
+        let producer = client.producer(&topic, ProducerOptions::default());
+        produce(&producer.await.ok()?, 10, 100).await.ok()
+    })
+    .await;
+}
+
+/// Writes to a file until its disk has no room left.
+fn fill(path: &Path) {
+    let mut file = std::fs::File::options();
+    let mut file = file.create(true).append(true).open(path).unwrap();
+    for chunk_bytes in [64 << 10, 4096, 1] {
+        while std::io::Write::write_all(&mut file, &vec![0; chunk_bytes]).is_ok() {}
+    }
+}

@@ -1,0 +1,58 @@
+//! A little of the disk, kept for what an SPU must write even when the disk is full.
+//!
+//! A start is noted before anything is served, and an end when all logs are closed. Without room for
+//! that, an SPU that a full disk has stopped could not start to serve what it has, and delete what
+//! its retention lets go.
+
+use std::io;
+use std::path::Path;
+
+use tracing::warn;
+
+use crate::atomic_file::write_atomically_blocking;
+
+const FILE_NAME: &str = "reserve";
+/// More than any of the files takes; a file system may hand out blocks of 64 KiB.
+const RESERVE_BYTES: usize = 256 << 10;
+
+/// As [`write_atomically_blocking`] to a file in `data_dir`, which may use the reserve up for it. The
+/// old file's place becomes free by it, so the reserve is there again afterwards.
+pub(crate) fn write_with_reserve(data_dir: &Path, file_name: &str, bytes: &[u8]) -> io::Result<()> {
+    let path = data_dir.join(file_name);
+    let reserve = data_dir.join(FILE_NAME);
+    match write_atomically_blocking(&path, bytes) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull && reserve.exists() => {
+            warn!(file = %path.display(), "disk is full, writing with what was reserved");
+            std::fs::remove_file(&reserve)?;
+            write_atomically_blocking(&path, bytes)?;
+        }
+        written => written?,
+    }
+    if !reserve.exists()
+        && let Err(error) = write_atomically_blocking(&reserve, &[0; RESERVE_BYTES])
+    {
+        warn!(%error, "failed to reserve a little of the disk: once it is full this SPU may not start");
+        // What was written of it is of no use to anybody.
+        let _ = std::fs::remove_file(reserve.with_extension("next"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_is_kept_beside_what_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = dir.path().join(FILE_NAME);
+
+        write_with_reserve(dir.path(), "life", b"1").unwrap();
+        assert_eq!(reserve.metadata().unwrap().len(), RESERVE_BYTES as u64);
+        std::fs::remove_file(&reserve).unwrap();
+        write_with_reserve(dir.path(), "life", b"2").unwrap();
+
+        assert_eq!(std::fs::read(dir.path().join("life")).unwrap(), b"2");
+        assert!(reserve.exists());
+    }
+}
