@@ -1,10 +1,10 @@
 //! The way in: one client for one cluster.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use thalweg_runtime::{Clock, SystemClock, TaskGroup};
-use thalweg_types::TopicName;
+use thalweg_types::{ClusterId, TopicName};
 
 use crate::admin::{Admin, AdminError, ScClient};
 use crate::consumer::{ConsumeError, Consumer, ConsumerOptions};
@@ -71,6 +71,8 @@ pub(crate) struct ClientCore {
     pub(crate) connections: Arc<Connections>,
     pub(crate) metadata: Metadata,
     liveness: Arc<Liveness>,
+    /// The cluster that this client began with, once it has heard.
+    cluster: Arc<OnceLock<ClusterId>>,
 }
 
 impl ClientOptions {
@@ -124,7 +126,10 @@ impl Client {
             options.connect_timeout,
             options.request_timeout,
         );
-        let watched = watched.watched_by(Arc::clone(&liveness));
+        let cluster = Arc::default();
+        let watched = watched
+            .watched_by(Arc::clone(&liveness))
+            .within(Arc::clone(&cluster));
         let connections = Arc::new(Connections::new(watched, tasks.clone()));
         let metadata = Metadata::new(
             Arc::clone(&connections),
@@ -141,6 +146,7 @@ impl Client {
             connections,
             metadata,
             liveness,
+            cluster,
         };
         Ok(Self {
             core: Arc::new(core),
@@ -188,6 +194,7 @@ impl ClientCore {
         let options = &self.options;
         ConnectionOptions::new(&options.client_id, options.connect_timeout, request_timeout)
             .watched_by(Arc::clone(&self.liveness))
+            .within(Arc::clone(&self.cluster))
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {

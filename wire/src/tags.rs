@@ -2,13 +2,13 @@
 //! 12).
 //!
 //! They ride in `unknown_tagged_fields` of `kafka-protocol`'s messages: Kafka says that a reader
-//! skips tags that it doesn't know, so a frame with them is still a frame of Kafka's. All of them
+//! skips tags that it doesn't know, so a frame with them is still a frame of Kafka's. All but one
 //! belong to a partition, in requests and in responses.
 
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use thalweg_types::{CopyLife, CopyNumber, Incarnation, Offset, TopicId};
+use thalweg_types::{ClusterId, CopyLife, CopyNumber, Incarnation, Offset, TopicId};
 use uuid::Uuid;
 
 use crate::accumulators::{self, KeyedAccumulators};
@@ -40,6 +40,9 @@ pub const STOP_OFFSET_TAG: i32 = 20006;
 
 /// In a Fetch request's partition, from a follower: a [`FollowerTag`].
 pub const FOLLOWER_TAG: i32 = 20007;
+
+/// In an ApiVersions response to Thalweg's own clients: the cluster that the SPU is of. 16 bytes.
+pub const CLUSTER_ID_TAG: i32 = 20008;
 
 /// How long a [`FollowerTag`] is.
 const FOLLOWER_BYTES: usize = 40;
@@ -155,6 +158,19 @@ pub fn follower(fields: &TaggedFields) -> Option<FollowerTag> {
             copy: CopyNumber(value.get_u64()),
         },
     })
+}
+
+/// Says which cluster an SPU is of.
+pub fn set_cluster_id(fields: &mut TaggedFields, cluster: ClusterId) {
+    let value = Bytes::copy_from_slice(cluster.0.as_bytes());
+    fields.insert(CLUSTER_ID_TAG, value);
+}
+
+/// Which cluster an SPU is of; `None` where it does not know that yet.
+#[must_use]
+pub fn cluster_id(fields: &TaggedFields) -> Option<ClusterId> {
+    let value = fields.get(&CLUSTER_ID_TAG)?;
+    Uuid::from_slice(value).ok().map(ClusterId)
 }
 
 fn set_offset(fields: &mut TaggedFields, tag: i32, offset: Offset) {

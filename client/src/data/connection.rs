@@ -9,16 +9,17 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use thalweg_runtime::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
 use thalweg_runtime::{CancellationToken, TaskGroup};
+use thalweg_types::ClusterId;
 use thalweg_wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use thalweg_wire::{
     ANNOUNCED, ApiRequest, EXTENSION, FrameReader, StrBytes, THALWEG_SOFTWARE_NAME, VersionRange,
-    decode_response, encode_request, peek_correlation_id,
+    decode_response, encode_request, peek_correlation_id, tags,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
@@ -37,6 +38,7 @@ pub struct ConnectionOptions {
     connect_timeout: Duration,
     request_timeout: Duration,
     liveness: Option<Arc<Liveness>>,
+    cluster: Arc<OnceLock<ClusterId>>,
 }
 
 impl ConnectionOptions {
@@ -53,6 +55,7 @@ impl ConnectionOptions {
             connect_timeout,
             request_timeout,
             liveness: None,
+            cluster: Arc::default(),
         }
     }
 
@@ -63,6 +66,13 @@ impl ConnectionOptions {
             liveness: Some(liveness),
             ..self
         }
+    }
+
+    /// Refuses SPUs of another cluster than `cluster`, which is the first one's where it is none yet.
+    /// Producer ids and offsets mean something else there.
+    #[must_use]
+    pub(crate) fn within(self, cluster: Arc<OnceLock<ClusterId>>) -> Self {
+        Self { cluster, ..self }
     }
 }
 
@@ -259,6 +269,16 @@ impl Connection {
                 kafka_code: answer.error_code,
                 name: kafka_name(answer.error_code),
             });
+        }
+        if let Some(found) = tags::cluster_id(&answer.unknown_tagged_fields) {
+            let begun_with = *options.cluster.get_or_init(|| found);
+            if found != begun_with {
+                return Err(RequestError::AnotherCluster {
+                    address: self.address.clone(),
+                    found,
+                    begun_with,
+                });
+            }
         }
         let versions = answer.api_keys.iter();
         Ok(versions

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thalweg_types::ErrorCode;
+use thalweg_types::{ClusterId, ErrorCode};
 
 /// Every way that a conversation with the cluster's SPUs can fail, apart from what they answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -46,6 +46,19 @@ pub enum RequestError {
         /// What was wrong.
         reason: String,
     },
+    /// Another cluster has come to the address. What this client knows, its producers' ids and its
+    /// consumers' offsets among it, means something else there.
+    #[error(
+        "`{address}` is of cluster {found} now, and this client began with {begun_with}: connect anew to go on there"
+    )]
+    AnotherCluster {
+        /// `host:port` of the peer.
+        address: String,
+        /// The peer's cluster.
+        found: ClusterId,
+        /// The cluster of the first SPU that this client was connected to.
+        begun_with: ClusterId,
+    },
     /// The peer answered with an error that concerns the whole request.
     #[error("`{address}` answered {name} ({kafka_code}) to {request}")]
     Refused {
@@ -88,9 +101,10 @@ impl RequestError {
             Self::Disconnected { .. } | Self::TimedOut { .. } | Self::GivenUp { .. } => {
                 ErrorCode::OutcomeUnknown
             }
-            Self::Protocol { .. } | Self::Refused { .. } | Self::Closed => {
-                ErrorCode::InvalidRequest
-            }
+            Self::Protocol { .. }
+            | Self::AnotherCluster { .. }
+            | Self::Refused { .. }
+            | Self::Closed => ErrorCode::InvalidRequest,
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use thalweg_record::{Batch, batches, stamp_position};
 use thalweg_runtime::TaskGroup;
-use thalweg_types::{LeaderEpoch, Offset, TopicName, next_sequence};
+use thalweg_types::{ClusterId, LeaderEpoch, Offset, TopicName, next_sequence};
 use thalweg_wire::messages::api_versions_response::ApiVersion;
 use thalweg_wire::messages::describe_configs_response::DescribeConfigsResult;
 use thalweg_wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
@@ -73,6 +73,8 @@ pub(crate) struct State {
     pub(crate) resumed_by_key: Vec<(i64, Option<KeyedAccumulators>)>,
     /// Streams aggregate by key: each answer changes the key `all` and one of its own.
     pub(crate) is_by_key: bool,
+    /// The cluster that it says it is of.
+    pub(crate) cluster: Option<ClusterId>,
     /// It is older than what streams can be asked for.
     pub(crate) is_old: bool,
     /// Streams pass nothing, up to this many records for each fetch.
@@ -244,8 +246,12 @@ async fn answer(
     }
     Some(match ApiKey::try_from(header.api_key).unwrap() {
         ApiKey::ApiVersions => {
-            let is_old = state.lock().unwrap().is_old;
-            write::<ApiVersionsRequest>(header, &api_versions(is_old))
+            let state = state.lock().unwrap();
+            let mut response = api_versions(state.is_old);
+            if let Some(cluster) = state.cluster {
+                tags::set_cluster_id(&mut response.unknown_tagged_fields, cluster);
+            }
+            write::<ApiVersionsRequest>(header, &response)
         }
         ApiKey::Metadata => {
             let request = read::<MetadataRequest>(header, message);

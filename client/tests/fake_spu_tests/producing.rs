@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use thalweg_client::{Acks, ProduceError, Producer, ProducerOptions, ProducerRecord};
-use thalweg_types::{Offset, PartitionIndex};
+use thalweg_types::{ClusterId, Offset, PartitionIndex};
+use uuid::Uuid;
 
 use crate::client;
 use crate::fake_spu::{FakeSpu, Fate, topic};
@@ -243,4 +244,28 @@ async fn a_producer_that_is_dropped_still_sends_what_it_accepted() {
 
     last.unwrap().await.unwrap();
     assert_eq!(spu.values().len(), 100);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_another_cluster_that_has_come_to_the_same_address() {
+    let spu = FakeSpu::start().await;
+    let cluster = |number| Some(ClusterId(Uuid::from_u128(number)));
+    spu.state().cluster = cluster(1);
+    let options = ProducerOptions {
+        delivery_timeout: Duration::from_secs(1),
+        ..small_batches()
+    };
+    let producer = producer(&spu, options).await;
+    assert!(send_all(&producer, 1).await[0].is_ok());
+
+    spu.state().cluster = cluster(2);
+    spu.state().produce_fates = [Fate::LostBefore].into();
+    let error = send_all(&producer, 1).await.remove(0).unwrap_err();
+
+    let told = error.to_string();
+    assert!(
+        told.contains("is of cluster 00000000-0000-0000-0000-000000000002 now"),
+        "{told}"
+    );
+    assert_eq!(spu.values(), values(0..1));
 }

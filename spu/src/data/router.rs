@@ -136,7 +136,10 @@ impl Router {
             }};
         }
         match ApiKey::try_from(header.api_key) {
-            Ok(ApiKey::ApiVersions) => api_versions::answer(header, message),
+            Ok(ApiKey::ApiVersions) => {
+                let cluster = shared.context.view.current().cluster_id;
+                api_versions::answer(header, message, cluster)
+            }
             Ok(ApiKey::Fetch) => {
                 let request: FetchRequest = decode_request(header.api_version, message)?;
                 fetch::answer(self, header, request).await

@@ -3,7 +3,7 @@
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use thalweg_wire::messages::{ApiVersionsRequest, FetchRequest, MetadataRequest, ProduceRequest};
-use thalweg_wire::{StrBytes, decode_response};
+use thalweg_wire::{StrBytes, decode_response, tags};
 
 use crate::setup::{TestSpu, batch, fetch, fetch_request, produce_request, values_of};
 
@@ -31,7 +31,7 @@ async fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
 }
 
 #[tokio::test]
-async fn only_our_own_clients_are_told_of_streams() {
+async fn only_our_own_clients_are_told_of_streams_and_of_the_cluster() {
     let spu = TestSpu::start().await;
     let mut client = spu.client().await;
     let ask = |name: &'static str| {
@@ -49,6 +49,10 @@ async fn only_our_own_clients_are_told_of_streams() {
             .count(),
         2
     );
+    let cluster = spu.spu.context().view.current().cluster_id;
+    assert!(cluster.is_some());
+    assert_eq!(tags::cluster_id(&ours.unknown_tagged_fields), cluster);
+    assert_eq!(tags::cluster_id(&theirs.unknown_tagged_fields), None);
 }
 
 #[tokio::test]
