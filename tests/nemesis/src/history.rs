@@ -74,14 +74,32 @@ pub struct Session {
     pub reads: Vec<Read>,
 }
 
+/// What a member of a group did with a partition, or was told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupEvent {
+    /// It was given the partition.
+    Assigned { member: String },
+    /// It was given records, from an offset on and up to another.
+    Read {
+        member: String,
+        from: Offset,
+        to: Offset,
+    },
+    /// It asks for a commit. Calls are told apart by their numbers.
+    Commits {
+        call: usize,
+        member: String,
+        offset: Offset,
+    },
+    /// A commit was acknowledged.
+    Committed { call: usize },
+}
+
 /// What a group did with a partition while harm was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupReading {
-    /// Each time that a member had the partition: when it got it, and which of the partition's sessions
-    /// that is.
-    pub turns: Vec<(Duration, usize)>,
-    /// Offsets to go on at, and when they were acknowledged as committed.
-    pub commits: Vec<(Duration, Offset)>,
+    /// One after the other.
+    pub events: Vec<GroupEvent>,
     /// What the group has committed once all was healed.
     pub committed: Option<Offset>,
 }
@@ -113,8 +131,22 @@ impl History {
     /// How many times an offset was acknowledged as committed.
     #[must_use]
     pub fn commit_count(&self) -> usize {
-        let groups = self.groups.values();
-        groups.map(|reading| reading.commits.len()).sum()
+        let committed = |event: &&GroupEvent| matches!(event, GroupEvent::Committed { .. });
+        self.group_events().filter(committed).count()
+    }
+
+    /// How many records members of groups were given.
+    #[must_use]
+    pub fn group_read_count(&self) -> i64 {
+        let counts = self.group_events().map(|event| match event {
+            GroupEvent::Read { from, to, .. } => to.0 - from.0,
+            _ => 0,
+        });
+        counts.sum()
+    }
+
+    fn group_events(&self) -> impl Iterator<Item = &GroupEvent> {
+        self.groups.values().flat_map(|reading| &reading.events)
     }
 
     /// How many records were read while harm was done.

@@ -4,7 +4,7 @@
 //! seed --plan--> steps --inflict--> HarmedCluster <--calls-- clients --> History --check--> anomalies
 //! ```
 //!
-//! A round has a cluster of its own: an SC and three SPUs, each in a network namespace, with topics
+//! A round has a cluster of its own: an SC and four SPUs, each in a network namespace, with topics
 //! of both durabilities on all of them. Producers, consumers and askers for the logs' ends work while
 //! processes are killed, paused and restarted, lines cut and slowed and disks filled. Then all is
 //! healed, every replica must come back in sync, and everything is read back.
@@ -16,11 +16,13 @@ pub mod checker;
 pub mod clients;
 mod faults;
 mod harmed_cluster;
+pub mod healed;
 pub mod history;
 mod inflict;
 mod network;
 mod round;
 mod sandbox;
+pub mod topics;
 
 pub use round::{Outcome, RoundOptions, run_round};
 pub use sandbox::{Reach, enter};

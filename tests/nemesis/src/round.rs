@@ -4,29 +4,23 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use thalweg_client::{Acks, Admin, NewTopic, resource};
-use thalweg_tests_cluster::log_bytes;
-use thalweg_types::resource::{ReplicaPlacement, SpuState};
+use thalweg_client::{Acks, Admin};
 use thalweg_types::{SpuId, TopicName};
 
 use crate::checker::{Anomaly, check};
-use crate::clients::{Clients, Membership, Pace, Recorder, read_log};
+use crate::clients::{Clients, Membership, Pace, Recorder};
 use crate::faults::{Fault, plan};
 use crate::harmed_cluster::HarmedCluster;
+use crate::healed::{HEALED_WITHIN, all_in_sync, all_online, in_time, read_back};
 use crate::history::{Answer, History};
 use crate::inflict::inflict;
 use crate::sandbox::Reach;
+use crate::topics::{TopicOptions, create_topic};
 
 /// How many SPUs a round's cluster has: one more than a partition has replicas, so that these can move.
 const SPU_COUNT: i32 = 4;
-const REPLICATION: i32 = 3;
-/// The group that reads the topics, and how many members it has.
-const GROUP: &str = "readers";
+/// How many members the group of each topic has.
 const MEMBERS: usize = 3;
-/// How long a healed cluster may take until everything is in sync, or to answer what is asked.
-const HEALED_WITHIN: Duration = Duration::from_secs(90);
-/// How often it is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a consumer reads before it begins anew.
 const CONSUMER_TURNS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(3_600)];
 
@@ -69,7 +63,8 @@ pub async fn run_round(options: RoundOptions, folder: &Path) -> anyhow::Result<O
     let small_disks = steps.iter().flat_map(|step| &step.faults).any(fills);
     let mut cluster = HarmedCluster::start(folder, SPU_COUNT, options.reach, small_disks)?;
     let admin = cluster.client("admin").await?.admin();
-    in_time("every SPU is online", || all_online(&admin)).await?;
+    let spu_count = usize::try_from(SPU_COUNT)?;
+    in_time("every SPU is online", || all_online(&admin, spu_count)).await?;
     let recorder = Recorder::default();
     let clients = Clients::new(options.acks, Pace::default());
     let topics = start_clients(&cluster, &admin, &clients, &recorder).await?;
@@ -86,8 +81,10 @@ pub async fn run_round(options: RoundOptions, folder: &Path) -> anyhow::Result<O
     finished.context("producers wait for answers although all is healed")?;
     clients.finish().await;
 
-    let mut history = std::mem::take(&mut *recorder.history());
-    read_back(&cluster, &admin, &topics, &mut history).await?;
+    let reader = cluster.client("reader").await?;
+    let data_dir = |spu: SpuId| cluster.data_dir(spu.0);
+    read_back(&reader, &topics, group_of, data_dir, &recorder).await?;
+    let history = std::mem::take(&mut *recorder.history());
     let failures = failures(&history);
     Ok(Outcome {
         anomalies: check(&history),
@@ -140,13 +137,18 @@ async fn start_clients(
     let mut topics = Vec::new();
     for durability in ["fsync", "memory"] {
         let topic: TopicName = durability.parse()?;
-        create_topic(admin, &topic, durability).await?;
+        let options = TopicOptions {
+            partitions: 2,
+            durability,
+            segment_bytes: "200000",
+        };
+        create_topic(admin, &topic, options).await?;
         for number in 0..MEMBERS {
             let name = format!("member-{durability}-{number}");
             let client = cluster.client(&name).await?;
             // One of them comes and goes.
             let turn = CONSUMER_TURNS[usize::from(number > 0)];
-            let group = format!("{GROUP}-{durability}");
+            let group = group_of(&topic);
             clients.join_group(
                 Membership {
                     name,
@@ -178,71 +180,9 @@ async fn start_clients(
     Ok(topics)
 }
 
-async fn create_topic(admin: &Admin, name: &TopicName, durability: &str) -> anyhow::Result<()> {
-    let mut topic = NewTopic::new(name.clone(), 2);
-    topic.placement = ReplicaPlacement::Computed {
-        partitions: 2,
-        replication_factor: REPLICATION,
-    };
-    let settings = [
-        ("durability", durability),
-        ("min.insync.replicas", "2"),
-        ("segment.bytes", "200000"),
-    ];
-    for (key, value) in settings {
-        topic.config.set(key, value)?;
-    }
-    admin.create_topic(topic).await?;
-    in_time("the topic has leaders", || async {
-        let partitions = partitions(admin, std::slice::from_ref(name)).await?;
-        partitions
-            .iter()
-            .all(|partition| partition.status.leader.is_some())
-            .then_some(())
-    })
-    .await
-}
-
-/// Reads every log to its end, and compares the copies.
-async fn read_back(
-    cluster: &HarmedCluster,
-    admin: &Admin,
-    topics: &[TopicName],
-    history: &mut History,
-) -> anyhow::Result<()> {
-    let client = cluster.client("reader").await?;
-    let all = in_time("the topics are described", || partitions(admin, topics)).await?;
-    for partition in all {
-        let name = partition.topic_partition();
-        let reading = tokio::time::timeout(HEALED_WITHIN, read_log(&client, &name)).await;
-        let log = reading.with_context(|| format!("{name} can't be read to its end"))?;
-        history.logs.insert(name.clone(), log?);
-        let group = format!("{GROUP}-{}", name.topic);
-        let committed = in_time("the group's offsets are told", || async {
-            client.admin().group_offsets(&group).await.ok()
-        });
-        if let Some(reading) = history.groups.get_mut(&name) {
-            reading.committed = committed.await?.get(&name).copied();
-        }
-        let same = in_time("copies are the same", || async {
-            diverging(cluster, &partition).is_empty().then_some(())
-        });
-        if same.await.is_err() {
-            history
-                .diverging
-                .insert(name, diverging(cluster, &partition));
-        }
-    }
-    Ok(())
-}
-
-/// The SPUs whose copies are not the first one's.
-fn diverging(cluster: &HarmedCluster, partition: &resource::Partition) -> Vec<String> {
-    let copy = |spu: i32| log_bytes(&cluster.data_dir(spu), partition.id).ok();
-    let replicas = partition.spec.replicas.iter();
-    let first = replicas.clone().next().and_then(|spu| copy(spu.0));
-    let others = replicas.filter(|spu| first.is_none() || copy(spu.0) != first);
-    others.map(|spu| format!("SPU {spu}")).collect()
+/// The group that reads a topic.
+fn group_of(topic: &TopicName) -> String {
+    format!("readers-{topic}")
 }
 
 /// Takes back what drains were asked for: the SC may not have heard that before.
@@ -251,52 +191,4 @@ async fn nothing_drained(cluster: &HarmedCluster, admin: &Admin) -> Option<()> {
         admin.drain_spu(SpuId(spu), false).await.ok()?;
     }
     Some(())
-}
-
-async fn all_online(admin: &Admin) -> Option<()> {
-    let spus = admin.list_spus().await.ok()?;
-    let online = spus
-        .iter()
-        .filter(|spu| spu.status.state == SpuState::Online)
-        .count();
-    (i32::try_from(online) == Ok(SPU_COUNT)).then_some(())
-}
-
-async fn all_in_sync(admin: &Admin, topics: &[TopicName]) -> Option<()> {
-    let partitions = partitions(admin, topics).await?;
-    let is_whole = |partition: &resource::Partition| {
-        partition.status.leader.is_some()
-            && partition.spec.moving.is_none()
-            && partition.status.isr.len() == partition.spec.replicas.len()
-    };
-    partitions.iter().all(is_whole).then_some(())
-}
-
-/// All partitions of the topics, one topic after the other.
-pub(crate) async fn partitions(
-    admin: &Admin,
-    topics: &[TopicName],
-) -> Option<Vec<resource::Partition>> {
-    let mut partitions = Vec::new();
-    for topic in topics {
-        partitions.extend(admin.describe_topic(topic).await.ok()?.partitions);
-    }
-    Some(partitions)
-}
-
-/// Asks until there is an answer, for as long as a healed cluster may take.
-async fn in_time<T, F>(what: &str, mut probe: impl FnMut() -> F) -> anyhow::Result<T>
-where
-    F: Future<Output = Option<T>>,
-{
-    let asking = async {
-        loop {
-            if let Some(answer) = probe().await {
-                return answer;
-            }
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
-    };
-    let answer = tokio::time::timeout(HEALED_WITHIN, asking).await;
-    answer.with_context(|| format!("{what}: that did not come true within {HEALED_WITHIN:?}"))
 }

@@ -9,22 +9,24 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use thalweg_client::{Acks, Admin, Client, ClientOptions, NewTopic, resource};
-use thalweg_nemesis::clients::{Clients, Pace, Recorder, read_log};
+use thalweg_client::{Acks, Client, ClientOptions, resource};
+use thalweg_nemesis::clients::{Clients, Membership, Pace, Recorder};
+use thalweg_nemesis::healed::{HEALED_WITHIN, all_in_sync, all_online, in_time, read_back};
+use thalweg_nemesis::topics::{TopicOptions, create_topic, partitions};
 use thalweg_runtime::TaskGroup;
-use thalweg_tests_cluster::log_bytes;
-use thalweg_types::TopicName;
-use thalweg_types::resource::{ReplicaPlacement, SpuState};
+use thalweg_types::{SpuId, TopicName};
 use tokio::sync::watch;
 
-use crate::group_members::{GroupLog, start_member};
 use crate::operator::start_operator;
 use crate::spu_host::DATA_PORT;
 
-/// How long a healed cluster may take until everything is in sync, or to answer what is asked.
-const HEALED_WITHIN: Duration = Duration::from_secs(120);
-/// How often it is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// The group that reads the topic.
+const GROUP: &str = "readers";
+/// How long clients wait for an answer. What a cut takes is lost for good here, where TCP sends it again,
+/// and a run is over within half a minute.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// How long clients go on when all is in sync, so that a group that harm kept from beginning has its turn.
+const LAST_STRETCH: Duration = Duration::from_secs(10);
 /// How long a consumer reads before it begins anew.
 const CONSUMER_TURN: Duration = Duration::from_secs(7);
 /// How many members of the group each host with clients has.
@@ -70,8 +72,6 @@ pub(crate) struct Work {
     pub(crate) data_dirs: Vec<PathBuf>,
     /// What clients did and were told.
     pub(crate) recorder: Recorder,
-    /// What members of its group did and were told.
-    pub(crate) group: GroupLog,
     /// How far the run has come.
     pub(crate) stage: Arc<watch::Sender<Stage>>,
     /// How many hosts with clients have ended.
@@ -90,6 +90,7 @@ impl Work {
     async fn client(&self, name: &str) -> anyhow::Result<Client> {
         let mut options = ClientOptions::new(crate::sc_host::ADDRESS);
         options.client_id = name.to_owned();
+        options.request_timeout = ANSWER_WITHIN;
         options.bootstrap = (0..self.spu_count)
             .map(|id| format!("spu-{id}:{DATA_PORT}"))
             .collect();
@@ -120,17 +121,23 @@ impl Work {
             turn,
             self.recorder.clone(),
         );
-        let (members, operator) = (TaskGroup::new(), TaskGroup::new());
         for number in 0..MEMBERS_PER_HOST {
             let name = format!("member-{host}-{number}");
             let member = self.client(&name).await?;
-            let (topic, log) = (self.topic.clone(), self.group.clone());
-            start_member(name, member, topic, log, &members);
+            let membership = Membership {
+                name,
+                group: GROUP.to_owned(),
+                topic: self.topic.clone(),
+                turn,
+            };
+            clients.join_group(membership, member, self.recorder.clone());
         }
+        let operator = TaskGroup::new();
         if host == 0 {
             let asker = self.client("end-watcher").await?;
             let admin = asker.admin();
-            let asking = in_time("the topic is described", || self.partitions(&admin));
+            let topics = std::slice::from_ref(&self.topic);
+            let asking = in_time("the topic is described", || partitions(&admin, topics));
             let partitions = asking.await?;
             let names: Vec<_> = partitions
                 .iter()
@@ -153,10 +160,10 @@ impl Work {
             self.stage.send_replace(Stage::Quiet);
         }
         self.reached(Stage::InSync).await;
+        tokio::time::sleep(LAST_STRETCH).await;
         let finished = tokio::time::timeout(HEALED_WITHIN, clients.finish_producing()).await;
         finished.context("producers wait for answers although all is healed")?;
         clients.finish().await;
-        members.stop().await;
         self.ended.send_modify(|ended| *ended += 1);
         Ok(())
     }
@@ -168,112 +175,24 @@ impl Work {
     pub(crate) async fn observe(self, host_count: usize) -> anyhow::Result<()> {
         let client = self.client("observer").await?;
         let admin = client.admin();
-        in_time("every SPU is online", || self.all_online(&admin)).await?;
-        self.create_topic(&admin).await?;
+        let topics = std::slice::from_ref(&self.topic);
+        in_time("every SPU is online", || all_online(&admin, self.spu_count)).await?;
+        let options = TopicOptions {
+            partitions: self.partition_count,
+            durability: self.durability,
+            segment_bytes: "20000",
+        };
+        create_topic(&admin, &self.topic, options).await?;
         self.stage.send_replace(Stage::Working);
         self.reached(Stage::Quiet).await;
         let began = tokio::time::Instant::now();
-        in_time("every replica is in sync", || self.all_in_sync(&admin)).await?;
+        in_time("every replica is in sync", || all_in_sync(&admin, topics)).await?;
         *self.healed_after.lock().expect("nobody panics with it") = began.elapsed();
         self.stage.send_replace(Stage::InSync);
         let mut ended = self.ended.subscribe();
         ended.wait_for(|ended| *ended == host_count).await?;
-        self.read_back(&client, &admin).await
+        let group_of = |_: &TopicName| GROUP.to_owned();
+        let data_dir = |spu: SpuId| self.data_dirs[usize::try_from(spu.0).unwrap_or(0)].clone();
+        read_back(&client, topics, group_of, data_dir, &self.recorder).await
     }
-
-    async fn create_topic(&self, admin: &Admin) -> anyhow::Result<()> {
-        let mut topic = NewTopic::new(self.topic.clone(), self.partition_count);
-        topic.placement = ReplicaPlacement::Computed {
-            partitions: self.partition_count,
-            replication_factor: 3,
-        };
-        let settings = [
-            ("durability", self.durability),
-            ("min.insync.replicas", "2"),
-            ("segment.bytes", "20000"),
-        ];
-        for (key, value) in settings {
-            topic.config.set(key, value)?;
-        }
-        admin.create_topic(topic).await?;
-        in_time("the topic has leaders", || async {
-            let partitions = self.partitions(admin).await?;
-            partitions
-                .iter()
-                .all(|partition| partition.status.leader.is_some())
-                .then_some(())
-        })
-        .await
-    }
-
-    async fn partitions(&self, admin: &Admin) -> Option<Vec<resource::Partition>> {
-        Some(admin.describe_topic(&self.topic).await.ok()?.partitions)
-    }
-
-    async fn all_online(&self, admin: &Admin) -> Option<()> {
-        let spus = admin.list_spus().await.ok()?;
-        let online = spus
-            .iter()
-            .filter(|spu| spu.status.state == SpuState::Online);
-        (online.count() == self.spu_count).then_some(())
-    }
-
-    async fn all_in_sync(&self, admin: &Admin) -> Option<()> {
-        let is_whole = |partition: &resource::Partition| {
-            partition.status.leader.is_some()
-                && partition.spec.moving.is_none()
-                && partition.status.isr.len() == partition.spec.replicas.len()
-        };
-        let partitions = self.partitions(admin).await?;
-        partitions.iter().all(is_whole).then_some(())
-    }
-
-    async fn read_back(&self, client: &Client, admin: &Admin) -> anyhow::Result<()> {
-        let all = in_time("the topic is described", || self.partitions(admin)).await?;
-        for partition in all {
-            let name = partition.topic_partition();
-            let reading = tokio::time::timeout(HEALED_WITHIN, read_log(client, &name)).await;
-            let log = reading.with_context(|| format!("{name} can't be read to its end"))??;
-            self.recorder.history().logs.insert(name.clone(), log);
-            let same = in_time("copies are the same", || async {
-                self.diverging(&partition).is_empty().then_some(())
-            });
-            if same.await.is_err() {
-                let diverging = self.diverging(&partition);
-                self.recorder.history().diverging.insert(name, diverging);
-            }
-        }
-        Ok(())
-    }
-
-    /// The SPUs whose copies are not the first one's.
-    fn diverging(&self, partition: &resource::Partition) -> Vec<String> {
-        let copy = |spu: i32| {
-            let spu = usize::try_from(spu).ok()?;
-            log_bytes(&self.data_dirs[spu], partition.id).ok()
-        };
-        let replicas: Vec<_> = partition.spec.replicas.iter().map(|spu| spu.0).collect();
-        let first = copy(replicas[0]);
-        let others = replicas
-            .into_iter()
-            .filter(|spu| first.is_none() || copy(*spu) != first);
-        others.map(|spu| format!("SPU {spu}")).collect()
-    }
-}
-
-/// Asks until there is an answer, for as long as a healed cluster may take.
-async fn in_time<T, F>(what: &str, mut probe: impl FnMut() -> F) -> anyhow::Result<T>
-where
-    F: Future<Output = Option<T>>,
-{
-    let asking = async {
-        loop {
-            if let Some(answer) = probe().await {
-                return answer;
-            }
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
-    };
-    let answer = tokio::time::timeout(HEALED_WITHIN, asking).await;
-    answer.with_context(|| format!("{what}: that did not come true within {HEALED_WITHIN:?}"))
 }

@@ -1,9 +1,11 @@
 //! The cluster of one run: its hosts in the simulation, and what harms them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use thalweg_types::SpuId;
 use turmoil::Sim;
 
 use crate::faults::{Fault, Place, Shape};
@@ -23,6 +25,8 @@ pub(crate) struct Cluster {
     client_hosts: usize,
     /// What power losses took, for people.
     pub(crate) lost_files: usize,
+    /// How many bits have flipped, for people.
+    pub(crate) flipped_bits: usize,
 }
 
 impl Cluster {
@@ -61,6 +65,7 @@ impl Cluster {
             down: BTreeSet::new(),
             client_hosts: shape.clients,
             lost_files: 0,
+            flipped_bits: 0,
         }
     }
 
@@ -119,6 +124,11 @@ impl Cluster {
             Fault::FillDisk(spu, room_bytes) => self.spus[spu].disk.set_room(Some(room_bytes)),
             Fault::SlowDisk(spu, ms) => self.spus[spu].pace.set_longest(Duration::from_millis(ms)),
             Fault::FailSyncs(spu) => self.spus[spu].disk.set_fails_syncs(true),
+            Fault::FlipBit(spu) => {
+                let folders = self.whole_partitions(spu);
+                self.kill(sim, Place::Spu(spu));
+                self.flipped_bits += usize::from(self.spus[spu].disk.flip_bit(&folders)?);
+            }
             Fault::Skew(spu, ms) => self.spus[spu].clock.set_ahead(ms),
         }
         Ok(())
@@ -152,6 +162,27 @@ impl Cluster {
             self.down.remove(&place);
             sim.bounce(self.name(place));
         }
+    }
+
+    /// The folders of an SPU's partitions that have all of their replicas in sync, as it has heard.
+    fn whole_partitions(&self, spu: usize) -> Vec<PathBuf> {
+        let host = &self.spus[spu];
+        let Some(context) = host.serving() else {
+            return Vec::new();
+        };
+        let view = context.view.current();
+        let mut folders = Vec::new();
+        for topic in view.topics.values() {
+            for (index, partition) in &topic.partitions {
+                let is_whole = partition.isr.len() == partition.replicas.len();
+                if is_whole && partition.isr.len() > 2 && partition.isr.contains(&SpuId(host.id()))
+                {
+                    let name = format!("partitions/{}-{index}", topic.id);
+                    folders.push(host.data_dir().join(name));
+                }
+            }
+        }
+        folders
     }
 
     fn kill(&mut self, sim: &mut Sim<'_>, place: Place) {

@@ -43,6 +43,9 @@ pub(crate) enum Fault {
     SlowDisk(usize, u64),
     /// Syncs fail; the SPU is started anew at the end, as its log is out of use until then.
     FailSyncs(usize),
+    /// The SPU is killed, and a bit of a record flips on its disk, of a partition that has all of its
+    /// replicas in sync: alone, as nobody can mend what two have lost. Started again at the end.
+    FlipBit(usize),
     /// The SPU's wall clock is wrong by so many milliseconds.
     Skew(usize, i64),
 }
@@ -74,11 +77,15 @@ pub(crate) fn plan(seed: u64, step_count: usize, shape: Shape) -> Vec<Step> {
     let mut steps = Vec::new();
     for _ in 0..step_count {
         let fault_count = [1, 1, 2, 2, 3][chance.random_range(0..5)];
-        let faults = (0..fault_count)
+        let mut faults: Vec<_> = (0..fault_count)
             .map(|_| fault(&mut chance, shape))
             .collect();
+        let flips_bit = chance.random_ratio(1, 10);
+        if flips_bit {
+            faults = vec![Fault::FlipBit(chance.random_range(0..shape.spus))];
+        }
         // One step in three is over before anybody is found to be gone.
-        let lasts_ms = if chance.random_ratio(1, 3) {
+        let lasts_ms = if !flips_bit && chance.random_ratio(1, 3) {
             chance.random_range(50..1_500)
         } else {
             chance.random_range(1_500..6_000)

@@ -14,7 +14,6 @@ mod clock;
 mod cluster;
 mod disk;
 mod faults;
-mod group_members;
 mod invariants;
 mod one_thread;
 mod operator;

@@ -15,8 +15,7 @@ use turmoil::Sim;
 use crate::client_hosts::{Stage, Work};
 use crate::cluster::{Cluster, LATENCY_MAX};
 use crate::faults::{Fault, Shape, Step, plan};
-use crate::group_members::{GroupLog, read_count};
-use crate::invariants::{Invariants, client_views, group_generations_fence};
+use crate::invariants::{Invariants, client_views};
 use crate::one_thread::{self, EPOCH_SECONDS};
 use crate::trace::Trace;
 
@@ -67,6 +66,8 @@ pub struct Outcome {
     pub group_read_count: i64,
     /// Files of which a power loss took something.
     pub lost_files: usize,
+    /// Bits that flipped on disks.
+    pub flipped_bits: usize,
     /// What must not be.
     pub broken: Vec<String>,
 }
@@ -126,13 +127,13 @@ fn run_here(options: &RunOptions) -> anyhow::Result<Outcome> {
     running.finish(panics.load(Ordering::Relaxed))
 }
 
-/// What the durability promises nothing about is not done: with `memory` no power is lost, and no
-/// sync fails.
+/// What the durability promises nothing about is not done: with `memory` no power is lost, no sync
+/// fails, and no bit flips.
 fn as_promised(mut steps: Vec<Step>, durability: &str) -> Vec<Step> {
     if durability == "memory" {
         for fault in steps.iter_mut().flat_map(|step| &mut step.faults) {
             *fault = match *fault {
-                Fault::PowerOff(spu) | Fault::FailSyncs(spu) => {
+                Fault::PowerOff(spu) | Fault::FailSyncs(spu) | Fault::FlipBit(spu) => {
                     Fault::Kill(crate::faults::Place::Spu(spu))
                 }
                 Fault::PowerOffAll => Fault::Kill(crate::faults::Place::Sc),
@@ -167,7 +168,6 @@ fn work(options: &RunOptions, cluster: &Cluster, durability: &'static str) -> an
         spu_count: cluster.spus().len(),
         data_dirs: data_dirs.collect(),
         recorder: Recorder::default(),
-        group: GroupLog::default(),
         stage: Arc::new(watch::Sender::new(Stage::Preparing)),
         ended: Arc::new(watch::Sender::new(0)),
         healed_after: Arc::new(Mutex::new(Duration::ZERO)),
@@ -260,12 +260,6 @@ impl Running {
         let history = std::mem::take(&mut *self.work.recorder.history());
         self.trace.line(format_args!("{history:?}"));
         self.broken.extend(client_views(&history));
-        let group_read_count = {
-            let events = self.work.group.events();
-            self.trace.line(format_args!("{events:?}"));
-            self.broken.extend(group_generations_fence(&events));
-            read_count(&events)
-        };
         for spu in self.cluster.spus() {
             let ended = spu.failures().into_iter();
             let ended = ended.map(|reason| format!("SPU {} ended by itself: {reason}", spu.id()));
@@ -282,8 +276,9 @@ impl Running {
             healed_after,
             acknowledged_count: history.acknowledged_count(),
             read_count: history.read_count(),
-            group_read_count,
+            group_read_count: history.group_read_count(),
             lost_files: self.cluster.lost_files,
+            flipped_bits: self.cluster.flipped_bits,
             broken: self.broken,
         })
     }
@@ -293,6 +288,10 @@ impl Running {
 fn is_of_process(fault: &Fault) -> bool {
     matches!(
         fault,
-        Fault::Kill(_) | Fault::PowerOff(_) | Fault::PowerOffAll | Fault::Stop(_)
+        Fault::Kill(_)
+            | Fault::PowerOff(_)
+            | Fault::PowerOffAll
+            | Fault::Stop(_)
+            | Fault::FlipBit(_)
     )
 }

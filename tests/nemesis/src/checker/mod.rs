@@ -94,18 +94,24 @@ pub enum Anomaly {
         acknowledged: Offset,
         committed: Option<Offset>,
     },
-    /// A member began before what its group had committed by then.
+    /// Who had lost a partition has committed an offset before the one that was committed since.
+    CommitWentBack {
+        partition: TopicPartition,
+        known: Offset,
+        committed: Offset,
+    },
+    /// A member went on before what its group had committed when it got the partition, and could commit.
     GroupRepeated {
         partition: TopicPartition,
         reader: String,
         committed: Offset,
         read: Offset,
     },
-    /// A group has committed that it is done with a record that none of its members was given.
+    /// A group went on behind records that none of its members was given.
     GroupSkipped {
         partition: TopicPartition,
-        offset: Offset,
-        committed: Offset,
+        from: Offset,
+        to: Offset,
     },
     /// A replica's copy has other bytes.
     Diverging {
@@ -377,6 +383,7 @@ impl fmt::Display for Anomaly {
             | Self::ReadSkipped { .. }
             | Self::EndWentBack { .. } => self.fmt_reading(f),
             Self::CommitForgotten { .. }
+            | Self::CommitWentBack { .. }
             | Self::GroupRepeated { .. }
             | Self::GroupSkipped { .. } => self.fmt_group(f),
             Self::Diverging { partition, copy } => {

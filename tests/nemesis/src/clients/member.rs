@@ -8,14 +8,17 @@ use thalweg_client::{
     StartOffset,
 };
 use thalweg_runtime::CancellationToken;
-use thalweg_types::{PartitionIndex, TopicName, TopicPartition};
+use thalweg_types::{Offset, PartitionIndex, TopicName, TopicPartition};
 use tokio::time::{Instant, timeout_at};
 
 use super::{RETRY_INTERVAL, Recorder, read};
-use crate::history::Session;
+use crate::history::{GroupEvent, Session};
 
 /// How long a member may be silent: as short as SPUs allow by default.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// How long it may be busy with a batch; also how long a member may wait to be let in.
+const POLL_INTERVAL_MAX: Duration = Duration::from_secs(10);
 
 /// Who is a member of what.
 #[derive(Debug, Clone)]
@@ -38,6 +41,7 @@ impl Membership {
         let mut group = GroupOptions::new(&self.group);
         group.commit = CommitMode::Manual;
         group.session_timeout = SESSION_TIMEOUT;
+        group.poll_interval_max = POLL_INTERVAL_MAX;
         let options = ConsumerOptions {
             group: Some(group),
             start: StartOffset::Beginning,
@@ -77,27 +81,23 @@ impl Membership {
                 ConsumerEvent::Assigned(partitions) => {
                     ends_at = ends_at.or(Some(Instant::now() + self.turn));
                     for partition in partitions {
-                        sessions.insert(partition, self.begin(partition, reader, recorder));
+                        let member = reader.to_owned();
+                        self.push(partition, GroupEvent::Assigned { member }, recorder);
+                        sessions.remove(&partition);
                     }
                 }
                 ConsumerEvent::Batch(batch) => {
-                    let Some(session) = sessions.get(&batch.partition()) else {
+                    let partition = batch.partition();
+                    let session = sessions
+                        .entry(partition)
+                        .or_insert_with(|| self.begin_session(partition, reader, recorder));
+                    let Some(offset) = self.note(&batch, *session, reader, recorder) else {
                         continue;
                     };
-                    self.note(&batch, *session, recorder);
-                    let next = batch.records().last().map(|record| record.offset.next());
-                    let next = next.map(|next| (batch.partition(), next));
-                    let committed = consumer.commit_offsets(&next.into_iter().collect()).await;
-                    if let Some((partition, offset)) = next.filter(|_| committed.is_ok()) {
-                        let acknowledged = (recorder.now(), offset);
-                        let name = self.name_of(partition);
-                        let mut history = recorder.history();
-                        history
-                            .groups
-                            .entry(name)
-                            .or_default()
-                            .commits
-                            .push(acknowledged);
+                    let call = self.push_commits(partition, offset, reader, recorder);
+                    let offsets = BTreeMap::from([(partition, offset)]);
+                    if consumer.commit_offsets(&offsets).await.is_ok() {
+                        self.push(partition, GroupEvent::Committed { call }, recorder);
                     }
                 }
                 ConsumerEvent::Revoked(partitions) | ConsumerEvent::Lost(partitions) => {
@@ -108,29 +108,65 @@ impl Membership {
         }
     }
 
-    /// Notes that it has got a partition; which of the partition's sessions that is.
-    fn begin(&self, partition: PartitionIndex, reader: &str, recorder: &Recorder) -> usize {
-        let assigned_at = recorder.now();
-        let name = self.name_of(partition);
+    /// Which of the partition's sessions what it reads from now on is.
+    fn begin_session(&self, partition: PartitionIndex, reader: &str, recorder: &Recorder) -> usize {
         let mut history = recorder.history();
-        let sessions = history.sessions.entry(name.clone()).or_default();
+        let sessions = history.sessions.entry(self.name_of(partition));
+        let sessions = sessions.or_default();
         sessions.push(Session {
             reader: reader.to_owned(),
             reads: Vec::new(),
         });
-        let session = sessions.len() - 1;
-        let reading = history.groups.entry(name).or_default();
-        reading.turns.push((assigned_at, session));
-        session
+        sessions.len() - 1
     }
 
-    fn note(&self, batch: &ConsumerBatch, session: usize, recorder: &Recorder) {
+    /// Notes what it was given; the offset behind it.
+    fn note(
+        &self,
+        batch: &ConsumerBatch,
+        session: usize,
+        reader: &str,
+        recorder: &Recorder,
+    ) -> Option<Offset> {
         let records = batch.records();
-        let reads = records.map(|record| read(record.offset, record.value));
+        let reads: Vec<_> = records
+            .map(|record| read(record.offset, record.value))
+            .collect();
+        let (from, to) = (reads.first()?.0, reads.last()?.0.next());
+        let member = reader.to_owned();
+        let event = GroupEvent::Read { member, from, to };
+        self.push(batch.partition(), event, recorder);
         let name = self.name_of(batch.partition());
         if let Some(sessions) = recorder.history().sessions.get_mut(&name) {
             sessions[session].reads.extend(reads);
         }
+        Some(to)
+    }
+
+    fn push(&self, partition: PartitionIndex, event: GroupEvent, recorder: &Recorder) {
+        let mut history = recorder.history();
+        let reading = history.groups.entry(self.name_of(partition));
+        reading.or_default().events.push(event);
+    }
+
+    /// Notes that it asks for a commit; the call's number.
+    fn push_commits(
+        &self,
+        partition: PartitionIndex,
+        offset: Offset,
+        reader: &str,
+        recorder: &Recorder,
+    ) -> usize {
+        let mut history = recorder.history();
+        let reading = history.groups.entry(self.name_of(partition));
+        let events = &mut reading.or_default().events;
+        let (call, member) = (events.len(), reader.to_owned());
+        events.push(GroupEvent::Commits {
+            call,
+            member,
+            offset,
+        });
+        call
     }
 
     fn name_of(&self, partition: PartitionIndex) -> TopicPartition {

@@ -10,11 +10,13 @@ mod file;
 mod unsynced;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use thalweg_storage::{LogFile, LogFiles, OpenMode, StdFiles};
 
@@ -106,6 +108,36 @@ impl Disk {
             }
         }
         Ok(harmed)
+    }
+
+    /// Flips a bit of a sealed segment in one of the folders; whether there is one.
+    ///
+    /// # Errors
+    /// When the run's own folder can't be read or written.
+    pub(crate) fn flip_bit(&self, folders: &[PathBuf]) -> io::Result<bool> {
+        let mut sealed = Vec::new();
+        for folder in folders.iter().filter(|folder| folder.exists()) {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                let is_index = path
+                    .extension()
+                    .is_some_and(|extension| extension == "index");
+                let log = path.with_extension("log");
+                if is_index && log.metadata().is_ok_and(|log| log.len() > 0) {
+                    sealed.push(log);
+                }
+            }
+        }
+        sealed.sort();
+        let chance = &mut self.lock().chance;
+        let Some(path) = sealed.choose(chance) else {
+            return Ok(false);
+        };
+        let mut bytes = fs::read(path)?;
+        let position = chance.random_range(0..bytes.len());
+        bytes[position] ^= 1 << chance.random_range(0..8);
+        fs::write(path, bytes)?;
+        Ok(true)
     }
 
     /// Has room for so many more bytes, or without limit.

@@ -1,8 +1,7 @@
 //! What must hold at every moment, one property per file. The simulation looks into the SPUs while
-//! they run; what clients can see is a matter for when the run is over (`client_views`, `group_generations_fence`).
+//! they run; what clients can see is a matter for when the run is over (`client_views`).
 
 mod client_views;
-mod group_generations_fence;
 mod high_watermark_never_back;
 mod offsets_are_dense;
 mod one_leader_per_epoch;
@@ -15,7 +14,6 @@ use thalweg_storage::Log;
 use thalweg_types::{PartitionId, PartitionIndex, TopicName};
 
 pub(crate) use self::client_views::client_views;
-pub(crate) use self::group_generations_fence::group_generations_fence;
 use self::high_watermark_never_back::HighWatermarkNeverBack;
 use self::offsets_are_dense::offsets_are_dense;
 use self::one_leader_per_epoch::OneLeaderPerEpoch;
