@@ -7,9 +7,9 @@ use thalweg_types::{
 };
 use uuid::Uuid;
 
+use crate::bounds::Rules;
 use crate::election::{Fitness, distrusted, elect, first_status, leader_restarted};
 use crate::isr::{IsrChange, changed};
-use crate::replication::Rules;
 
 /// How many SPUs there are; the partition is on all of them.
 pub(crate) const SPU_COUNT: usize = 3;

@@ -37,9 +37,11 @@ mod high_watermark;
 #[path = "../../../sc/src/isr.rs"]
 mod isr;
 
+mod bounds;
 mod controller;
 mod promises;
 mod replication;
 mod spu;
 
-pub use replication::{Action, Bounds, Crashes, Durability, Replication, Rules, State};
+pub use bounds::{Bounds, Crashes, Durability, Rules};
+pub use replication::{Action, Replication, State};

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use thalweg_types::{CopyLife, CopyNumber, Incarnation, LeaderEpoch, Offset, SpuId};
 
+use crate::bounds::Rules;
 use crate::controller::{SPU_COUNT, Status};
 use crate::epoch_cache::EpochCache;
 use crate::followers::{FollowerPosition, Followers, Membership};
 use crate::high_watermark::HighWatermark;
-use crate::replication::Rules;
 
 /// A record in a log: each is a batch of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
