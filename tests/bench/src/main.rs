@@ -2,7 +2,7 @@
 //!
 //! `floor` measures the machine without a broker, `compare` the servers, `startup` how long
 //! Thalweg takes to start and what idle partitions cost, `failover` how long a producer waits for a new
-//! leader, `replication` what three copies cost. Method and measured tables
+//! leader, `replication` what three copies cost, `neighbours` what guests that loop cost others. Method and measured tables
 //! are in `docs/benchmarks.md`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
@@ -12,6 +12,7 @@ mod compare;
 mod failover;
 mod floor;
 mod groups;
+mod neighbours;
 mod partitions;
 mod peers;
 mod process;
@@ -31,6 +32,7 @@ use compare::{Plan, compare, settle};
 use failover::failover;
 use floor::Sync;
 use groups::groups;
+use neighbours::neighbours;
 use partitions::partitions;
 use peers::Filter;
 use replication::replication;
@@ -76,6 +78,8 @@ enum Command {
         #[arg(long, value_name = "WASM")]
         module: Option<PathBuf>,
     },
+    /// What streams whose modules loop take from their neighbours.
+    Neighbours(neighbours::Plan),
     /// How long a producer waits when the leader dies, or stops as it should.
     Failover {
         /// How often each is done.
@@ -136,6 +140,10 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Failover { rounds } => {
             print!("{}", failover(rounds)?);
+            Ok(())
+        }
+        Command::Neighbours(plan) => {
+            print!("{}", neighbours(&plan)?);
             Ok(())
         }
         Command::Partitions(plan) => {

@@ -7,7 +7,11 @@
 
 mod bombs;
 mod encoder;
+pub mod neighbours;
 mod oversized;
+mod user;
+
+pub use user::{open_once, prepare_prey};
 
 use std::fs;
 use std::path::Path;
@@ -20,6 +24,9 @@ const EXPECT: &str = ";; expect: ";
 const RAN_LONG: &str = "ran for more than";
 /// What they may be told instead on a machine that others keep busy.
 const STARVED: &str = "others left it less of the processor";
+
+/// What users of a module are told instead of waiting for many others of it to be stopped.
+const HELD_BACK: &str = "too many calls of this SmartModule wait already";
 
 /// A module of the corpus.
 #[derive(Debug, Clone)]
@@ -52,6 +59,12 @@ impl HostileModule {
 #[must_use]
 pub fn is_stopped(told: &str) -> bool {
     told.contains(RAN_LONG) || told.contains(STARVED)
+}
+
+/// Whether a user of a module that loops is told what holds it up.
+#[must_use]
+pub fn is_held_up(told: &str) -> bool {
+    is_stopped(told) || told.contains(HELD_BACK)
 }
 
 /// Every module of the corpus.

@@ -9,22 +9,18 @@
     reason = "what a test's helper unwraps fails the test, as in the test itself"
 )]
 
-mod neighbours;
-
 use std::future::Future;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use thalweg_client::{
-    ConsumerOptions, EndOffset, ProducerOptions, ProducerRecord, SmartModuleInvocation,
-    StartOffset, WatchEvent,
-};
+use thalweg_client::WatchEvent;
 use thalweg_tests_cluster::{LocalCluster, eventually};
-use thalweg_tests_hostile::{HostileModule, corpus, is_stopped, texts};
+use thalweg_tests_hostile::neighbours::{self, Figures};
+use thalweg_tests_hostile::{
+    HostileModule, corpus, is_held_up, is_stopped, open_once, prepare_prey, texts,
+};
 use thalweg_types::TopicName;
 use thalweg_types::resource::{Resource, SpuState};
-
-use neighbours::{Figures, live};
 
 /// The exit status of a SmartModule that was refused or failed; see docs/guide/cli.md.
 const SMARTMODULE_FAILED: i32 = 6;
@@ -61,7 +57,10 @@ async fn a_hundred_looping_modules_leave_produce_consume_and_heartbeats_undistur
 
     // There are as many all the while. How often each comes to its deadline is for the SPU to say.
     let loops = stream::iter(0..)
-        .map(|_| loop_once(&cluster, &prey, &wasm))
+        .map(|_| async {
+            let client = cluster.client().await;
+            open_once(&client, &prey, "looping", &wasm).await
+        })
         .buffer_unordered(STREAMS)
         .take_until(a_while())
         .collect::<Vec<_>>();
@@ -69,7 +68,7 @@ async fn a_hundred_looping_modules_leave_produce_consume_and_heartbeats_undistur
         Box::pin(live(&cluster, "beside", while_online(&cluster, loops))).await;
 
     for error in &told {
-        assert!(is_stopped(error), "{error}");
+        assert!(is_held_up(error), "{error}");
     }
     eprintln!("{} streams were told", told.len());
     assert!(!told.is_empty(), "nobody came to a deadline");
@@ -155,18 +154,20 @@ async fn a_while() {
 /// A topic with three records in one batch.
 async fn with_three_records(cluster: &LocalCluster, name: &str) -> TopicName {
     let topic = cluster.create_topic(name, 1, &[]).await;
-    let client = cluster.client().await;
-    let options = ProducerOptions {
-        // Some of the modules answer otherwise to a batch of one record.
-        linger: std::time::Duration::from_secs(10),
-        ..ProducerOptions::default()
-    };
-    let producer = client.producer(&topic, options).await.unwrap();
-    for value in [&b"one"[..], b"two", b"three"] {
-        producer.enqueue(ProducerRecord::new(value)).await.unwrap();
-    }
-    producer.flush().await.unwrap();
+    prepare_prey(&cluster.client().await, &topic).await.unwrap();
     topic
+}
+
+/// Runs the neighbours on a topic of their own for as long as `load` takes.
+async fn live<T>(
+    cluster: &LocalCluster,
+    name: &str,
+    load: impl Future<Output = T>,
+) -> (T, Figures) {
+    let config = [("durability", "memory")];
+    let topic = cluster.create_topic(name, 1, &config).await;
+    let client = cluster.client().await;
+    neighbours::live(&client, &topic, load).await.unwrap()
 }
 
 /// Sends every module by the command line, a few at a time; what is wrong with what was said.
@@ -211,32 +212,6 @@ fn send(cluster: &LocalCluster, module: &HostileModule) -> Option<String> {
     let is_failure = output.status.code() == Some(SMARTMODULE_FAILED);
     (!is_named || !is_clear || !is_failure)
         .then(|| format!("{name} ended with {}: {told}", output.status))
-}
-
-/// Opens a stream whose module loops; what its user is told.
-async fn loop_once(cluster: &LocalCluster, topic: &TopicName, wasm: &[u8]) -> String {
-    let client = cluster.client().await;
-    let options = ConsumerOptions {
-        start: StartOffset::Beginning,
-        end: EndOffset::LogEnd,
-        smartmodules: vec![SmartModuleInvocation::wasm("looping", wasm.to_vec())],
-        ..ConsumerOptions::default()
-    };
-    let told = match client.consumer(topic, options).await {
-        Ok(mut consumer) => consumer
-            .next_batch()
-            .await
-            .err()
-            .map(|error| describe(&error)),
-        Err(error) => Some(describe(&error)),
-    };
-    told.unwrap_or_else(|| "nothing".to_owned())
-}
-
-fn describe(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let texts: Vec<_> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
 }
 
 /// Runs `load`, and says whether the SC had the SPU online all the while: it tells of every change.

@@ -6,48 +6,51 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, ensure};
 use thalweg_client::{
     Client, ConsumerOptions, EndOffset, ProducerOptions, ProducerRecord, SmartModuleInvocation,
     StartOffset,
 };
-use thalweg_tests_cluster::LocalCluster;
-use thalweg_tests_hostile::honest;
 use thalweg_types::TopicName;
 use tokio::sync::Barrier;
+
+use crate::honest;
 
 /// How long the last records may take to arrive.
 const ARRIVAL_MAX: Duration = Duration::from_secs(60);
 
 /// What the neighbours got.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Figures {
-    pub(crate) acknowledged_per_second: f64,
+pub struct Figures {
+    /// How many records of the one that produces were acknowledged.
+    pub acknowledged_per_second: f64,
     /// From a record's sending to its acknowledgement.
-    pub(crate) acknowledged: Waits,
+    pub acknowledged: Waits,
     /// From a record's sending to its arrival.
-    pub(crate) plain: Waits,
+    pub plain: Waits,
     /// As `plain`, through a module.
-    pub(crate) through_module: Waits,
+    pub through_module: Waits,
 }
 
 /// How long something took.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Waits {
-    pub(crate) p50_ms: f64,
-    pub(crate) p99_ms: f64,
+pub struct Waits {
+    /// Half of them took no longer.
+    pub p50_ms: f64,
+    /// All but one of a hundred took no longer.
+    pub p99_ms: f64,
 }
 
-/// Runs the neighbours on a topic of their own for as long as `load` takes, and checks that every
-/// record arrives once and in order.
-pub(crate) async fn live<T>(
-    cluster: &LocalCluster,
-    name: &str,
+/// Runs the neighbours on an empty topic of their own for as long as `load` takes, and checks that
+/// every record arrives once and in order.
+///
+/// # Errors
+/// When one does not, or a neighbour is refused.
+pub async fn live<T>(
+    client: &Client,
+    topic: &TopicName,
     load: impl Future<Output = T>,
-) -> (T, Figures) {
-    let topic = cluster
-        .create_topic(name, 1, &[("durability", "memory")])
-        .await;
-    let client = cluster.client().await;
+) -> Result<(T, Figures)> {
     let started = clock();
     let is_over = AtomicBool::new(false);
     let produced = AtomicI64::new(i64::MAX);
@@ -60,31 +63,24 @@ pub(crate) async fn live<T>(
         outcome
     };
     let producing = async {
-        let waits = produce(&client, &topic, started, &is_over).await;
+        let waits = produce(client, topic, started, &is_over).await?;
         produced.store(waits.len() as i64, Ordering::Relaxed);
-        (waits, started.elapsed())
+        Ok((waits, started.elapsed()))
     };
-    let module = SmartModuleInvocation::wasm("honest", honest().unwrap());
-    let (outcome, (acknowledged, elapsed), plain, through_module) = futures::join!(
-        load,
+    let module = SmartModuleInvocation::wasm("honest", honest()?);
+    let (outcome, (acknowledged, elapsed), plain, through_module) = tokio::try_join!(
+        async { Ok(load.await) },
         producing,
-        consume(&client, &topic, vec![], started, &produced, &all_there),
-        consume(
-            &client,
-            &topic,
-            vec![module],
-            started,
-            &produced,
-            &all_there
-        ),
-    );
+        consume(client, topic, vec![], started, &produced, &all_there),
+        consume(client, topic, vec![module], started, &produced, &all_there),
+    )?;
     let figures = Figures {
         acknowledged_per_second: acknowledged.len() as f64 / elapsed.as_secs_f64(),
         acknowledged: Waits::of(acknowledged),
         plain: Waits::of(plain),
         through_module: Waits::of(through_module),
     };
-    (outcome, figures)
+    Ok((outcome, figures))
 }
 
 /// Sends one record after the other, each when the last is acknowledged.
@@ -93,20 +89,17 @@ async fn produce(
     topic: &TopicName,
     started: Instant,
     is_over: &AtomicBool,
-) -> Vec<Duration> {
-    let producer = client
-        .producer(topic, ProducerOptions::default())
-        .await
-        .unwrap();
+) -> Result<Vec<Duration>> {
+    let producer = client.producer(topic, ProducerOptions::default()).await?;
     let mut waits = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
         let sent_at = started.elapsed();
         let value = format!("{} {}", waits.len(), sent_at.as_micros());
         let sent = producer.send(ProducerRecord::new(value.as_bytes())).await;
-        sent.unwrap().await.unwrap();
+        sent?.await?;
         waits.push(started.elapsed().saturating_sub(sent_at));
     }
-    waits
+    Ok(waits)
 }
 
 /// Reads until as many records came as were produced.
@@ -117,14 +110,14 @@ async fn consume(
     started: Instant,
     produced: &AtomicI64,
     all_there: &Barrier,
-) -> Vec<Duration> {
+) -> Result<Vec<Duration>> {
     let options = ConsumerOptions {
         start: StartOffset::Beginning,
         end: EndOffset::Never,
         smartmodules,
         ..ConsumerOptions::default()
     };
-    let mut consumer = client.consumer(topic, options).await.unwrap();
+    let mut consumer = client.consumer(topic, options).await?;
     all_there.wait().await;
     let mut waits = Vec::new();
     let mut over_since = None;
@@ -132,34 +125,38 @@ async fn consume(
         // A consumer that waits for the next record never looks up, so it is asked again.
         let next = tokio::time::timeout(Duration::from_millis(200), consumer.next_batch());
         if let Ok(batch) = next.await {
-            let batch = batch.unwrap().unwrap();
+            let batch = batch?.context("a stream without an end has ended")?;
             for record in batch.records() {
-                let text = std::str::from_utf8(record.value.unwrap()).unwrap();
-                let (number, sent_us) = text.split_once(' ').unwrap();
-                assert_eq!(
-                    number.parse(),
-                    Ok(waits.len()),
-                    "lost, twice or out of order"
-                );
-                assert_eq!(record.offset.0, waits.len() as i64);
-                let sent_at = Duration::from_micros(sent_us.parse().unwrap());
+                let number = waits.len() as i64;
+                let sent_at = sent_at(record.value, number)?;
+                ensure!(record.offset.0 == number, "lost, twice or out of order");
                 waits.push(started.elapsed().saturating_sub(sent_at));
             }
         }
         if produced.load(Ordering::Relaxed) < i64::MAX {
             let since = *over_since.get_or_insert_with(clock);
-            assert!(since.elapsed() < ARRIVAL_MAX, "{} arrived", waits.len());
+            ensure!(since.elapsed() < ARRIVAL_MAX, "{} arrived", waits.len());
         }
     }
-    waits
+    Ok(waits)
+}
+
+/// When record `number` was sent, as it says.
+fn sent_at(value: Option<&[u8]>, number: i64) -> Result<Duration> {
+    let text = std::str::from_utf8(value.context("the record has a value")?)?;
+    let (written, sent_us) = text.split_once(' ').context("it has two parts")?;
+    ensure!(written.parse() == Ok(number), "lost, twice or out of order");
+    Ok(Duration::from_micros(sent_us.parse()?))
 }
 
 impl Waits {
     fn of(mut waits: Vec<Duration>) -> Self {
         waits.sort_unstable();
         let at = |share: usize| {
-            let index = (waits.len() * share / 100).min(waits.len() - 1);
-            waits[index].as_secs_f64() * 1e3
+            let index = (waits.len() * share / 100).min(waits.len().saturating_sub(1));
+            waits
+                .get(index)
+                .map_or(f64::NAN, |wait| wait.as_secs_f64() * 1e3)
         };
         Self {
             p50_ms: at(50),
