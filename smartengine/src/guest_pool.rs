@@ -3,7 +3,8 @@
 //! Every stream has a [`Lane`]. A free thread takes the job of the lane that has used the least
 //! time so far, so that a stream whose guest is slow waits for those whose guests are quick, not
 //! the other way round. New lanes, of which nothing is known, have threads of their own that give
-//! way to all others. The queue is bounded: a job too many is refused with [`Busy`].
+//! way to all others. The queue is bounded, and so is that for a module which runs on: a job too many
+//! is refused with [`Busy`].
 //!
 //! A job that runs on while others wait (a guest that loops until its deadline, a module that is
 //! compiled first) is *relieved*: its thread goes on at a lower priority and ends with the job,
@@ -15,7 +16,8 @@ use std::time::Duration;
 
 use crate::SmartModule;
 use crate::deadline::now;
-use crate::guest_queue::{LaneRecord, Pace, Queue, Role, Slowed, Taken};
+use crate::guest_queue::{Pace, Queue, Role, Slowed, Taken};
+use crate::lane_record::LaneRecord;
 use crate::thread_priority::{
     ThreadId, give_way, leave_spare_time, lower, processor_time, this_thread,
 };
@@ -26,10 +28,18 @@ const RELIEF_AFTER: Duration = Duration::from_millis(20);
 /// How often running jobs are looked at while others wait.
 const RELIEF_TICK: Duration = Duration::from_millis(2);
 
-/// Too many jobs wait for the guest threads. Try again when one of yours is done.
+/// A job too many. Try again when others are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many SmartModule calls are waiting: try again later")]
-pub struct Busy;
+pub enum Busy {
+    /// Too many jobs wait for the guest threads.
+    #[error("too many SmartModule calls are waiting: try again later")]
+    Queue,
+    /// As many wait for their turn with a module that runs on as can have one soon.
+    #[error(
+        "too many calls of this SmartModule wait already, as those before run until they are stopped: mend it, or try again later"
+    )]
+    Module,
+}
 
 /// A stream's place in the queue for the guest threads. Clones share the place.
 #[derive(Clone)]
@@ -44,7 +54,7 @@ impl Lane {
     ///
     /// # Errors
     ///
-    /// [`Busy`] when the queue is full; `job` is dropped.
+    /// [`Busy`] when too many wait; `job` is dropped.
     pub fn run(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), Busy> {
         let mut state = self.pool.lock();
         let role = state.queue.push(Arc::clone(&self.record), job)?;
@@ -411,7 +421,7 @@ mod tests {
         running.recv().unwrap();
 
         let refused = (0..=QUEUED_JOBS_MAX)
-            .filter(|_| lane.run(Box::new(|| ())) == Err(Busy))
+            .filter(|_| lane.run(Box::new(|| ())) == Err(Busy::Queue))
             .count();
 
         assert_eq!(refused, 1);

@@ -13,7 +13,8 @@
 //!   of unknown lanes whose module was stopped the last time begin there.
 //!
 //! Of one module a few jobs of unknown lanes run on at a time, and no more begin meanwhile: a hundred
-//! streams of a module that loops take no more of the machine than a few.
+//! streams of a module that loops take no more of the machine than a few. How many wait for that is
+//! bounded, so that nobody waits longer than clients do for an answer, and reads of it instead.
 //!
 //! ```text
 //!            quick, unknown                 late, and others wait
@@ -23,11 +24,11 @@
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::Busy;
+use crate::lane_record::{LaneRecord, Standing};
 use crate::module::Conduct;
 use crate::thread_priority::ThreadId;
 
@@ -39,69 +40,16 @@ pub(crate) const RELIEVED_MAX: usize = 128;
 /// As many that wait have a job of an unknown lane relieved in half of the time, twice as many in a
 /// third, and so on.
 const WAITING_TO_HALVE: usize = 4;
-/// How many jobs a lane must have had done to be known.
-const JOBS_TO_BE_KNOWN: u32 = 3;
 /// How many jobs of unknown lanes with the same module may run on at a time, for each place.
 const SAME_MODULE_PER_PLACE: usize = 4;
+/// How many may wait for that. One that loops takes two deadlines at most where it has spare time only,
+/// so that the last waits for eight of them.
+const HELD_BACK_PER_PLACE: usize = 4 * SAME_MODULE_PER_PLACE;
 /// How many jobs of quick lanes, which take long for once, may be at [`Pace::Low`].
 const QUICK_AND_LOW_MAX: usize = 8;
 
 /// A job that runs on a guest thread.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
-
-/// What is known of a stream's jobs.
-#[derive(Debug, Default)]
-pub(crate) struct LaneRecord {
-    used_ns: AtomicU64,
-    job_count: AtomicU32,
-    is_slow: AtomicBool,
-    /// That of the modules that run in it.
-    conducts: OnceLock<Vec<Arc<Conduct>>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Unknown,
-    Quick,
-    Slow,
-}
-
-impl LaneRecord {
-    /// Notes which modules run in the lane, once.
-    pub(crate) fn runs(&self, conducts: Vec<Arc<Conduct>>) {
-        // Whoever says it again says the same.
-        let _ = self.conducts.set(conducts);
-    }
-
-    fn used_ns(&self) -> u64 {
-        self.used_ns.load(Ordering::Relaxed)
-    }
-
-    /// Counts time as used.
-    pub(crate) fn uses(&self, time: Duration) {
-        self.used_ns.fetch_add(as_ns(time), Ordering::Relaxed);
-    }
-
-    fn conducts(&self) -> &[Arc<Conduct>] {
-        self.conducts.get().map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether nothing is known of the lane, and of a module in it that it runs on.
-    fn is_suspect(&self) -> bool {
-        let mut conducts = self.conducts().iter();
-        self.standing() == Standing::Unknown && conducts.any(|conduct| conduct.was_stopped())
-    }
-
-    fn standing(&self) -> Standing {
-        if self.is_slow.load(Ordering::Relaxed) {
-            Standing::Slow
-        } else if self.job_count.load(Ordering::Relaxed) < JOBS_TO_BE_KNOWN {
-            Standing::Unknown
-        } else {
-            Standing::Quick
-        }
-    }
-}
 
 /// Whose jobs a thread takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,16 +176,16 @@ impl Queue {
 
     /// A new lane.
     pub(crate) fn lane(&self) -> Arc<LaneRecord> {
-        Arc::new(LaneRecord {
-            used_ns: self.floor_ns.into(),
-            ..LaneRecord::default()
-        })
+        Arc::new(LaneRecord::beginning_at(self.floor_ns))
     }
 
     /// Has `job` wait for a thread of the role that is returned.
     pub(crate) fn push(&mut self, lane: Arc<LaneRecord>, job: Job) -> Result<Role, Busy> {
         if self.waiting.len() >= QUEUED_JOBS_MAX {
-            return Err(Busy);
+            return Err(Busy::Queue);
+        }
+        if lane.standing() == Standing::Unknown && self.is_crowded(&lane) {
+            return Err(Busy::Module);
         }
         let role = lane.standing().role();
         self.waiting.push_back(Waiting { lane, job });
@@ -328,11 +276,9 @@ impl Queue {
         }
         let lane = &ended.lane;
         lane.uses(now.saturating_duration_since(ended.started));
-        lane.job_count.fetch_add(1, Ordering::Relaxed);
         // Not by the time from begin to end, as whoever is kept waiting is not slow.
         let processor = processor_after.saturating_sub(ended.processor_before);
-        let is_slow = processor >= self.relief_after;
-        lane.is_slow.store(is_slow, Ordering::Relaxed);
+        lane.ended(processor >= self.relief_after);
         self.relieved_count -= usize::from(ended.is_relieved());
         ended.is_relieved()
     }
@@ -396,6 +342,18 @@ impl Queue {
         let count_max = self.places.saturating_mul(SAME_MODULE_PER_PLACE);
         let mut conducts = lane.conducts().iter();
         conducts.any(|conduct| conduct.runs_on_count() >= count_max)
+    }
+
+    /// Whether as many jobs wait for a module of this lane, which no more are to begin with now, as may.
+    fn is_crowded(&self, lane: &LaneRecord) -> bool {
+        let count_max = self.places.saturating_mul(HELD_BACK_PER_PLACE);
+        self.is_held_back(lane)
+            && self
+                .waiting
+                .iter()
+                .filter(|waiting| waiting.lane.shares_a_module(lane))
+                .count()
+                >= count_max
     }
 
     fn pace_for(&self, late: &Running) -> Pace {
@@ -472,10 +430,6 @@ impl Queue {
         let mut waiting = self.waiting.iter();
         waiting.any(|waiting| waiting.lane.standing() == Standing::Slow)
     }
-}
-
-fn as_ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ mod guest_queue;
 mod host_code;
 mod host_imports;
 mod key_groups;
+mod lane_record;
 mod limits;
 mod look_back;
 mod memory_thread;

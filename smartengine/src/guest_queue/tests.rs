@@ -1,5 +1,6 @@
 use super::*;
 use crate::deadline;
+use crate::lane_record::JOBS_TO_BE_KNOWN;
 
 const PLACES: usize = 2;
 const RELIEF: Duration = Duration::from_millis(20);
@@ -299,6 +300,37 @@ fn of_a_module_that_runs_on_no_more_begin_than_a_few() {
     assert_eq!(scene.queue.due_count(Role::Unknown), 1);
     let (next, _) = scene.take(Role::Unknown).unwrap();
     assert!(Arc::ptr_eq(&scene.queue.running[&next].lane, &looping[few]));
+}
+
+#[test]
+fn so_many_wait_for_a_module_that_runs_on_and_one_more_is_told() {
+    let few = PLACES * SAME_MODULE_PER_PLACE;
+    let mut scene = Scene::new();
+    let conduct = Arc::new(Conduct::default());
+    let [looping, late] = [few, PLACES * HELD_BACK_PER_PLACE].map(|count| {
+        let lanes: Vec<_> = (0..count).map(|_| scene.queue.lane()).collect();
+        for lane in &lanes {
+            lane.runs(vec![Arc::clone(&conduct)]);
+        }
+        lanes
+    });
+    let ids: Vec<_> = looping.iter().map(|lane| scene.run(lane)).collect();
+    scene.push(&scene.queue.lane());
+    scene.now += RELIEF;
+    while scene.relieve(Role::Unknown).is_some() {}
+    for lane in &late {
+        scene.push(lane);
+    }
+    let one_more = scene.queue.lane();
+    one_more.runs(vec![conduct]);
+
+    let refused = scene.queue.push(Arc::clone(&one_more), Box::new(|| ()));
+
+    assert_eq!(refused, Err(Busy::Module));
+    scene.push(&scene.queue.lane());
+    // Its turn may come as soon as anybody's.
+    scene.end(ids[0], SLOW);
+    scene.push(&one_more);
 }
 
 #[test]
