@@ -22,6 +22,10 @@ const NICENESS_NEW: libc::c_int = 5;
 /// How much one that runs on does: it gets a tenth. With less, a module that waited for its turn to
 /// be compiled would never be done beside busy neighbours.
 const NICENESS_RELIEVED: libc::c_int = 10;
+/// How long such a thread runs before the system looks who is next. A niceness alone says who gets how
+/// much: whoever wakes up waits until one that runs has had its slice. One with a shorter slice does
+/// not wait (Linux 6.12 and later), and those of all other threads are shorter.
+const SLICE_NS: u64 = 10_000_000;
 
 thread_local! {
     static THIS_THREAD: ThreadId = look_up_this_thread();
@@ -71,6 +75,9 @@ pub(crate) fn lower(thread: ThreadId) {
 }
 
 fn set_niceness(thread: ThreadId, niceness: libc::c_int) {
+    if set_slice(thread, niceness) {
+        return;
+    }
     let Ok(id) = libc::id_t::try_from(thread.number) else {
         return;
     };
@@ -80,6 +87,31 @@ fn set_niceness(thread: ThreadId, niceness: libc::c_int) {
         let error = std::io::Error::last_os_error();
         tracing::debug!(%error, "a guest thread keeps its priority");
     }
+}
+
+/// Sets the niceness and the slice; whether the system did. One that knows no slices sets the niceness.
+fn set_slice(thread: ThreadId, niceness: libc::c_int) -> bool {
+    const NO_FLAGS: libc::c_uint = 0;
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: 0,
+        sched_flags: libc::SCHED_FLAG_KEEP_POLICY as u64,
+        sched_nice: niceness,
+        sched_priority: 0,
+        sched_runtime: SLICE_NS,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the attributes live as long as the call, and say how large they are.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_sched_setattr,
+            thread.number,
+            &raw const attributes,
+            NO_FLAGS,
+        )
+    };
+    result == 0
 }
 
 /// Whether `thread` has only the time that nobody else wants.
@@ -92,6 +124,9 @@ pub(crate) fn has_spare_time_only(thread: ThreadId) -> bool {
 /// Leaves `thread` the time that nobody else wants: a thread of any other priority that wakes up
 /// takes its place at once. It can't be raised again.
 pub(crate) fn leave_spare_time(thread: ThreadId) {
+    // A slice is set beforehand and stays: where processes or sessions share a processor as groups, a
+    // group that runs nothing but this gives way by it, as the policy says nothing to other groups.
+    lower(thread);
     let no_parameters = libc::sched_param { sched_priority: 0 };
     // SAFETY: the parameters live as long as the call, and a thread's number is taken for a process's.
     let result =
@@ -99,5 +134,59 @@ pub(crate) fn leave_spare_time(thread: ThreadId) {
     if result != 0 {
         let error = std::io::Error::last_os_error();
         tracing::debug!(%error, "a guest thread keeps its priority");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The niceness and the slice of the thread that asks.
+    fn attributes() -> (libc::c_int, u64) {
+        // SAFETY: all zeroes are attributes that say nothing.
+        let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+        let (this, bytes, no_flags) = (0, size_of_val(&attributes), 0);
+        // SAFETY: it writes as many bytes as it is told.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_sched_getattr,
+                this,
+                &raw mut attributes,
+                bytes as libc::c_uint,
+                no_flags as libc::c_uint,
+            )
+        };
+        assert_eq!(result, 0);
+        (attributes.sched_nice, attributes.sched_runtime)
+    }
+
+    #[test]
+    fn one_that_gives_way_has_a_long_slice_where_the_system_knows_slices() {
+        let seen = std::thread::spawn(|| {
+            let before = attributes();
+            give_way(this_thread());
+            let gave_way = attributes();
+            lower(this_thread());
+            (before, gave_way, attributes())
+        });
+        let (before, gave_way, lowered) = seen.join().unwrap();
+
+        assert_eq!((gave_way.0, lowered.0), (NICENESS_NEW, NICENESS_RELIEVED));
+        // An older system says 0 for every thread.
+        if before.1 > 0 {
+            assert!(before.1 < SLICE_NS, "slices are {} ns", before.1);
+            assert_eq!((gave_way.1, lowered.1), (SLICE_NS, SLICE_NS));
+        }
+    }
+
+    #[test]
+    fn one_with_spare_time_only_is_known_as_such() {
+        let seen = std::thread::spawn(|| {
+            let before = has_spare_time_only(this_thread());
+            leave_spare_time(this_thread());
+            (before, has_spare_time_only(this_thread()))
+        });
+
+        assert_eq!(seen.join().unwrap(), (false, true));
     }
 }
