@@ -22,6 +22,7 @@ use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken};
 use thalweg_types::{Offset, PartitionIndex, TopicName, TopicPartition};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
+use tracing::debug;
 
 use super::fetch::{Fetched, Target, fetch};
 use super::progress::{Arrived, BoundStream, PartitionProgress};
