@@ -48,6 +48,7 @@ pub(crate) struct Segment {
     used: AtomicBool,
     /// Whether its files stay open: another segment is about to get their names.
     is_pinned: AtomicBool,
+    is_deleted: AtomicBool,
 }
 
 /// What all segments of a log share.
@@ -113,6 +114,7 @@ impl Segment {
             verified: Mutex::default(),
             used: AtomicBool::new(false),
             is_pinned: AtomicBool::new(false),
+            is_deleted: AtomicBool::new(false),
         })
     }
 
@@ -175,6 +177,11 @@ impl Segment {
         };
         self.context.open_files.admit(self);
         Ok(opened)
+    }
+
+    /// Whether its files are gone, or about to be.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Ordering::Acquire)
     }
 
     /// Whether it was used since this was last asked.
@@ -423,6 +430,7 @@ impl Segment {
 
     /// Deletes its files. Slices that were given out stay readable.
     pub(crate) fn delete_files(&self) -> io::Result<()> {
+        self.is_deleted.store(true, Ordering::Release);
         self.remove_index_files()?;
         self.context.files.remove(&self.path("log"))
     }

@@ -139,7 +139,12 @@ impl TestBed {
 
     /// Some log in another folder.
     pub(crate) fn placeholder(&self) -> Arc<Log> {
-        let path = self.folder.path().join("placeholder");
+        self.open_another("placeholder")
+    }
+
+    /// A log in a folder of this name.
+    pub(crate) fn open_another(&self, name: &str) -> Arc<Log> {
+        let path = self.folder.path().join(name);
         let (threads, files) = (Arc::clone(&self.threads), self.files.clone());
         Log::open(path, self.options.clone(), threads, files, NOW_MS).unwrap()
     }
@@ -297,6 +302,8 @@ pub(crate) struct Faults {
     unsynced: HashSet<PathBuf>,
     /// How many times files were opened.
     pub(crate) opens: usize,
+    /// How many are open.
+    pub(crate) open_now: usize,
     /// How many times files were synced.
     pub(crate) syncs: usize,
     /// How many times folders were synced.
@@ -340,6 +347,10 @@ impl FaultyFiles {
         lock(&self.faults).opens
     }
 
+    pub(crate) fn open_now(&self) -> usize {
+        lock(&self.faults).open_now
+    }
+
     pub(crate) fn syncs(&self) -> usize {
         lock(&self.faults).syncs
     }
@@ -359,6 +370,7 @@ impl LogFiles for FaultyFiles {
             file: StdFiles.open(path, mode)?,
             faults: Arc::clone(&self.faults),
         });
+        lock(&self.faults).open_now += 1;
         let is_awaited = |(end, _): &mut AfterOpen| path.to_string_lossy().ends_with(*end);
         let work = lock(&self.after_open).take_if(is_awaited);
         if let Some((_, work)) = work {
@@ -409,6 +421,12 @@ struct FaultyFile {
     path: PathBuf,
     file: Arc<dyn LogFile>,
     faults: Arc<Mutex<Faults>>,
+}
+
+impl Drop for FaultyFile {
+    fn drop(&mut self) {
+        lock(&self.faults).open_now -= 1;
+    }
 }
 
 impl LogFile for FaultyFile {

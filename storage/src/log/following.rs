@@ -105,13 +105,10 @@ impl Log {
         self.log_start.store(offset);
         self.log_end.store(offset);
         self.high_watermark.store(offset);
-        let file = first
-            .file()
-            .map_err(failed_to("open", &first.path("log")))?;
         {
             let mut sync = lock(&self.sync);
             sync.note_truncated(offset);
-            sync.note_dirty(&first, &file);
+            sync.note_dirty(&first, None);
             self.stable_end.store(offset);
         }
         *lock(&self.scrub_next) = offset;

@@ -102,7 +102,6 @@ impl Log {
                 .delete_files()
                 .map_err(failed_to("delete", &segment.path("log")))?;
         }
-        let file = cut.file().map_err(failed_to("open", &cut.path("log")))?;
         cut.truncate_to(offset)
             .map_err(|error| self.walk_failed(&cut, error))?;
         let end = cut.tail().next_offset;
@@ -118,7 +117,7 @@ impl Log {
         {
             let mut sync = lock(&self.sync);
             sync.note_truncated(end);
-            sync.note_dirty(&cut, &file);
+            sync.note_dirty(&cut, None);
             self.stable_end.lower(end);
         }
         self.truncate_epochs(end)?;

@@ -32,12 +32,33 @@ pub(super) struct ProducerSnapshot {
     content: Vec<u8>,
 }
 
+/// A segment with unsynced bytes.
+struct Dirty {
+    segment: Arc<Segment>,
+    /// The very handle that wrote them, where a sync is about to come: an error of the disk is reported
+    /// to a handle that was open when it happened. Where none is (`durability: memory`) that may be never,
+    /// and ten thousand logs must not keep a file open each: the kernel tells an error that nobody has
+    /// heard of to the next handle as well.
+    file: Option<Arc<dyn LogFile>>,
+}
+
+impl Dirty {
+    /// Whether syncing it syncs what was written to `segment` by `file` as well.
+    fn covers(&self, segment: &Arc<Segment>, file: Option<&Arc<dyn LogFile>>) -> bool {
+        let is_same_file = match (&self.file, file) {
+            (_, None) => true,
+            (Some(known), Some(file)) => Arc::ptr_eq(known, file),
+            (None, Some(_)) => false,
+        };
+        is_same_file && Arc::ptr_eq(&self.segment, segment)
+    }
+}
+
 /// What is written and not yet synced.
 #[derive(Default)]
 pub(super) struct SyncState {
-    /// Segments with unsynced bytes and the very handles that wrote them, oldest first: an error
-    /// of the disk is reported to a handle that was open when it happened.
-    dirty: Vec<(Arc<Segment>, Arc<dyn LogFile>)>,
+    /// Oldest first.
+    dirty: Vec<Dirty>,
     /// The log's end after the last write.
     written_end: Offset,
     /// Whether a segment was made whose name may not be on the disk.
@@ -59,24 +80,26 @@ impl SyncState {
         }
     }
 
-    /// Notes that a segment was written and where the log ends now.
+    /// Notes that a segment was written and where the log ends now. `file` wrote it, and is kept for a
+    /// sync that is about to come.
     pub(super) fn note_written(
         &mut self,
         segment: &Arc<Segment>,
-        file: &Arc<dyn LogFile>,
+        file: Option<&Arc<dyn LogFile>>,
         log_end: Offset,
     ) {
         self.note_dirty(segment, file);
         self.written_end = log_end;
     }
 
-    /// Notes that a segment has to be synced.
-    pub(super) fn note_dirty(&mut self, segment: &Arc<Segment>, file: &Arc<dyn LogFile>) {
-        let is_known = self.dirty.last().is_some_and(|(known, known_file)| {
-            Arc::ptr_eq(known, segment) && Arc::ptr_eq(known_file, file)
-        });
-        if !is_known {
-            self.dirty.push((Arc::clone(segment), Arc::clone(file)));
+    /// Notes that a segment has to be synced, by `file` where that is about to come.
+    pub(super) fn note_dirty(&mut self, segment: &Arc<Segment>, file: Option<&Arc<dyn LogFile>>) {
+        let last = self.dirty.last();
+        if !last.is_some_and(|last| last.covers(segment, file)) {
+            self.dirty.push(Dirty {
+                segment: Arc::clone(segment),
+                file: file.cloned(),
+            });
         }
     }
 
@@ -89,7 +112,7 @@ impl SyncState {
     pub(super) fn first_dirty(&self) -> Option<Offset> {
         self.dirty
             .iter()
-            .map(|(segment, _)| segment.base_offset())
+            .map(|dirty| dirty.segment.base_offset())
             .min()
     }
 
@@ -185,14 +208,13 @@ impl Log {
         SyncOutcome::Synced
     }
 
-    fn sync_files(
-        &self,
-        dirty: &[(Arc<Segment>, Arc<dyn LogFile>)],
-        folder_is_dirty: bool,
-    ) -> std::io::Result<()> {
+    fn sync_files(&self, dirty: &[Dirty], folder_is_dirty: bool) -> std::io::Result<()> {
         // Oldest first, so that the log on the disk has no hole.
-        for (_, file) in dirty {
-            file.sync_data()?;
+        for Dirty { segment, file } in dirty {
+            match file {
+                Some(file) => file.sync_data()?,
+                None => sync_segment(segment)?,
+            }
         }
         if folder_is_dirty {
             self.files.sync_folder(&self.folder)?;
@@ -217,13 +239,13 @@ impl Log {
     }
 
     /// Writes the indexes of synced segments that take no more appends.
-    fn seal_closed(&self, synced: &[(Arc<Segment>, Arc<dyn LogFile>)]) {
+    fn seal_closed(&self, synced: &[Dirty]) {
         let kept = {
             let segments = read(&self.segments);
             let active = segments.last().expect("a log has at least one segment");
             segments[0].base_offset()..active.base_offset()
         };
-        for (segment, _) in synced {
+        for Dirty { segment, .. } in synced {
             if !kept.contains(&segment.base_offset()) {
                 continue;
             }
@@ -267,5 +289,15 @@ impl Log {
             *written = snapshot.number;
         }
         Ok(())
+    }
+}
+
+/// Syncs a segment that no handle was kept of.
+fn sync_segment(segment: &Arc<Segment>) -> std::io::Result<()> {
+    match segment.file() {
+        Ok(file) => file.sync_data(),
+        // Retention was faster.
+        Err(_) if segment.is_deleted() => Ok(()),
+        Err(error) => Err(error),
     }
 }

@@ -192,7 +192,7 @@ impl Log {
         write(&self.segments).push(Arc::clone(&new));
         {
             let mut sync = lock(&self.sync);
-            sync.note_dirty(&old, &old_file);
+            sync.note_dirty(&old, Some(&old_file));
             sync.note_new_segment();
             sync.set_producers(snapshot);
         }
@@ -433,7 +433,8 @@ impl Log {
         group.finished.needs_sync |= is_fsync;
         {
             let mut sync = lock(&self.sync);
-            sync.note_written(&group.segment, &file, group.end.next_offset);
+            let kept = is_fsync.then_some(&file);
+            sync.note_written(&group.segment, kept, group.end.next_offset);
             if !is_fsync {
                 self.stable_end.raise(group.end.next_offset);
             }

@@ -295,3 +295,41 @@ fn a_sync_that_comes_after_the_log_was_deleted_is_no_failure() {
 
     assert_eq!(log.health(), LogHealth::Ok);
 }
+
+#[test]
+fn logs_that_nobody_syncs_keep_no_more_files_open_than_are_allowed() {
+    let bed = TestBed::new(options());
+    let logs: Vec<_> = (0..20)
+        .map(|index| bed.open_another(&index.to_string()))
+        .collect();
+
+    for _ in 0..3 {
+        for log in &logs {
+            append(log, batch(3)).unwrap();
+        }
+    }
+
+    assert!(bed.files.open_now() <= 5, "{}", bed.files.open_now());
+    let syncs = bed.files.syncs();
+    for log in &logs {
+        log.close().unwrap();
+    }
+    assert_eq!(bed.files.syncs() - syncs, logs.len());
+    assert_eq!(bed.files.open_now(), 0);
+}
+
+#[test]
+fn a_segment_that_retention_has_removed_need_not_be_synced() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, batch(3)).unwrap();
+    log.truncate_to(Offset(0)).unwrap();
+    append(&log, batch(3)).unwrap();
+    log.restart_at(Offset(9)).unwrap();
+
+    append(&log, batch(3)).unwrap();
+    log.close().unwrap();
+
+    assert_eq!(log.health(), LogHealth::Ok);
+    assert_eq!(bed.open().log_end(), Offset(12));
+}
