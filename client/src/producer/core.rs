@@ -1,6 +1,7 @@
 //! What the clones of a producer and its senders share.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use thalweg_record::BATCH_HEADER_BYTES;
@@ -14,6 +15,7 @@ use super::memory::MemoryBudget;
 use super::partitioner::StickyPartition;
 use super::queue::PartitionQueue;
 use super::sender::PartitionSender;
+use super::spare_buffers::SpareBuffers;
 use super::{Acks, DeliveryFuture, ProduceError, ProducerOptions, ProducerRecord};
 use crate::client::ClientCore;
 use crate::failure_report::FailureCounts;
@@ -30,6 +32,9 @@ pub(crate) struct ProducerCore {
     /// The largest batch that the topic accepts.
     batch_bytes_limit: usize,
     sticky: StickyPartition,
+    spares: Arc<SpareBuffers>,
+    /// Batches that were sent and are not settled.
+    under_way: AtomicUsize,
     /// In the order of the partitions; grows when the topic does.
     queues: RwLock<Vec<Arc<PartitionQueue>>>,
     closed: CancellationToken,
@@ -59,6 +64,8 @@ impl ProducerCore {
         let batch_bytes_limit = client.max_message_bytes(&topic).await?;
         let core = Arc::new(Self {
             memory: MemoryBudget::new(options.memory_bytes),
+            spares: Arc::new(SpareBuffers::new(options.memory_bytes / 2)),
+            under_way: AtomicUsize::new(0),
             client,
             topic,
             options,
@@ -134,7 +141,7 @@ impl ProducerCore {
     /// Puts a record into its partition's batch. Its memory has been taken, and is given back
     /// when it can't be accepted.
     pub(crate) fn accept(
-        &self,
+        self: &Arc<Self>,
         record: &ProducerRecord<'_>,
         memory_bytes: usize,
     ) -> Result<DeliveryFuture, ProduceError> {
@@ -150,6 +157,38 @@ impl ProducerCore {
         let count = self.queues().len();
         if let Ok(index) = usize::try_from(partition.0) {
             self.sticky.batch_closed(index, count);
+        }
+    }
+
+    /// Notes that a batch was sent for the first time.
+    pub(crate) fn batch_begun(&self) {
+        self.under_way.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notes that a batch is settled. What waited for that where records without a key go need wait no
+    /// longer.
+    pub(crate) fn batch_ended(&self, partition: PartitionIndex) {
+        if self.under_way.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let queues = self.queues();
+        let current = self.sticky.current(self.options.partitioner, queues.len());
+        let waiting = current.and_then(|index| queues.get(index));
+        // Its own sender looks again in any case.
+        if let Some(queue) = waiting.filter(|queue| queue.partition() != partition) {
+            queue.wake();
+        }
+    }
+
+    /// How many batches are under way of all partitions, where this is the one that records without a key
+    /// go to: they would go to the next as soon as its batch is sent, and each be a batch of its own.
+    pub(crate) fn under_way_beside(&self, partition: PartitionIndex) -> usize {
+        let count = self.queues().len();
+        let current = self.sticky.current(self.options.partitioner, count);
+        if current.is_some() && current == usize::try_from(partition.0).ok() {
+            self.under_way.load(Ordering::Acquire)
+        } else {
+            0
         }
     }
 
@@ -169,6 +208,9 @@ impl ProducerCore {
         }
         delivery.resolve(outcome);
         self.memory.give_back(memory_bytes);
+        if self.memory.is_unused() {
+            self.spares.clear();
+        }
     }
 
     pub(crate) async fn flush(&self) -> Result<(), ProduceError> {
@@ -194,7 +236,7 @@ impl ProducerCore {
     }
 
     fn push(
-        &self,
+        self: &Arc<Self>,
         record: &ProducerRecord<'_>,
         memory_bytes: usize,
     ) -> Result<DeliveryFuture, ProduceError> {
@@ -203,28 +245,40 @@ impl ProducerCore {
             .unwrap_or_else(|| self.client.clock.now_ms());
         let queues = self.queues();
         let count = queues.len();
-        let index = match record.partition {
-            Some(partition) => usize::try_from(partition.0).unwrap_or(usize::MAX),
-            None => self
-                .sticky
-                .choose(self.options.partitioner, record.key, count),
-        };
-        let queue = queues
-            .get(index)
-            .ok_or_else(|| ProduceError::UnknownPartition {
-                topic: self.topic.clone(),
-                partition: record.partition.unwrap_or_default(),
-                partition_count: count,
-            })?;
-        let pushed = queue.push(record, timestamp_ms, memory_bytes)?;
-        if pushed.closed_a_batch {
-            self.sticky.batch_closed(index, count);
+        let partitioner = self.options.partitioner;
+        let mut is_free = count > 1
+            && record.partition.is_none()
+            && StickyPartition::is_free(partitioner, record.key);
+        loop {
+            let index = match record.partition {
+                Some(partition) => usize::try_from(partition.0).unwrap_or(usize::MAX),
+                None => self.sticky.choose(partitioner, record.key, count),
+            };
+            let queue = queues
+                .get(index)
+                .ok_or_else(|| ProduceError::UnknownPartition {
+                    topic: self.topic.clone(),
+                    partition: record.partition.unwrap_or_default(),
+                    partition_count: count,
+                })?;
+            let pushed = queue.push(record, timestamp_ms, memory_bytes, is_free)?;
+            if pushed.as_ref().is_none_or(|pushed| pushed.closed_a_batch) {
+                self.sticky.batch_closed(index, count);
+            }
+            let Some(pushed) = pushed else {
+                // The next partition takes it, whatever its batch.
+                is_free = false;
+                continue;
+            };
+            if queue.needs_sender() {
+                PartitionSender::spawn(self, Arc::clone(queue));
+            }
+            return Ok(pushed.delivery);
         }
-        Ok(pushed.delivery)
     }
 
-    /// Adds queues and senders up to `partition_count`.
-    fn grow(self: &Arc<Self>, partition_count: usize) {
+    /// Adds queues up to `partition_count`. Each gets a sender with its first record.
+    fn grow(&self, partition_count: usize) {
         let batch_bytes = self.options.batch_bytes.min(self.batch_bytes_limit);
         let mut queues = self
             .queues
@@ -232,10 +286,10 @@ impl ProducerCore {
             .expect("nothing panics while it holds this lock");
         while queues.len() < partition_count {
             let index = i32::try_from(queues.len()).expect("partitions are numbered by i32");
-            let queue = PartitionQueue::new(PartitionIndex(index), batch_bytes, &self.options);
-            let queue = Arc::new(queue);
-            PartitionSender::spawn(self, Arc::clone(&queue));
-            queues.push(queue);
+            let spares = Arc::clone(&self.spares);
+            let queue =
+                PartitionQueue::new(PartitionIndex(index), batch_bytes, &self.options, spares);
+            queues.push(Arc::new(queue));
         }
     }
 

@@ -49,6 +49,11 @@ impl MemoryBudget {
         }
     }
 
+    /// Whether nothing waits for its delivery.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.used_bytes.load(Ordering::Acquire) == 0
+    }
+
     pub(crate) fn give_back(&self, bytes: usize) {
         self.used_bytes.fetch_sub(bytes, Ordering::AcqRel);
         self.released.notify_waiters();

@@ -8,7 +8,7 @@
 //!
 //! - [`Producer`] picks the partition and puts the record right into that partition's open batch.
 //! - What an aggregate of its SmartModules has come to is kept here, and handed back ([`accumulation`]).
-//! - One task per partition sends batches, up to five at a time, and keeps their order across
+//! - One task per partition that records go to sends batches, up to five at a time, and keeps their order across
 //!   retries ([`state`]).
 //! - Records hold part of a byte budget from `send` until their delivery is known ([`memory`]).
 
@@ -25,6 +25,7 @@ mod queue;
 mod record;
 mod request;
 mod sender;
+mod spare_buffers;
 mod state;
 
 use std::sync::Arc;

@@ -48,6 +48,23 @@ impl StickyPartition {
         }
     }
 
+    /// Whether a record may as well go to another partition.
+    pub(crate) fn is_free(partitioner: Partitioner, key: Option<&[u8]>) -> bool {
+        matches!((partitioner, key), (Partitioner::KeyHash, None))
+    }
+
+    /// Where records without a key go now, unless each goes elsewhere.
+    pub(crate) fn current(
+        &self,
+        partitioner: Partitioner,
+        partition_count: usize,
+    ) -> Option<usize> {
+        match partitioner {
+            Partitioner::KeyHash => Some(self.choose(partitioner, None, partition_count)),
+            Partitioner::RoundRobin => None,
+        }
+    }
+
     /// Notes that a batch of `partition` was closed: records without a key go elsewhere from now
     /// on, if that is where they went.
     pub(crate) fn batch_closed(&self, partition: usize, partition_count: usize) {

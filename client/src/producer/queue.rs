@@ -5,6 +5,7 @@
 //! when there is something new to decide, not for every record.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -15,15 +16,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::delivery::{BatchDelivery, DeliveryFuture};
+use super::spare_buffers::SpareBuffers;
 use super::{ProduceError, ProducerOptions, ProducerRecord};
 
-/// How long a batch that is not full waits while another of its partition is under way. Without
-/// it, a fast producer would send many small batches; with it, an answer or a full batch ends the
-/// wait first.
+/// How long a batch that is not full waits while another is under way: of its partition, or of any
+/// where records without a key go. Without it, a fast producer would send many small batches; with it, an
+/// answer or a full batch ends the wait first.
 const PIPELINE_LINGER: Duration = Duration::from_millis(1);
-
-/// How many buffers wait to be used again: as many as there may be batches under way.
-const SPARE_BUFFERS_MAX: usize = 5;
 
 /// The records of one partition that wait to be sent.
 #[derive(Debug)]
@@ -32,6 +31,9 @@ pub(crate) struct PartitionQueue {
     batch_bytes: usize,
     linger: Duration,
     codec: Codec,
+    spares: Arc<SpareBuffers>,
+    /// Whether somebody takes batches out.
+    has_sender: AtomicBool,
     state: Mutex<QueueState>,
     wake: Notify,
 }
@@ -46,9 +48,6 @@ struct QueueState {
     closed: bool,
     /// The size of the batch that was closed last.
     last_batch_bytes: usize,
-    /// Buffers of batches that were delivered, for those that come: memory that is new to the
-    /// process costs more than what is written into it. Given up when nothing is under way.
-    spare_buffers: Vec<Vec<u8>>,
 }
 
 /// A batch that has yet to be sent.
@@ -86,12 +85,15 @@ impl PartitionQueue {
         partition: PartitionIndex,
         batch_bytes: usize,
         options: &ProducerOptions,
+        spares: Arc<SpareBuffers>,
     ) -> Self {
         Self {
             partition,
             batch_bytes,
             linger: options.linger,
             codec: options.compression,
+            spares,
+            has_sender: AtomicBool::new(false),
             state: Mutex::default(),
             wake: Notify::new(),
         }
@@ -101,13 +103,20 @@ impl PartitionQueue {
         self.partition
     }
 
-    /// Encodes a record into the open batch. `memory_bytes` is what it took of the budget.
+    /// Whether a sender has to be started: once.
+    pub(crate) fn needs_sender(&self) -> bool {
+        !self.has_sender.load(Ordering::Acquire) && !self.has_sender.swap(true, Ordering::AcqRel)
+    }
+
+    /// Encodes a record into the open batch. `memory_bytes` is what it took of the budget. `None` for one
+    /// that `is_free` to go elsewhere, where it would begin another batch: that one was closed.
     pub(crate) fn push(
         &self,
         record: &ProducerRecord<'_>,
         timestamp_ms: i64,
         memory_bytes: usize,
-    ) -> Result<Pushed, ProduceError> {
+        is_free: bool,
+    ) -> Result<Option<Pushed>, ProduceError> {
         let mut state = self.lock();
         if state.closed {
             return Err(ProduceError::Closed);
@@ -119,6 +128,11 @@ impl PartitionQueue {
             state.last_batch_bytes = self.batch_bytes;
             state.full.extend(full);
             closed_a_batch = true;
+            if is_free {
+                drop(state);
+                self.wake.notify_one();
+                return Ok(None);
+            }
         }
         let is_new = state.open.is_none();
         if is_new {
@@ -137,8 +151,7 @@ impl PartitionQueue {
             };
             // As large as the last one, so that a busy partition's buffers don't grow by copies.
             let capacity_bytes = state.last_batch_bytes;
-            let spare = state.spare_buffers.pop();
-            let buffer = spare.unwrap_or_else(|| Vec::with_capacity(capacity_bytes));
+            let buffer = self.spares.take(capacity_bytes);
             state.open = Some(OpenBatch {
                 builder: BatchBuilder::with_buffer(options, buffer),
                 delivery,
@@ -159,13 +172,13 @@ impl PartitionQueue {
         if is_new {
             self.wake.notify_one();
         }
-        Ok(Pushed {
+        Ok(Some(Pushed {
             delivery,
             closed_a_batch,
-        })
+        }))
     }
 
-    /// What can be sent while `under_way` batches of the partition are.
+    /// What can be sent while `under_way` batches are.
     pub(crate) fn take(&self, now: Instant, under_way: usize) -> Take {
         let mut state = self.lock();
         if let Some(full) = state.full.pop_front() {
@@ -173,9 +186,6 @@ impl PartitionQueue {
         }
         let Some(open) = &state.open else {
             state.flushing = false;
-            if under_way == 0 {
-                state.spare_buffers = Vec::new();
-            }
             return if state.closed {
                 Take::Closed
             } else {
@@ -199,10 +209,7 @@ impl PartitionQueue {
     /// to them, and a compressed batch's is too small to be of use.
     pub(crate) fn reuse(&self, batch: Bytes) {
         if self.codec == Codec::None && batch.is_unique() {
-            let mut state = self.lock();
-            if state.spare_buffers.len() < SPARE_BUFFERS_MAX {
-                state.spare_buffers.push(batch.into());
-            }
+            self.spares.put(batch.into());
         }
     }
 
@@ -223,19 +230,28 @@ impl PartitionQueue {
     pub(crate) fn flush(&self) -> Vec<Arc<BatchDelivery>> {
         let mut state = self.lock();
         state.flushing = state.open.is_some();
+        let has_open = state.flushing;
         let undelivered = state.undelivered.iter();
         let undelivered = undelivered
             .filter(|batch| !batch.is_resolved())
             .cloned()
             .collect();
         drop(state);
-        self.wake.notify_one();
+        // The sender of a full batch knows of it.
+        if has_open {
+            self.wake();
+        }
         undelivered
     }
 
     /// Refuses further records.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
+        self.wake();
+    }
+
+    /// Has the sender look again.
+    pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
 
@@ -248,5 +264,49 @@ impl PartitionQueue {
         self.state
             .lock()
             .expect("nothing panics while it holds this lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For batches of two records.
+    fn queue() -> PartitionQueue {
+        let options = ProducerOptions::default();
+        let spares = Arc::new(SpareBuffers::new(1 << 20));
+        PartitionQueue::new(PartitionIndex(0), 120, &options, spares)
+    }
+
+    fn push(queue: &PartitionQueue, is_free: bool) -> Option<bool> {
+        let record = ProducerRecord::new(b"0123456789");
+        let pushed = queue.push(&record, 1, record.size_bytes_max(), is_free);
+        pushed.unwrap().map(|pushed| pushed.closed_a_batch)
+    }
+
+    fn taken(queue: &PartitionQueue, under_way: usize) -> i32 {
+        match queue.take(Instant::now(), under_way) {
+            Take::Batch(batch) => batch.builder.record_count(),
+            _ => 0,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_that_may_go_elsewhere_begins_no_batch_behind_a_full_one() {
+        let queue = queue();
+        let mut count = 0;
+        while push(&queue, true) == Some(false) {
+            count += 1;
+        }
+
+        assert!(count > 1);
+        assert_eq!(taken(&queue, 1), count, "it is full, and goes out at once");
+        assert!(matches!(queue.take(Instant::now(), 1), Take::Empty));
+
+        assert!((0..count).all(|_| push(&queue, false) == Some(false)));
+        assert_eq!(push(&queue, false), Some(true), "its own is behind it");
+        assert_eq!(taken(&queue, 1), count);
+        assert_eq!(taken(&queue, 1), 0, "and waits for more");
+        assert_eq!(taken(&queue, 0), 1);
     }
 }

@@ -115,10 +115,7 @@ impl PartitionSender {
             }
             let mut wake_at = None;
             while self.order.may_start() {
-                match self
-                    .queue
-                    .take(Instant::now(), self.order.unsettled_count())
-                {
+                match self.queue.take(Instant::now(), self.under_way()) {
                     Take::Batch(batch) => self.start(batch).await,
                     Take::Later(due) => {
                         wake_at = Some(due);
@@ -144,9 +141,16 @@ impl PartitionSender {
         }
     }
 
+    /// How many batches are under way that the next one may wait for.
+    fn under_way(&self) -> usize {
+        let of_any = self.core.under_way_beside(self.partition.partition);
+        self.order.unsettled_count().max(of_any)
+    }
+
     /// Seals a batch and sends it for the first time.
     async fn start(&mut self, batch: OpenBatch) {
         self.core.batch_closed(self.partition.partition);
+        self.core.batch_begun();
         let mut builder = batch.builder;
         let (number, stamp) = self.order.start(builder.record_count());
         builder.set_sequence(stamp.producer_id, stamp.epoch, stamp.sequence);
@@ -354,9 +358,10 @@ impl PartitionSender {
 
     fn finish(&mut self, number: BatchNumber, outcome: Result<BatchStored, ProduceError>) {
         if let Some(batch) = self.batches.remove(&number) {
+            self.queue.reuse(batch.bytes);
             self.core
                 .settled(&batch.delivery, batch.memory_bytes, outcome);
-            self.queue.reuse(batch.bytes);
+            self.core.batch_ended(self.partition.partition);
         }
     }
 
