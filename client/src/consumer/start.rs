@@ -1,6 +1,5 @@
 //! Where a consumer begins and stops, partition by partition, before it fetches anything.
 
-use futures::future::try_join_all;
 use thalweg_types::{Offset, PartitionIndex, TopicName, TopicPartition};
 
 use super::fetch::new_stream;
@@ -12,7 +11,7 @@ use super::{
 use crate::client::ClientCore;
 use crate::data::{LogPosition, OpenStreamError, close_stream, kafka_name, open_stream};
 use crate::group::Offsets;
-use crate::leader_calls::{LeaderCallError, LeaderQuestion};
+use crate::leader_calls::{Answers, LeaderCallError, LeaderQuestion};
 
 /// The partitions to read, each at its start.
 pub(crate) async fn begin(
@@ -28,14 +27,10 @@ pub(crate) async fn begin(
     let partition_count = metadata.partitions.len();
     let partitions = select(topic, &options.partitions, partition_count)?;
     let begin = partitions.into_iter().map(|partition| {
-        let partition = TopicPartition {
-            topic: topic.clone(),
-            partition,
-        };
-        let start = options.resume.get(&partition.partition).cloned();
-        begin_partition(core, partition, start, options)
+        let start = options.resume.get(&partition).cloned();
+        (partition, start)
     });
-    try_join_all(begin).await
+    begin_at(core, topic, begin.collect(), options).await
 }
 
 /// Refuses what a member of a group can't do, before it joins.
@@ -81,13 +76,9 @@ pub(crate) async fn begin_partitions(
 ) -> Result<Vec<PartitionProgress>, ConsumeError> {
     let begin = partitions.iter().map(|partition| {
         let start = committed.get(partition).copied().map(Checkpoint::at);
-        let partition = TopicPartition {
-            topic: topic.clone(),
-            partition: *partition,
-        };
-        begin_partition(core, partition, start, options)
+        (*partition, start)
     });
-    try_join_all(begin).await
+    begin_at(core, topic, begin.collect(), options).await
 }
 
 /// Opens and closes a stream with the consumer's SmartModules. One that has nothing to read opens
@@ -116,22 +107,33 @@ pub(crate) async fn check_smartmodules(
     }
 }
 
-async fn begin_partition(
+/// Partitions, each where it is given or else where the options say.
+async fn begin_at(
     core: &ClientCore,
-    partition: TopicPartition,
-    start: Option<Checkpoint>,
+    topic: &TopicName,
+    partitions: Vec<(PartitionIndex, Option<Checkpoint>)>,
     options: &ConsumerOptions,
-) -> Result<PartitionProgress, ConsumeError> {
-    let start = match start {
-        Some(checkpoint) => checkpoint,
-        None => Checkpoint::at(start_of(core, &partition, options).await?),
-    };
-    let end = end_of(core, &partition, options).await?;
-    let is_beyond = |end: &Offset| start.offset > *end && options.end == EndOffset::LogEnd;
-    if let Some(log_end) = end.filter(is_beyond) {
-        refuse_beyond(core, &partition, options, start.offset, log_end).await?;
+) -> Result<Vec<PartitionProgress>, ConsumeError> {
+    let to_find = partitions.iter().filter(|(_, given)| given.is_none());
+    let to_find: Vec<_> = to_find.map(|(partition, _)| *partition).collect();
+    let found = starts_of(core, topic, &to_find, options).await?;
+    let all: Vec<_> = partitions.iter().map(|(partition, _)| *partition).collect();
+    let ends = ends_of(core, topic, &all, options).await?;
+    let mut begun = Vec::with_capacity(partitions.len());
+    for (partition, given) in partitions {
+        let start = given.unwrap_or_else(|| Checkpoint::at(found[&partition]));
+        let end = ends.get(&partition).copied();
+        let is_beyond = |end: &Offset| start.offset > *end && options.end == EndOffset::LogEnd;
+        if let Some(log_end) = end.filter(is_beyond) {
+            let named = TopicPartition {
+                topic: topic.clone(),
+                partition,
+            };
+            refuse_beyond(core, &named, options, start.offset, log_end).await?;
+        }
+        begun.push(PartitionProgress::new(partition, start, end));
     }
-    Ok(PartitionProgress::new(partition.partition, start, end))
+    Ok(begun)
 }
 
 /// A consumer that stops at the end of the log would not ask for anything behind it, and so never
@@ -161,13 +163,31 @@ pub(crate) async fn position(
     options: &ConsumerOptions,
     position: LogPosition,
 ) -> Result<Offset, ConsumeError> {
-    let question = LeaderQuestion::LogOffset {
-        position,
-        isolation: options.isolation.wire_value(),
-    };
-    core.ask_leader(partition, question)
+    core.ask_leader(partition, question(options, position))
         .await
         .map_err(|error| consume_error(partition, error))
+}
+
+/// As [`position`], of many.
+async fn positions(
+    core: &ClientCore,
+    topic: &TopicName,
+    partitions: &[PartitionIndex],
+    options: &ConsumerOptions,
+    position: LogPosition,
+) -> Result<Answers, ConsumeError> {
+    let asked = core.ask_leaders(topic, partitions, question(options, position));
+    asked.await.map_err(|(partition, error)| {
+        let topic = topic.clone();
+        consume_error(&TopicPartition { topic, partition }, error)
+    })
+}
+
+fn question(options: &ConsumerOptions, position: LogPosition) -> LeaderQuestion {
+    LeaderQuestion::LogOffset {
+        position,
+        isolation: options.isolation.wire_value(),
+    }
 }
 
 fn select(
@@ -195,50 +215,63 @@ fn select(
     }
 }
 
-async fn start_of(
+async fn starts_of(
     core: &ClientCore,
-    partition: &TopicPartition,
+    topic: &TopicName,
+    partitions: &[PartitionIndex],
     options: &ConsumerOptions,
-) -> Result<Offset, ConsumeError> {
-    let at = |at| position(core, partition, options, at);
+) -> Result<Answers, ConsumeError> {
+    let at = |at| positions(core, topic, partitions, options, at);
     match options.start {
         StartOffset::Beginning => at(LogPosition::Start).await,
         StartOffset::End => at(LogPosition::End).await,
-        StartOffset::Offset(offset) => Ok(offset),
+        StartOffset::Offset(offset) => Ok(everywhere(partitions, offset)),
         StartOffset::FromBeginning(count) => {
-            let start = at(LogPosition::Start).await?;
-            let end = at(LogPosition::End).await?;
+            let mut starts = at(LogPosition::Start).await?;
+            let ends = at(LogPosition::End).await?;
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            Ok(Offset(start.0.saturating_add(count)).min(end))
+            for (partition, start) in &mut starts {
+                *start = Offset(start.0.saturating_add(count)).min(ends[partition]);
+            }
+            Ok(starts)
         }
         StartOffset::FromEnd(count) => {
-            let end = at(LogPosition::End).await?;
-            let start = at(LogPosition::Start).await?;
+            let mut ends = at(LogPosition::End).await?;
+            let starts = at(LogPosition::Start).await?;
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            Ok(Offset(end.0.saturating_sub(count)).max(start))
+            for (partition, end) in &mut ends {
+                *end = Offset(end.0.saturating_sub(count)).max(starts[partition]);
+            }
+            Ok(ends)
         }
         StartOffset::Timestamp(timestamp_ms) => {
-            let found = at(LogPosition::Timestamp(timestamp_ms)).await?;
-            if found < Offset::ZERO {
-                return at(LogPosition::End).await;
-            }
+            let mut found = at(LogPosition::Timestamp(timestamp_ms)).await?;
+            let is_nowhere = |(_, found): &(&PartitionIndex, &Offset)| **found < Offset::ZERO;
+            let nowhere = found.iter().filter(is_nowhere);
+            let nowhere: Vec<_> = nowhere.map(|(partition, _)| *partition).collect();
+            found.extend(positions(core, topic, &nowhere, options, LogPosition::End).await?);
             Ok(found)
         }
     }
 }
 
-async fn end_of(
+/// Empty where there is no end.
+async fn ends_of(
     core: &ClientCore,
-    partition: &TopicPartition,
+    topic: &TopicName,
+    partitions: &[PartitionIndex],
     options: &ConsumerOptions,
-) -> Result<Option<Offset>, ConsumeError> {
+) -> Result<Answers, ConsumeError> {
     match options.end {
-        EndOffset::Never => Ok(None),
-        EndOffset::Offset(offset) => Ok(Some(offset)),
-        EndOffset::LogEnd => position(core, partition, options, LogPosition::End)
-            .await
-            .map(Some),
+        EndOffset::Never => Ok(Answers::new()),
+        EndOffset::Offset(offset) => Ok(everywhere(partitions, offset)),
+        EndOffset::LogEnd => positions(core, topic, partitions, options, LogPosition::End).await,
     }
+}
+
+fn everywhere(partitions: &[PartitionIndex], offset: Offset) -> Answers {
+    let each = partitions.iter().map(|partition| (*partition, offset));
+    each.collect()
 }
 
 fn consume_error(partition: &TopicPartition, error: LeaderCallError) -> ConsumeError {

@@ -13,8 +13,8 @@ pub use connection::{Connection, ConnectionOptions};
 pub(crate) use connections::Connections;
 pub use error::RequestError;
 pub(crate) use liveness::Liveness;
-pub(crate) use log_bounds::{LogPosition, delete_records, list_offset};
-pub(crate) use metadata::{Leader, Metadata, TopicMetadata};
+pub(crate) use log_bounds::{Answered, AskedPartition, LogPosition, delete_records, list_offsets};
+pub(crate) use metadata::{Metadata, TopicMetadata};
 pub(crate) use stream::{NewStream, OpenStreamError, close_stream, open_stream};
 use thalweg_wire::kafka_error;
 
