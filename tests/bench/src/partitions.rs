@@ -12,10 +12,14 @@ use crate::process::Usage;
 use crate::stopwatch::Stopwatch;
 use crate::table::median;
 
-/// How long nothing is done, to see what that costs.
+/// How long nothing is done, to see what that costs: right after the partitions were made, and again once
+/// they have settled.
 const IDLE: Duration = Duration::from_secs(20);
 const RECORD_BYTES: u64 = 1024;
-const SEGMENT_BYTES: u64 = 1 << 20;
+/// As large as those of a topic that says nothing of it.
+const SEGMENT_BYTES: u64 = 1 << 30;
+/// The size of batches where they are the same in both topics.
+const BATCH_BYTES: u64 = 64 << 10;
 
 /// How much to measure.
 #[derive(Debug, Clone, clap::Args)]
@@ -27,7 +31,7 @@ pub(crate) struct Plan {
     #[arg(long, default_value_t = 10_000)]
     partitions: u64,
     /// How many replicas each has.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, visible_alias = "replicas", default_value_t = 1)]
     replication: usize,
     /// On how many SPUs.
     #[arg(long, default_value_t = 1)]
@@ -50,11 +54,19 @@ pub(crate) struct Partitions {
     again: [Duration; 2],
     sc_bytes_each: f64,
     spu_bytes_each: f64,
-    /// Shares of one processor: the SC's, and that of all SPUs.
-    sc_idle: f64,
-    spus_idle: f64,
-    /// Records a second to all, by records a second to a topic of one partition.
+    /// Right after they were made, and later.
+    idle: [Idle; 2],
+    /// Records a second to all, by records a second to a topic of one partition: in batches as the
+    /// producer makes them, and in batches of the same size.
     ratio: f64,
+    batches_ratio: f64,
+}
+
+/// Shares of one processor while nothing is done: the SC's, and that of all SPUs.
+#[derive(Debug, Clone, Copy)]
+struct Idle {
+    sc: f64,
+    spus: f64,
 }
 
 /// Measures on a cluster of its own.
@@ -69,17 +81,21 @@ pub(crate) fn partitions(plan: &Plan) -> anyhow::Result<Partitions> {
     thalweg.read_ends("many")?;
     let first = stopwatch.elapsed();
     let after = (thalweg.sc_usage()?, thalweg.spu_usage()?);
-    let (sc_idle, spus_idle) = idle(&thalweg)?;
+    let idle = [idle(&thalweg)?, idle(&thalweg)?];
 
     let load = Load {
         records: (plan.mebibytes << 20) / RECORD_BYTES,
         record_bytes: RECORD_BYTES,
     };
-    let (mut one, mut many) = (Vec::new(), Vec::new());
+    let (mut rates, mut batches_rates) = <(Rates, Rates)>::default();
     for _ in 0..plan.rounds {
-        for (topic, rates) in [("one", &mut one), ("many", &mut many)] {
+        for (index, topic) in ["one", "many"].into_iter().enumerate() {
             settle(load.bytes());
-            rates.push(thalweg.produce(topic, load)?.records_per_second());
+            let run = thalweg.produce(topic, load)?;
+            rates[index].push(run.records_per_second());
+            settle(load.bytes());
+            let run = thalweg.produce_in_batches(topic, load, BATCH_BYTES)?;
+            batches_rates[index].push(run.records_per_second());
         }
     }
     let serves = thalweg.restart_spu()?;
@@ -95,21 +111,31 @@ pub(crate) fn partitions(plan: &Plan) -> anyhow::Result<Partitions> {
             after.1,
             plan.partitions * u64::try_from(plan.replication)?,
         ),
-        sc_idle,
-        spus_idle,
-        ratio: median(&many)
-            .zip(median(&one))
-            .map_or(f64::NAN, |(many, one)| many / one),
+        idle,
+        ratio: ratio(&rates),
+        batches_ratio: ratio(&batches_rates),
     })
 }
 
-fn idle(thalweg: &Thalweg) -> anyhow::Result<(f64, f64)> {
+/// Records a second, run by run: to one partition, and to many.
+type Rates = [Vec<f64>; 2];
+
+fn ratio([one, many]: &Rates) -> f64 {
+    median(many)
+        .zip(median(one))
+        .map_or(f64::NAN, |(many, one)| many / one)
+}
+
+fn idle(thalweg: &Thalweg) -> anyhow::Result<Idle> {
     let before = (thalweg.sc_usage()?, thalweg.spu_usage()?);
     thread::sleep(IDLE);
     let after = (thalweg.sc_usage()?, thalweg.spu_usage()?);
     let share =
         |before: Usage, after: Usage| (after.cpu_seconds - before.cpu_seconds) / IDLE.as_secs_f64();
-    Ok((share(before.0, after.0), share(before.1, after.1)))
+    Ok(Idle {
+        sc: share(before.0, after.0),
+        spus: share(before.1, after.1),
+    })
 }
 
 fn bytes_each(before: Usage, after: Usage, count: u64) -> f64 {
@@ -131,6 +157,7 @@ impl fmt::Display for Partitions {
         let ms = |time: Duration| format!("{:.0} ms", time.as_secs_f64() * 1e3);
         let percent = |share: f64| format!("{:.1}% of a processor", share * 100.0);
         let kilobytes = |bytes: f64| format!("{:.1} kB", bytes / 1e3);
+        let [first, later] = self.idle;
         let lines = [
             ("made, and all have answered", ms(self.first)),
             ("an SPU starts again and serves", ms(self.again[0])),
@@ -143,11 +170,17 @@ impl fmt::Display for Partitions {
                 "memory of the SC for each partition",
                 kilobytes(self.sc_bytes_each),
             ),
-            ("nothing is done: all SPUs", percent(self.spus_idle)),
-            ("nothing is done: the SC", percent(self.sc_idle)),
+            ("nothing is done at first: all SPUs", percent(first.spus)),
+            ("nothing is done at first: the SC", percent(first.sc)),
+            ("nothing is done later: all SPUs", percent(later.spus)),
+            ("nothing is done later: the SC", percent(later.sc)),
             (
                 "records a second, by those of one partition",
                 format!("{:.2}", self.ratio),
+            ),
+            (
+                "the same in batches of 64 KiB",
+                format!("{:.2}", self.batches_ratio),
             ),
         ];
         for (what, figure) in lines {

@@ -180,6 +180,19 @@ impl Thalweg {
         self.bench("produce", topic, load, &[batch_size])
     }
 
+    /// As `produce`, in batches that are as large as this.
+    pub(crate) fn produce_in_batches(
+        &self,
+        topic: &str,
+        load: Load,
+        batch_bytes: u64,
+    ) -> anyhow::Result<Run> {
+        let batch_size = format!("--batch-size={batch_bytes}");
+        // Long enough for a batch to get full.
+        let linger = "--linger=100ms".to_owned();
+        self.bench("produce", topic, load, &[batch_size, linger])
+    }
+
     /// How many segments the SPU has on the disk.
     pub(crate) fn count_segments(&self) -> anyhow::Result<usize> {
         let found = output(
