@@ -8,7 +8,7 @@ use std::panic::resume_unwind;
 use std::thread::{Builder, scope};
 
 use crate::LoadError;
-use crate::thread_priority::{lower, this_thread};
+use crate::thread_priority::{lower_compiler, this_thread};
 
 /// Runs `compile` on a thread of low priority, and waits for it.
 ///
@@ -21,7 +21,7 @@ pub(crate) fn compile_aside<T: Send>(
     scope(|scope| {
         let thread = Builder::new().name("compiler".to_owned());
         let compiling = thread.spawn_scoped(scope, || {
-            lower(this_thread());
+            lower_compiler(this_thread());
             compile()
         });
         let compiling = compiling.map_err(|error| {
