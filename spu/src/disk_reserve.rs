@@ -1,8 +1,8 @@
 //! A little of the disk, kept for what an SPU must write even when the disk is full.
 //!
-//! A start is noted before anything is served, and an end when all logs are closed. Without room for
-//! that, an SPU that a full disk has stopped could not start to serve what it has, and delete what
-//! its retention lets go.
+//! A start is noted before anything else, and an end when all logs are closed. Without room for that,
+//! an SPU that has ended on a full disk would not start again: it could neither say so to the SC nor
+//! go on by itself once there is room.
 
 use std::io;
 use std::path::Path;
