@@ -53,7 +53,7 @@ pub fn guest_answer(bytes: &[u8]) -> usize {
     while from < end {
         match chain.process(batch, from) {
             Ok(output) => {
-                check_output(kind, &output, from, end);
+                check_output(&output, from, end);
                 given_count += output.record_count;
                 from = output.next_offset;
             }
@@ -117,7 +117,7 @@ fn batch(record_count: usize, first: &[u8]) -> Vec<u8> {
 }
 
 /// Whatever a guest answers, what is given out can be read by any consumer.
-fn check_output(kind: SmartModuleKind, output: &ChainOutput, from: Offset, end: Offset) {
+fn check_output(output: &ChainOutput, from: Offset, end: Offset) {
     assert!(output.next_offset > from && output.next_offset <= end);
     let Some(bytes) = &output.records else {
         assert_eq!(output.record_count, 0);
@@ -130,11 +130,10 @@ fn check_output(kind: SmartModuleKind, output: &ChainOutput, from: Offset, end: 
     let mut count = 0;
     for record in records.iter() {
         let record = record.expect("its records can be read");
+        // They may repeat, whatever the kind: so they do behind an array_map.
         assert!(record.offset >= previous, "offsets go back");
         assert!(record.offset < output.next_offset, "offsets run ahead");
         assert_eq!(record.headers.iter().count(), record.headers.len());
-        let may_repeat = kind == SmartModuleKind::ArrayMap;
-        assert!(may_repeat || count == 0 || record.offset > previous || record.offset == from);
         previous = record.offset;
         count += 1;
     }

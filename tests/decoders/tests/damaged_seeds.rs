@@ -141,6 +141,11 @@ fn no_answer_of_a_guest_gets_the_better_of_its_host() {
         assert_eq!(guest_answer(seed), 4, "{seed:?}");
     }
 
+    // A map whose third record has the offset of its second, as other damage than the run's found it.
+    let mut repeats = vec![1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+    repeats.extend(records(&[0, 1, 1, 3]));
+    assert_eq!(guest_answer(&repeats), 4);
+
     run(&seeds, 6_000, |bytes| {
         guest_answer(bytes);
     });
