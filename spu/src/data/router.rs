@@ -1,7 +1,7 @@
 //! From a request's API key and version to the file that answers it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use thalweg_wire::messages::{
@@ -19,6 +19,7 @@ use thalweg_wire::{
 
 use super::answer::Answer;
 use super::connection::{ConnectionError, Shared};
+use super::fetch::FollowerSession;
 use super::produce::ProduceCall;
 use super::streams::Streams;
 use super::{
@@ -38,6 +39,8 @@ pub(super) struct Router {
     pub(super) streams: Streams,
     /// Who is at the other end.
     pub(super) peer: Option<IpAddr>,
+    /// Where that is an SPU that follows.
+    session: Mutex<Option<FollowerSession>>,
 }
 
 /// Which half of the connection deals with a request.
@@ -54,7 +57,24 @@ impl Router {
             shared,
             streams: Streams::new(),
             peer,
+            session: Mutex::default(),
         }
+    }
+
+    /// Takes the follower's session for the request that is worked through.
+    pub(super) fn take_session(&self) -> Option<FollowerSession> {
+        self.session().take()
+    }
+
+    /// Keeps the follower's session for the next request.
+    pub(super) fn keep_session(&self, session: FollowerSession) {
+        *self.session() = Some(session);
+    }
+
+    fn session(&self) -> MutexGuard<'_, Option<FollowerSession>> {
+        self.session
+            .lock()
+            .expect("nobody panics while holding the session")
     }
 
     /// Sees to it that a request is one that can be answered.

@@ -29,6 +29,7 @@ use super::error::ProduceError;
 use super::followers::{FollowerPosition, Followers, Membership, WantedIsr};
 use super::high_watermark::HighWatermark;
 use super::isr_changes::{IsrChange, IsrChanges};
+use super::news::{News, NewsReaders};
 use super::reports::{ReplicaHealth, ReplicaReport, ReplicaReports};
 
 /// One reign of this SPU as the leader of one partition.
@@ -50,6 +51,7 @@ pub struct Replica {
     committed: watch::Sender<Committed>,
     /// The log's end, for followers that wait for more.
     appended: watch::Sender<Offset>,
+    news_readers: NewsReaders,
 }
 
 /// How far the log has come, here and on the followers.
@@ -121,6 +123,7 @@ impl Replica {
                 followers,
             }),
             appended: watch::Sender::new(log.log_end()),
+            news_readers: NewsReaders::default(),
             committed: watch::Sender::new(Committed {
                 high_watermark: known,
                 ended: None,
@@ -329,6 +332,11 @@ impl Replica {
         }
     }
 
+    /// Has a session hear of what is new here, by its number of the partition.
+    pub fn tell_news(&self, news: &Arc<News>, number: usize) {
+        self.news_readers.add(news, number);
+    }
+
     /// Notes how far a follower is. Whether it holds a replica, in the life that it speaks of.
     pub fn follower_fetched(&self, spu: SpuId, position: FollowerPosition) -> bool {
         let now = self.clock.monotonic();
@@ -473,6 +481,7 @@ impl Replica {
             self.isr_changes.forget(self.id);
             progress.commit.take_all()
         };
+        self.news_readers.tell_now();
         for waiter in waiting {
             // Whoever gave up waiting needs no answer.
             let _ = waiter.produced.send(Err(self.ended_error(reason)));
@@ -549,6 +558,7 @@ impl Replica {
         });
         if advanced {
             self.log.set_high_watermark(high_watermark);
+            self.news_readers.tell_later();
         }
     }
 
@@ -623,11 +633,14 @@ struct Listener {
 impl LogListener for Listener {
     fn progressed(&self, progress: LogProgress) {
         if let Some(replica) = self.replica.upgrade() {
-            replica.appended.send_if_modified(|end| {
+            let grew = replica.appended.send_if_modified(|end| {
                 let grew = *end < progress.log_end;
                 *end = progress.log_end.max(*end);
                 grew
             });
+            if grew {
+                replica.news_readers.tell_now();
+            }
             replica.progressed(progress.stable_end);
         }
     }

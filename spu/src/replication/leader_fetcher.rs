@@ -20,8 +20,9 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::catch_up::{Allowance, CatchUp};
-use super::request::{self, Asker};
+use super::request::{self, Asker, Session};
 use super::take::{Taken, take};
+use super::told::Told;
 use super::{Partitions, Source};
 use crate::context::SpuContext;
 use crate::replica::{Follower, Standing};
@@ -30,6 +31,11 @@ use crate::replica::{Follower, Standing};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a leader may take to answer, beyond what it is told to wait.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often everything is named to a leader that keeps a session, and how often at the least in the time
+/// that a follower may lag.
+const NAME_ALL_AFTER: Duration = Duration::from_secs(2);
+const NAME_ALL_PER_LAG: u32 = 4;
 
 /// Follows all that one SPU leads.
 pub(super) struct LeaderFetcher {
@@ -55,7 +61,7 @@ enum Stop {
 }
 
 /// One partition of a request.
-type Asked = (Arc<Follower>, Standing);
+pub(super) type Asked = (Arc<Follower>, Standing);
 
 impl LeaderFetcher {
     pub(super) fn new(
@@ -145,38 +151,27 @@ impl LeaderFetcher {
     /// Copies what there is to copy.
     async fn copy(&self, connection: &Arc<Connection>, pauses: &mut Pauses) -> Stop {
         let mut changes = self.partitions.clone();
+        let mut told = Told::default();
         let mut turn = 0;
         loop {
-            let followed = changes.borrow_and_update().clone();
-            let mut asked = self.ready(&followed, pauses);
-            // Until a partition that rests may be asked for again.
-            let wait = pauses
-                .first_end(self.context.clock.monotonic())
-                .map_or(self.asker.wait, |end| end.min(self.asker.wait));
-            if asked.is_empty() {
-                // No answer says when a log can be written again; in the end the time does.
-                if let Ok(changed) = tokio::time::timeout(wait, changes.changed()).await
-                    && changed.is_err()
+            let now = self.context.clock.monotonic();
+            // What rests is asked for again when it does not, with everything else.
+            let changed = if pauses.none_at(now) {
+                told.changed(now)
+            } else {
+                None
+            };
+            let request = match changed {
+                Some((session, asked)) => request::more(self.asker, session, pairs(&asked)),
+                None => match self
+                    .ask_all(&mut changes, pauses, &mut told, &mut turn)
+                    .await
                 {
-                    return Stop::Done;
-                }
-                continue;
-            }
-            // Another one is the first each time: an answer has room for some only.
-            turn = (turn + 1) % asked.len();
-            asked.rotate_left(turn);
-            let mut asker = Asker { wait, ..self.asker };
-            let not_before = self.bound(&mut asked, &mut asker);
-            if asked.is_empty() {
-                // Nothing else can be asked for until then, unless there are others.
-                if let Ok(changed) = tokio::time::timeout(not_before, changes.changed()).await
-                    && changed.is_err()
-                {
-                    return Stop::Done;
-                }
-                continue;
-            }
-            let request = request::more(asker, pairs(&asked));
+                    Ok(Some(request)) => request,
+                    Ok(None) => continue,
+                    Err(stop) => return stop,
+                },
+            };
             let answer = tokio::select! {
                 answer = self.call(connection, &request) => answer,
                 changed = changes.changed() => return match changed {
@@ -185,10 +180,50 @@ impl LeaderFetcher {
                 },
             };
             match answer {
-                Ok(answer) => self.take(answer, asked, pauses).await,
+                Ok(answer) => self.take(answer, &mut told, pauses).await,
                 Err(error) => return Stop::Broken(error.to_string()),
             }
         }
+    }
+
+    /// A request that names everything; `None` after a wait, where nothing can be asked for.
+    async fn ask_all(
+        &self,
+        changes: &mut watch::Receiver<Partitions>,
+        pauses: &mut Pauses,
+        told: &mut Told,
+        turn: &mut usize,
+    ) -> Result<Option<FetchRequest>, Stop> {
+        let followed = changes.borrow_and_update().clone();
+        let mut asked = self.ready(&followed, pauses);
+        let now = self.context.clock.monotonic();
+        // Until a partition that rests may be asked for again.
+        let wait = pauses
+            .first_end(now)
+            .map_or(self.asker.wait, |end| end.min(self.asker.wait));
+        if asked.is_empty() {
+            // No answer says when a log can be written again; in the end the time does.
+            return wait_for_others(changes, wait).await;
+        }
+        // Another one is the first each time: an answer has room for some only.
+        *turn = (*turn + 1) % asked.len();
+        asked.rotate_left(*turn);
+        let mut asker = Asker { wait, ..self.asker };
+        let not_before = self.bound(&mut asked, &mut asker);
+        if asked.is_empty() {
+            // Nothing else can be asked for until then, unless there are others.
+            return wait_for_others(changes, not_before).await;
+        }
+        let session = if self.in_sync {
+            Session::NEW
+        } else {
+            // What may be asked for changes from one request to the next.
+            Session::NONE
+        };
+        let lag_max = self.context.options.replica_lag_max;
+        let all_after = NAME_ALL_AFTER.min(lag_max / NAME_ALL_PER_LAG);
+        told.name_all(&asked, now + all_after);
+        Ok(Some(request::more(asker, session, pairs(&asked))))
     }
 
     /// Leaves out what must not be asked for as yet, and bounds the rest. For how long nothing of what was
@@ -224,9 +259,8 @@ impl LeaderFetcher {
         let mut more = followed.more_is_stable();
         loop {
             more.mark_unchanged();
-            let partitions = changes.borrow_and_update().clone();
-            let stable: Partitions = followed
-                .take_stable(&partitions)
+            let stable = followed.take_stable(&changes.borrow_and_update());
+            let stable: Partitions = stable
                 .into_iter()
                 .map(|follower| (follower.id(), follower))
                 .collect();
@@ -281,12 +315,9 @@ impl LeaderFetcher {
         }
     }
 
-    async fn take(&self, answer: FetchResponse, asked: Vec<Asked>, pauses: &mut Pauses) {
+    async fn take(&self, answer: FetchResponse, told: &mut Told, pauses: &mut Pauses) {
+        told.answered(&answer);
         let now_ms = self.context.clock.now_ms();
-        let mut by_name: HashMap<TopicPartition, Asked> = asked
-            .into_iter()
-            .map(|asked| (asked.0.topic_partition().clone(), asked))
-            .collect();
         let mut parts = Vec::new();
         for topic in answer.responses {
             let Ok(name) = TopicName::new(&topic.topic) else {
@@ -297,7 +328,7 @@ impl LeaderFetcher {
                     topic: name.clone(),
                     partition: PartitionIndex(data.partition_index),
                 };
-                if let Some(asked) = by_name.remove(&partition) {
+                if let Some(asked) = told.named(&partition) {
                     self.note_copied(&asked.0, &data);
                     parts.push((asked, data));
                 }
@@ -317,7 +348,19 @@ impl LeaderFetcher {
         let now = self.context.clock.monotonic();
         for (follower, taken) in taken {
             pauses.note(&follower, taken, now);
+            told.touch(follower);
         }
+    }
+}
+
+/// Waits until other partitions are to be followed, or time is up.
+async fn wait_for_others(
+    changes: &mut watch::Receiver<Partitions>,
+    wait: Duration,
+) -> Result<Option<FetchRequest>, Stop> {
+    match tokio::time::timeout(wait, changes.changed()).await {
+        Ok(Err(_)) => Err(Stop::Done),
+        Ok(Ok(())) | Err(_) => Ok(None),
     }
 }
 
@@ -337,6 +380,12 @@ struct Pauses {
 }
 
 impl Pauses {
+    /// Whether no partition rests.
+    fn none_at(&mut self, now: Duration) -> bool {
+        self.until.retain(|_, until| *until > now);
+        self.until.is_empty()
+    }
+
     /// How long until the first of them ends.
     fn first_end(&self, now: Duration) -> Option<Duration> {
         let first = self.until.values().min()?;

@@ -8,6 +8,7 @@ mod catch_up;
 mod leader_fetcher;
 mod request;
 mod take;
+mod told;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

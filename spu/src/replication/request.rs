@@ -24,13 +24,30 @@ pub(super) struct Asker {
     pub(super) wait: Duration,
 }
 
-/// Asks for what comes after what the followers have.
+/// Which of the requests of a session one is; Kafka's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Session {
+    pub(super) id: i32,
+    pub(super) epoch: i32,
+}
+
+impl Session {
+    /// There is none.
+    pub(super) const NONE: Self = Self { id: 0, epoch: -1 };
+    /// One begins, with all that the request names.
+    pub(super) const NEW: Self = Self { id: 0, epoch: 0 };
+}
+
+/// Asks for what comes after what the followers have, and what else is in the session.
 pub(super) fn more<'a>(
     asker: Asker,
+    session: Session,
     followers: impl IntoIterator<Item = (&'a Follower, Standing)>,
 ) -> FetchRequest {
     let wait_ms = i32::try_from(asker.wait.as_millis()).unwrap_or(i32::MAX);
     fetch(asker, followers, PARTITION_BYTES)
+        .with_session_id(session.id)
+        .with_session_epoch(session.epoch)
         .with_max_wait_ms(wait_ms)
         .with_min_bytes(1)
         .with_max_bytes(asker.bytes_max)
@@ -66,7 +83,7 @@ fn fetch<'a>(
     }
     FetchRequest::default()
         .with_replica_id(BrokerId(asker.spu.0))
-        .with_session_epoch(-1)
+        .with_session_epoch(Session::NONE.epoch)
         .with_topics(topics.into_iter().map(|(_, topic)| topic).collect())
 }
 

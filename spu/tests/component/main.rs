@@ -4,6 +4,7 @@
 mod assignment;
 mod bad_input;
 mod disk;
+mod follower_session;
 mod harness;
 mod metrics;
 mod real_sc;

@@ -6,14 +6,13 @@
 
 use std::sync::Arc;
 
-use thalweg_types::{LeaderEpoch, Offset, SpuId, TopicName};
+use thalweg_types::{LeaderEpoch, Offset, SpuId};
 use thalweg_wire::messages::fetch_request::FetchPartition;
 use thalweg_wire::messages::fetch_response::PartitionData;
 use thalweg_wire::{KafkaError, tags};
 
 use super::plain::{check_range, diverging, read_whole, with_diverging};
-use super::{Found, Records, Wait, leader, size, with_ends};
-use crate::data::connection::Shared;
+use super::{Found, Records, Wait, size, with_ends};
 use crate::data::refusal::Refusal;
 use crate::replica::{FollowerPosition, Replica};
 
@@ -35,14 +34,12 @@ enum Outcome {
 /// Reads up to `room` bytes of whole batches for the follower `spu`. The first partition of an answer
 /// that has anything gives a batch in any case.
 pub(super) async fn read(
-    shared: &Shared,
+    replica: Arc<Replica>,
     spu: SpuId,
-    topic: &TopicName,
     asked: &FetchPartition,
     room: usize,
     is_first: bool,
 ) -> Result<FollowerRead, Refusal> {
-    let replica = leader(shared, topic, asked)?;
     let position = position_of(&replica, asked)?;
     let from = Offset(asked.fetch_offset);
     let outcome = if let Some((epoch, end)) = diverging(&replica, asked) {

@@ -4,11 +4,13 @@
 //! wait until one of them has more. Partitions that name a stream take part with what their chain
 //! has put out so far; all rounds together give one answer.
 //!
-//! Fetch sessions are refused by answering session 0, which every client takes as "none".
+//! Followers have sessions ([`session`]). Those of clients are refused by answering session 0, which every
+//! client takes as "none".
 
 mod chained;
 mod follower;
 mod plain;
+mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,7 @@ use super::refusal::Refusal;
 use super::router::Router;
 use crate::replica::Replica;
 use chained::ChainedFetch;
+pub(super) use session::FollowerSession;
 
 /// The longest that an answer is waited for, whatever the client asks.
 const WAIT_MAX: Duration = Duration::from_secs(300);
@@ -110,6 +113,9 @@ pub(super) async fn answer(
     header: &RequestHeader,
     request: FetchRequest,
 ) -> Result<Answer, ConnectionError> {
+    if request.replica_id.0 >= 0 && request.session_epoch >= 0 {
+        return session::answer(router, header, request).await;
+    }
     if request.session_id != 0 || request.session_epoch > 0 {
         let refused =
             FetchResponse::default().with_error_code(KafkaError::FetchSessionIdNotFound.code());
@@ -301,10 +307,12 @@ impl<'a> Fetch<'a> {
         let found = match (&asked.topic, &asked.chained) {
             (Err(refusal), _) => Err(refusal.clone()),
             (Ok(topic), _) if let Some(spu) = self.follower => {
-                let shared = &self.router.shared;
-                follower::read(shared, spu, topic, &asked.partition, room, is_first)
-                    .await
-                    .map(|read| read.into_found(data.clone()))
+                match leader(&self.router.shared, topic, &asked.partition) {
+                    Ok(replica) => follower::read(replica, spu, &asked.partition, room, is_first)
+                        .await
+                        .map(|read| read.into_found(data.clone())),
+                    Err(refusal) => Err(refusal),
+                }
             }
             (Ok(topic), None) => {
                 plain::read(&self.router.shared, topic, &asked.partition, room, is_first)
@@ -313,13 +321,7 @@ impl<'a> Fetch<'a> {
             }
             (Ok(topic), Some(chained)) => self.chained(topic, asked, chained, data.clone()),
         };
-        found.unwrap_or_else(|refusal| Found {
-            data: data.with_error_code(refusal.code()).with_high_watermark(-1),
-            records: Records::None,
-            is_final: true,
-            has_more: false,
-            wait: None,
-        })
+        found.unwrap_or_else(|refusal| refused(data, &refusal))
     }
 
     fn chained(
@@ -331,6 +333,17 @@ impl<'a> Fetch<'a> {
     ) -> Result<Found, Refusal> {
         let replica = leader(&self.router.shared, topic, &asked.partition)?;
         Ok(chained.found(replica, data))
+    }
+}
+
+/// What is answered of a partition that is refused.
+fn refused(data: PartitionData, refusal: &Refusal) -> Found {
+    Found {
+        data: data.with_error_code(refusal.code()).with_high_watermark(-1),
+        records: Records::None,
+        is_final: true,
+        has_more: false,
+        wait: None,
     }
 }
 
