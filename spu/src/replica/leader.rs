@@ -8,27 +8,25 @@
 //! - An append is acknowledged only once its mark is passed, also when the log calls back late.
 //! - Once the reign has ended nothing is acknowledged: who waits gets an error that it may retry.
 
-use std::future::Future;
+mod appends;
+mod in_sync;
+
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use thalweg_runtime::Clock;
-use thalweg_storage::{
-    Append, AppendError, Appended, Log, LogHealth, LogListener, LogProgress, ProducerSequences,
-};
+use thalweg_storage::{Log, LogHealth, LogListener, LogProgress};
 use thalweg_types::{
-    CopyLife, Incarnation, LeaderEpoch, Offset, PartitionEpoch, PartitionId, SpuId, TopicConfig,
-    TopicPartition,
+    Incarnation, LeaderEpoch, Offset, PartitionId, SpuId, TopicConfig, TopicPartition,
 };
-use tokio::sync::{oneshot, watch};
-use tracing::{debug, info};
+use tokio::sync::watch;
 
-use super::commit::{Acks, Commit};
+use self::appends::Acknowledge;
+use super::commit::Commit;
 use super::error::ProduceError;
-use super::followers::{FollowerPosition, Followers, Membership, WantedIsr};
+use super::followers::{Followers, Membership};
 use super::high_watermark::HighWatermark;
-use super::isr_changes::{IsrChange, IsrChanges};
+use super::isr_changes::IsrChanges;
 use super::news::{News, NewsReaders};
 use super::reports::{ReplicaHealth, ReplicaReport, ReplicaReports};
 
@@ -73,13 +71,6 @@ struct Committed {
     high_watermark: Offset,
     /// Why the reign is over; absent while it lasts.
     ended: Option<Arc<str>>,
-}
-
-/// An append that is written and waits for its mark.
-struct Acknowledge {
-    acks: Acks,
-    appended: Appended,
-    produced: oneshot::Sender<Result<Appended, ProduceError>>,
 }
 
 /// What a reign begins with.
@@ -210,100 +201,6 @@ impl Replica {
         self.committed.borrow().ended.clone()
     }
 
-    /// Appends whole batches that the caller has checked, and waits as `acks` says.
-    ///
-    /// The batches are queued before this returns, so calls made one after the other are appended
-    /// in that order, however their futures are polled. Dropping the future gives up the answer
-    /// and not the append.
-    ///
-    /// # Errors
-    /// When nothing was appended (too few replicas, refused by the log), or it is not known
-    /// whether it will be kept (time-out, end of the reign).
-    pub fn append(
-        self: &Arc<Self>,
-        batches: Bytes,
-        sequences: Option<ProducerSequences>,
-        acks: Acks,
-        timeout: Duration,
-    ) -> impl Future<Output = Result<Appended, ProduceError>> + Send + use<> {
-        // Nobody listens, which is fine.
-        let (written, _) = oneshot::channel();
-        self.append_telling(batches, sequences, acks, timeout, written)
-    }
-
-    /// As [`Replica::append`]. `written` is told of the append as soon as the log has it, which is
-    /// before it is acknowledged, and dropped when the log does not take it.
-    ///
-    /// # Errors
-    /// As [`Replica::append`].
-    pub fn append_telling(
-        self: &Arc<Self>,
-        batches: Bytes,
-        sequences: Option<ProducerSequences>,
-        acks: Acks,
-        timeout: Duration,
-        written: oneshot::Sender<Appended>,
-    ) -> impl Future<Output = Result<Appended, ProduceError>> + Send + use<> {
-        let (produced, answer) = oneshot::channel();
-        match self.check_before_append(acks) {
-            Ok(()) => self.submit(batches, sequences, move |replica, outcome| match outcome {
-                Ok(appended) => {
-                    // Whoever gave up waiting need not know.
-                    let _ = written.send(appended);
-                    replica.acknowledge(Acknowledge {
-                        acks,
-                        appended,
-                        produced,
-                    });
-                }
-                Err(source) => {
-                    drop(written);
-                    let partition = replica.topic_partition.clone();
-                    // Whoever gave up waiting needs no answer.
-                    let _ = produced.send(Err(ProduceError::Append { partition, source }));
-                }
-            }),
-            // The receiver is at hand, so this can't fail.
-            Err(refused) => drop(produced.send(Err(refused))),
-        }
-        Arc::clone(self).answered(answer, timeout)
-    }
-
-    /// Waits as `acks` says for what the log has already.
-    ///
-    /// # Errors
-    /// When it is not known whether it will be kept (time-out, end of the reign).
-    pub fn await_stored(
-        self: &Arc<Self>,
-        stored: Appended,
-        acks: Acks,
-        timeout: Duration,
-    ) -> impl Future<Output = Result<Appended, ProduceError>> + Send + use<> {
-        let (produced, answer) = oneshot::channel();
-        let appended = stored;
-        self.acknowledge(Acknowledge {
-            acks,
-            appended,
-            produced,
-        });
-        Arc::clone(self).answered(answer, timeout)
-    }
-
-    async fn answered(
-        self: Arc<Self>,
-        answer: oneshot::Receiver<Result<Appended, ProduceError>>,
-        timeout: Duration,
-    ) -> Result<Appended, ProduceError> {
-        match tokio::time::timeout(timeout, answer).await {
-            Ok(Ok(produced)) => produced,
-            Ok(Err(_dropped)) => Err(self.ended_error("its log was closed")),
-            Err(_elapsed) => Err(ProduceError::TimedOut {
-                partition: self.topic_partition.clone(),
-                timeout,
-            }),
-        }
-    }
-
     /// Waits until the high watermark is past `beyond`, or the reign is over. Cancel-safe.
     pub async fn wait_for_data(&self, beyond: Offset) {
         let mut committed = self.committed.subscribe();
@@ -335,108 +232,6 @@ impl Replica {
     /// Has a session hear of what is new here, by its number of the partition.
     pub fn tell_news(&self, news: &Arc<News>, number: usize) {
         self.news_readers.add(news, number);
-    }
-
-    /// Notes how far a follower is. Whether it holds a replica, in the life that it speaks of.
-    pub fn follower_fetched(&self, spu: SpuId, position: FollowerPosition) -> bool {
-        let now = self.clock.monotonic();
-        let mut done = Vec::new();
-        let wanted = {
-            let mut progress = self.progress();
-            let log_end = self.log.log_end();
-            let counted = progress.followers.fetched(spu, position, log_end, now);
-            let Some(counted) = counted else {
-                return false;
-            };
-            let mark = progress.commit.high_watermark_mut();
-            if counted.has_begun_anew {
-                mark.forget(spu);
-            }
-            let high_watermark = mark.observe(spu, counted.stable_end);
-            let wanted = progress
-                .followers
-                .ask(high_watermark, now, self.replica_lag_max);
-            if wanted.is_some() {
-                self.recount(&mut progress);
-            }
-            progress.commit.take_done(&mut done);
-            self.publish(progress.commit.high_watermark_mut().offset());
-            wanted
-        };
-        for waiter in done {
-            waiter.send(self);
-        }
-        if let Some(wanted) = wanted {
-            self.ask(wanted);
-        }
-        true
-    }
-
-    /// Looks which followers should leave the ISR. To be called several times in the lag that they
-    /// are allowed.
-    pub(super) fn check_followers(&self) {
-        if self.has_ended() {
-            return;
-        }
-        let now = self.clock.monotonic();
-        let wanted = {
-            let mut progress = self.progress();
-            let high_watermark = progress.commit.high_watermark_mut().offset();
-            let wanted = progress
-                .followers
-                .ask(high_watermark, now, self.replica_lag_max);
-            if wanted.is_some() {
-                self.recount(&mut progress);
-            }
-            wanted
-        };
-        if let Some(wanted) = wanted {
-            self.ask(wanted);
-        }
-    }
-
-    /// The SC has refused what was asked for about the partition at `partition_epoch`.
-    pub(super) fn isr_refused(&self, partition_epoch: PartitionEpoch, reason: &str) {
-        debug!(partition = %self.topic_partition, reason, "the SC refused a change of in-sync replicas");
-        self.isr_changes.forget(self.id);
-        let now = self.clock.monotonic();
-        let mut progress = self.progress();
-        progress.followers.refused(partition_epoch, now);
-        self.recount(&mut progress);
-        drop(progress);
-        self.progressed(self.log.stable_end());
-    }
-
-    fn ask(&self, wanted: WantedIsr) {
-        let life = CopyLife {
-            process: self.incarnation,
-            copy: self.log.copy(),
-        };
-        let isr = std::iter::once((self.spu_id, life))
-            .chain(wanted.followers)
-            .collect();
-        info!(partition = %self.topic_partition, ?isr, "asking for other in-sync replicas");
-        let change = IsrChange {
-            leader_epoch: self.leader_epoch,
-            partition_epoch: wanted.partition_epoch,
-            isr,
-        };
-        self.isr_changes.ask(self.id, change);
-    }
-
-    /// Counts the followers that are in sync, or may be, and no others.
-    fn recount(&self, progress: &mut Progress) {
-        let Progress { commit, followers } = progress;
-        let counted = followers.counted();
-        let mark = commit.high_watermark_mut();
-        mark.set_isr(counted.iter().map(|spu| {
-            let known = if *spu == self.spu_id {
-                Some(self.log.stable_end())
-            } else {
-                followers.stable_end(*spu)
-            };
-            (*spu, known.unwrap_or_default())
-        }));
     }
 
     /// Takes over what the SC changed without a new reign.
@@ -483,54 +278,7 @@ impl Replica {
         };
         self.news_readers.tell_now();
         for waiter in waiting {
-            // Whoever gave up waiting needs no answer.
-            let _ = waiter.produced.send(Err(self.ended_error(reason)));
-        }
-    }
-
-    fn check_before_append(&self, acks: Acks) -> Result<(), ProduceError> {
-        if let Some(reason) = &self.committed.borrow().ended {
-            return Err(self.ended_error(reason));
-        }
-        if acks == Acks::All && !self.min_isr_met() {
-            let settings = self.settings();
-            return Err(ProduceError::NotEnoughReplicas {
-                partition: self.topic_partition.clone(),
-                in_sync: settings.in_sync,
-                wanted: settings.config.min_isr(),
-            });
-        }
-        Ok(())
-    }
-
-    fn submit(
-        self: &Arc<Self>,
-        batches: Bytes,
-        sequences: Option<ProducerSequences>,
-        done: impl FnOnce(Arc<Self>, Result<Appended, AppendError>) + Send + 'static,
-    ) {
-        let replica = Arc::clone(self);
-        self.log.submit(Append {
-            batches,
-            leader_epoch: self.leader_epoch,
-            now_ms: self.clock.now_ms(),
-            sequences,
-            done: Box::new(move |outcome| done(replica, outcome)),
-        });
-    }
-
-    /// Answers now if the mark is passed, or when it is.
-    fn acknowledge(&self, acknowledge: Acknowledge) {
-        let end = acknowledge.appended.next_offset;
-        let mut progress = self.progress();
-        if let Some(reason) = self.committed.borrow().ended.clone() {
-            let _ = acknowledge.produced.send(Err(self.ended_error(&reason)));
-            return;
-        }
-        let ready = progress.commit.wait(acknowledge.acks, end, acknowledge);
-        drop(progress);
-        if let Some(ready) = ready {
-            ready.send(self);
+            waiter.refuse(self.ended_error(reason));
         }
     }
 
@@ -602,25 +350,6 @@ impl std::fmt::Debug for Replica {
             .field("partition", &self.topic_partition)
             .field("leader_epoch", &self.leader_epoch)
             .finish_non_exhaustive()
-    }
-}
-
-impl Acknowledge {
-    /// Its mark is passed. Where that is so only because too few replicas are left to count, it is
-    /// not what the topic asks for.
-    fn send(self, replica: &Replica) {
-        let outcome = if self.acks == Acks::All && !replica.min_isr_met() {
-            let settings = replica.settings();
-            Err(ProduceError::NotEnoughReplicasAfterAppend {
-                partition: replica.topic_partition.clone(),
-                in_sync: settings.in_sync,
-                wanted: settings.config.min_isr(),
-            })
-        } else {
-            Ok(self.appended)
-        };
-        // Whoever gave up waiting needs no answer.
-        let _ = self.produced.send(outcome);
     }
 }
 
