@@ -334,7 +334,7 @@ impl Consumer {
             Notice::Revoke { partitions, let_go } => {
                 self.stop_reading(&partitions);
                 if let Some(group) = &mut self.group {
-                    group.let_go(let_go);
+                    group.let_go(&partitions, let_go);
                 }
                 Ok(ConsumerEvent::Revoked(partitions))
             }

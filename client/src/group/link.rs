@@ -101,7 +101,8 @@ impl GroupLink {
 
     /// Hands out nothing more of `partitions`, and lets go of them when the program asks for more:
     /// until then it may deal with what it has, and commit it.
-    pub(crate) fn let_go(&mut self, let_go: oneshot::Sender<()>) {
+    pub(crate) fn let_go(&mut self, partitions: &[PartitionIndex], let_go: oneshot::Sender<()>) {
+        self.standing.revoke(partitions);
         self.letting_go = Some(let_go);
     }
 

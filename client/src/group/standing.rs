@@ -42,6 +42,9 @@ struct Owned {
     position: Offset,
     /// The position that the group knows.
     committed: Option<Offset>,
+    /// The program has heard that it is to let go of it: nothing more is handed out, as what was fetched
+    /// before that is dropped.
+    is_revoked: bool,
 }
 
 impl Standing {
@@ -74,7 +77,17 @@ impl Standing {
         state
             .owned
             .get(&partition)
-            .is_some_and(|owned| owned.turn == turn)
+            .is_some_and(|owned| owned.turn == turn && !owned.is_revoked)
+    }
+
+    /// Has nothing more of these handed out. The member has them until it lets go of them.
+    pub(super) fn revoke(&self, partitions: &[PartitionIndex]) {
+        let mut state = self.lock();
+        for partition in partitions {
+            if let Some(owned) = state.owned.get_mut(partition) {
+                owned.is_revoked = true;
+            }
+        }
     }
 
     /// Begins a turn with the partition.
@@ -89,6 +102,7 @@ impl Standing {
             turn,
             position,
             committed,
+            is_revoked: false,
         };
         self.lock().owned.insert(partition, owned);
     }
@@ -163,5 +177,28 @@ impl Standing {
         if self.lock().busy_since.is_some() {
             asked.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const P: PartitionIndex = PartitionIndex(1);
+
+    #[test]
+    fn nothing_is_handed_out_of_what_is_revoked_and_what_was_can_be_committed() {
+        let standing = Standing::default();
+        standing.own(P, 2, Offset(912), None);
+        standing.advance(P, Offset(1216));
+        assert!(standing.is_turn(P, 2));
+
+        standing.revoke(&[P]);
+
+        assert!(!standing.is_turn(P, 2), "fetched before it was revoked");
+        assert_eq!(standing.owned(), [P]);
+        assert_eq!(standing.release(&[P]), Offsets::from([(P, Offset(1216))]));
+        standing.own(P, 3, Offset(1216), None);
+        assert!(standing.is_turn(P, 3));
     }
 }
