@@ -237,11 +237,12 @@ impl Log {
         self.set_out(LogHealth::Quarantined {
             reason: damage.to_string(),
         });
-        self.tell_failure();
+        // Before anybody hears: whoever does may put another copy into the folder.
         let path = self.folder.join(DAMAGED_FILE);
         if let Err(error) = self.files.replace(&path, &damage.encode(), true) {
             warn!(%log, %error, "failed to note the damage: after a restart it has to be found again");
         }
+        self.tell_failure();
     }
 
     fn set_out(&self, to: LogHealth) {
