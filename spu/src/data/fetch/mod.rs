@@ -127,9 +127,26 @@ pub(super) async fn answer(
     encode(header, &response, records, fetch.reservation)
 }
 
-fn bytes_max(shared: &Shared, request: &FetchRequest) -> usize {
-    let allowed = usize::try_from(shared.context.options.fetch_bytes_max).unwrap_or(usize::MAX);
-    size(request.max_bytes).min(allowed)
+/// How much a request asks for, and how long it waits for that.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    bytes_min: usize,
+    bytes_max: usize,
+    /// On the monotonic clock.
+    deadline: Duration,
+}
+
+impl Limits {
+    fn of(shared: &Shared, request: &FetchRequest) -> Self {
+        let allowed = usize::try_from(shared.context.options.fetch_bytes_max).unwrap_or(usize::MAX);
+        let bytes_max = size(request.max_bytes).min(allowed);
+        let wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into());
+        Self {
+            bytes_min: size(request.min_bytes).min(bytes_max),
+            bytes_max,
+            deadline: shared.context.clock.monotonic() + wait.min(WAIT_MAX),
+        }
+    }
 }
 
 /// A size that a client sent; a negative one is none.
@@ -143,10 +160,7 @@ struct Fetch<'a> {
     /// Which follower asks, if one does.
     follower: Option<SpuId>,
     read_committed: bool,
-    bytes_min: usize,
-    bytes_max: usize,
-    /// On the monotonic clock.
-    deadline: Duration,
+    limits: Limits,
     /// For what the chains put out. Not held while waiting with nothing: quiet streams would take
     /// the memory that others need.
     reservation: Option<Reservation>,
@@ -156,8 +170,6 @@ struct Fetch<'a> {
 
 impl<'a> Fetch<'a> {
     fn new(router: &'a Router, request: &FetchRequest) -> Self {
-        let shared = &router.shared;
-        let wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into());
         let asked = request
             .topics
             .iter()
@@ -170,15 +182,12 @@ impl<'a> Fetch<'a> {
                 })
             })
             .collect();
-        let bytes_max = bytes_max(shared, request);
         Self {
             router,
             asked,
             follower: (request.replica_id.0 >= 0).then_some(SpuId(request.replica_id.0)),
             read_committed: request.isolation_level == READ_COMMITTED,
-            bytes_min: size(request.min_bytes).min(bytes_max),
-            bytes_max,
-            deadline: shared.context.clock.monotonic() + wait.min(WAIT_MAX),
+            limits: Limits::of(&router.shared, request),
             reservation: None,
             reserved_bytes: 0,
         }
@@ -188,8 +197,8 @@ impl<'a> Fetch<'a> {
         loop {
             self.reserve().await;
             let round = self.round().await;
-            let is_enough = round.bytes >= self.bytes_min
-                || round.bytes >= self.bytes_max
+            let is_enough = round.bytes >= self.limits.bytes_min
+                || round.bytes >= self.limits.bytes_max
                 || round.found.iter().any(|found| found.is_final)
                 || self.remaining_wait().is_zero()
                 || self.router.shared.shutdown.is_cancelled();
@@ -221,7 +230,7 @@ impl<'a> Fetch<'a> {
             return;
         }
         let streamed = &self.router.shared.streamed;
-        let wanted = bytes.min(self.bytes_max);
+        let wanted = bytes.min(self.limits.bytes_max);
         self.reserved_bytes = wanted;
         self.reservation = streamed.reserve_of_plenty(wanted);
         if self.reservation.is_none() {
@@ -232,7 +241,7 @@ impl<'a> Fetch<'a> {
 
     fn remaining_wait(&self) -> Duration {
         let now = self.router.shared.context.clock.monotonic();
-        self.deadline.saturating_sub(now)
+        self.limits.deadline.saturating_sub(now)
     }
 
     /// Waits until one partition has more, or until time is up.
@@ -265,7 +274,7 @@ impl<'a> Fetch<'a> {
             bytes: 0,
         };
         for asked in &self.asked {
-            let room = self.bytes_max.saturating_sub(round.bytes);
+            let room = self.limits.bytes_max.saturating_sub(round.bytes);
             let found = self.find(asked, room, round.bytes == 0).await;
             round.bytes += found.records.len();
             round.found.push(found);
@@ -291,7 +300,7 @@ impl<'a> Fetch<'a> {
             .sum();
         let share = self.reserved_bytes.saturating_sub(taken) / chains;
         let router = self.router;
-        let deadline = self.deadline;
+        let deadline = self.limits.deadline;
         let advances = self.asked.iter_mut().filter_map(|asked| {
             let chained = asked.chained.as_mut()?;
             let topic = asked.topic.as_ref().ok()?;

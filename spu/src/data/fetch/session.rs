@@ -10,7 +10,6 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use bytes::Bytes;
 use thalweg_types::{SpuId, TopicName};
@@ -19,7 +18,7 @@ use thalweg_wire::messages::fetch_response::{FetchableTopicResponse, PartitionDa
 use thalweg_wire::messages::{self, FetchRequest, FetchResponse};
 use thalweg_wire::{KafkaError, RequestHeader, StrBytes};
 
-use super::{Found, Records, WAIT_MAX, bytes_max, encode, follower, leader, refused, size};
+use super::{Found, Limits, Records, encode, follower, leader, refused};
 use crate::data::answer::Answer;
 use crate::data::connection::{ConnectionError, Shared};
 use crate::data::refusal::Refusal;
@@ -74,16 +73,15 @@ pub(super) async fn answer(
         }
     };
     let shared = &router.shared;
-    let bytes_max = bytes_max(shared, &request);
-    let bytes_min = size(request.min_bytes).min(bytes_max);
-    let wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into());
-    let deadline = shared.context.clock.monotonic() + wait.min(WAIT_MAX);
+    let limits = Limits::of(shared, &request);
     let mut gathered = Gathered::default();
     session.hear(request);
     loop {
-        session.look(shared, &mut gathered, bytes_max).await;
-        let left = deadline.saturating_sub(shared.context.clock.monotonic());
-        let is_enough = gathered.bytes >= bytes_min
+        session.look(shared, &mut gathered, limits.bytes_max).await;
+        let left = limits
+            .deadline
+            .saturating_sub(shared.context.clock.monotonic());
+        let is_enough = gathered.bytes >= limits.bytes_min
             || gathered.found.values().any(|found| found.is_final)
             || left.is_zero()
             || shared.shutdown.is_cancelled();
