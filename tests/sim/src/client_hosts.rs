@@ -25,6 +25,8 @@ const GROUP: &str = "readers";
 /// How long clients wait for an answer. What a cut takes is lost for good here, where TCP sends it again,
 /// and a run is over within half a minute.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// How long clients go on when all is in sync, so that a group that harm kept from beginning has its turn.
+const LAST_STRETCH: Duration = Duration::from_secs(10);
 /// How long a consumer reads before it begins anew.
 const CONSUMER_TURN: Duration = Duration::from_secs(7);
 /// How many members of the group each host with clients has.
@@ -158,11 +160,7 @@ impl Work {
             self.stage.send_replace(Stage::Quiet);
         }
         self.reached(Stage::InSync).await;
-        let committed = self.recorder.history().commit_count();
-        in_time("the group goes on", || async {
-            (self.recorder.history().commit_count() > committed).then_some(())
-        })
-        .await?;
+        tokio::time::sleep(LAST_STRETCH).await;
         let finished = tokio::time::timeout(HEALED_WITHIN, clients.finish_producing()).await;
         finished.context("producers wait for answers although all is healed")?;
         clients.finish().await;
