@@ -25,8 +25,6 @@ const GROUP: &str = "readers";
 /// How long clients wait for an answer. What a cut takes is lost for good here, where TCP sends it again,
 /// and a run is over within half a minute.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
-/// How long clients go on when all is in sync, so that a group that harm kept from beginning has its turn.
-const LAST_STRETCH: Duration = Duration::from_secs(10);
 /// How long a consumer reads before it begins anew.
 const CONSUMER_TURN: Duration = Duration::from_secs(7);
 /// How many members of the group each host with clients has.
@@ -160,7 +158,11 @@ impl Work {
             self.stage.send_replace(Stage::Quiet);
         }
         self.reached(Stage::InSync).await;
-        tokio::time::sleep(LAST_STRETCH).await;
+        let committed = self.recorder.history().commit_count();
+        in_time("the group goes on", || async {
+            (self.recorder.history().commit_count() > committed).then_some(())
+        })
+        .await?;
         let finished = tokio::time::timeout(HEALED_WITHIN, clients.finish_producing()).await;
         finished.context("producers wait for answers although all is healed")?;
         clients.finish().await;
@@ -186,6 +188,8 @@ impl Work {
         self.stage.send_replace(Stage::Working);
         self.reached(Stage::Quiet).await;
         let began = tokio::time::Instant::now();
+        // One that the SC does not hear of may still take itself for a leader, and have an old end read.
+        in_time("every SPU is back", || all_online(&admin, self.spu_count)).await?;
         in_time("every replica is in sync", || all_in_sync(&admin, topics)).await?;
         *self.healed_after.lock().expect("nobody panics with it") = began.elapsed();
         self.stage.send_replace(Stage::InSync);
