@@ -1,6 +1,6 @@
 //! Consumer groups as a client meets them: one SPU, whose SC makes the topic that keeps them.
 
-use thalweg_types::OFFSETS_TOPIC;
+use thalweg_types::{LeaderEpoch, OFFSETS_TOPIC};
 use thalweg_wire::messages::join_group_request::JoinGroupRequestProtocol;
 use thalweg_wire::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -15,10 +15,10 @@ use thalweg_wire::messages::{
     JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
     OffsetFetchRequest, SyncGroupRequest,
 };
-use thalweg_wire::{Bytes, StrBytes, kafka_error};
+use thalweg_wire::{Bytes, KafkaError, StrBytes, kafka_error};
 
 use crate::client::RawClient;
-use crate::harness::{leader, try_start};
+use crate::harness::{leader, try_leader, try_start, until};
 use crate::scripted_sc::OFFSETS_PARTITIONS;
 use crate::setup::{TestSpu, topic};
 
@@ -306,6 +306,55 @@ async fn groups_outlive_their_coordinator_and_members_go_on_in_their_generation(
         told = heartbeat(&mut client, "readers", &who).await;
     }
     assert_eq!(told, 16, "another SPU coordinates it");
+}
+
+#[tokio::test]
+async fn a_member_goes_on_while_its_coordinator_still_reads() {
+    let spu = start(&[]).await;
+    let (mut client, mut other) = (spu.client().await, spu.client().await);
+    let who = join_alone(&mut client, "readers").await;
+    let partitions = 0..OFFSETS_PARTITIONS;
+    let led_in = async |epoch| {
+        for partition in partitions.clone() {
+            until("the next reign has begun", || {
+                try_leader(&spu.spu, OFFSETS_TOPIC, partition)
+                    .ok()
+                    .filter(|replica| replica.leader_epoch() == LeaderEpoch(epoch))
+            })
+            .await;
+        }
+    };
+    for partition in partitions.clone() {
+        // The other replica never fetches, so nothing is committed from now on.
+        let replicas = [0, 1];
+        spu.script
+            .set_replicas(OFFSETS_TOPIC, partition, &replicas, &replicas);
+        spu.script.elect(OFFSETS_TOPIC, partition, Some(0));
+    }
+    led_in(2).await;
+    let request = commit_request("readers", (&who.0, who.1), &[(0, 5)]);
+    other.send(&request, 9).await;
+    until("the commit is in the log", || {
+        let mut led = partitions.clone();
+        led.find_map(|partition| {
+            let replica = try_leader(&spu.spu, OFFSETS_TOPIC, partition).ok()?;
+            (replica.log().log_end() > replica.high_watermark()).then_some(())
+        })
+    })
+    .await;
+    for partition in partitions.clone() {
+        spu.script.elect(OFFSETS_TOPIC, partition, Some(0));
+    }
+    led_in(3).await;
+
+    assert_eq!(heartbeat(&mut client, "readers", &who).await, 0);
+    let sync = SyncGroupRequest::default()
+        .with_group_id(group("readers"))
+        .with_generation_id(who.1)
+        .with_member_id(text(&who.0));
+    let synced = client.call(&sync, 5).await;
+    let rebalances = KafkaError::RebalanceInProgress.code();
+    assert_eq!(synced.error_code, rebalances);
 }
 
 #[tokio::test]

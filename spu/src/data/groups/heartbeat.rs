@@ -21,13 +21,18 @@ async fn heartbeat(shared: &Shared, request: HeartbeatRequest) -> Result<(), Kaf
         instance_id: checked_instance(request.group_instance_id.as_ref())?,
         generation: request.generation_id,
     };
-    call(
+    let told = call(
         shared,
         &request.group_id,
         move |groups, group, waiter, now| {
             waiter.tell(groups.heartbeat(group, &who, now));
             Vec::new()
         },
-    )
-    .await?
+    );
+    match told.await {
+        // Who is in the group is not known yet. As Kafka's brokers do, the member is told to go on:
+        // there are clients that give up at any error here that they do not expect.
+        Err(KafkaError::CoordinatorLoadInProgress) => Ok(()),
+        told => told?,
+    }
 }

@@ -1,7 +1,7 @@
 //! SyncGroup: a member asks for its partitions; the leader brings everybody's.
 
-use thalweg_wire::StrBytes;
 use thalweg_wire::messages::{SyncGroupRequest, SyncGroupResponse};
+use thalweg_wire::{KafkaError, StrBytes};
 
 use super::super::connection::Shared;
 use super::{call, checked_id, checked_instance};
@@ -47,5 +47,10 @@ async fn sync(shared: &Shared, request: SyncGroupRequest) -> SyncAnswer {
     let synced = call(shared, &request.group_id, |groups, group, waiter, now| {
         groups.sync(group, asked, waiter, now)
     });
-    synced.await?
+    match synced.await {
+        // The rebalance that this belongs to is forgotten: the member is to join again, which is what
+        // Kafka's brokers say, too.
+        Err(KafkaError::CoordinatorLoadInProgress) => Err(KafkaError::RebalanceInProgress),
+        synced => synced?,
+    }
 }
