@@ -2,8 +2,8 @@
 //! one that consumes, and one that consumes through an honest module.
 //!
 //! In turn on one cluster: nobody beside them; streams whose module fails at its first call, so that
-//! there are the same users and none of the loops; and streams that loop, with one module and each
-//! with another. The users have threads of their own, as many as streams are open all the while.
+//! there are the same users and none of the loops; and streams that loop: with one module, each with
+//! another that is new, and each with another that the SPU has compiled before. The users have threads of their own, as many as streams are open all the while.
 
 use std::fmt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future, stream};
 use thalweg_client::{Client, ClientOptions};
 use thalweg_tests_hostile::neighbours::{self, Figures};
 use thalweg_tests_hostile::{is_held_up, open_once, prepare_prey, texts};
@@ -49,13 +49,15 @@ enum Beside {
     Failing,
     Looping,
     LoopingApart,
+    LoopingApartKnown,
 }
 
-const ALL: [Beside; 4] = [
+const ALL: [Beside; 5] = [
     Beside::Nothing,
     Beside::Failing,
     Beside::Looping,
     Beside::LoopingApart,
+    Beside::LoopingApartKnown,
 ];
 
 /// What was found: of each load, all turns.
@@ -120,6 +122,9 @@ async fn turn(
         round,
         lasts: Duration::from_secs(plan.seconds),
     };
+    if beside == Beside::LoopingApartKnown && round == 0 {
+        users.open_each_once().await?;
+    }
     let before = thalweg.spu_usage()?.cpu_seconds;
     let load = async {
         let (done, over) = oneshot::channel();
@@ -156,7 +161,7 @@ impl Beside {
         let name = match self {
             Self::Nothing => return Ok(Vec::new()),
             Self::Failing => "trap_in_call",
-            Self::Looping | Self::LoopingApart => "loop_in_call",
+            Self::Looping | Self::LoopingApart | Self::LoopingApartKnown => "loop_in_call",
         };
         let found = texts()?.into_iter().find(|module| module.name == name);
         Ok(found.context("the corpus has the module")?.wasm)
@@ -169,7 +174,8 @@ impl fmt::Display for Beside {
             Self::Nothing => "nothing",
             Self::Failing => "modules that fail at once",
             Self::Looping => "loops of one module",
-            Self::LoopingApart => "loops of a module each",
+            Self::LoopingApart => "loops of a new module each",
+            Self::LoopingApartKnown => "loops of a module each",
         })
     }
 }
@@ -204,16 +210,25 @@ impl Users {
         })
     }
 
+    /// Has the SPU compile all modules.
+    async fn open_each_once(&self) -> anyhow::Result<()> {
+        let topic: TopicName = PREY.parse()?;
+        let opened = (0..self.streams).map(|number| self.user(&topic, number));
+        future::try_join_all(opened).await?;
+        Ok(())
+    }
+
     async fn user(&self, topic: &TopicName, number: usize) -> anyhow::Result<String> {
         let client = connect(&self.cluster).await?;
         let mut wasm = self.wasm.clone();
-        // What the SPU learns of a module in one round says nothing of those of the next.
-        let apart = if self.beside == Beside::LoopingApart {
-            number
-        } else {
-            usize::MAX
+        // What the SPU learns of a module in one round says nothing of those of the next, unless it
+        // is to know them.
+        let which = match self.beside {
+            Beside::LoopingApart => [self.round, number],
+            Beside::LoopingApartKnown => [usize::MAX, number % self.streams],
+            _ => [self.round, usize::MAX],
         };
-        mark(&mut wasm, &[self.round, apart]);
+        mark(&mut wasm, &which);
         Ok(open_once(&client, topic, "hostile", &wasm).await)
     }
 }
