@@ -180,15 +180,34 @@ impl Follower {
     /// Appends what the leader sent from `asked` on, which was the log's end then. Where it is not any
     /// more, as another answer came first, nothing happens, here and below.
     ///
+    /// The leader's log may start inside of a batch, where DeleteRecords cut it. An empty copy, which
+    /// begins there, begins with the whole batch then, and [`Self::adopt`] cuts it in the same place.
+    ///
     /// # Errors
     /// As the log refuses it.
     pub fn append(&self, asked: Offset, batches: Bytes, now_ms: i64) -> Result<(), FollowError> {
         let Some(_time) = self.time_at(asked) else {
             return Ok(());
         };
+        if let Some(base) = self.start_of_batch_around_start(&batches) {
+            self.restart_now(base)?;
+        }
         self.log
             .append_as_follower(FollowerAppend { batches, now_ms })?;
         Ok(())
+    }
+
+    /// Where the first of `batches` begins, if this copy is empty and starts further inside of it.
+    fn start_of_batch_around_start(&self, batches: &[u8]) -> Option<Offset> {
+        let log_end = self.log.log_end();
+        if self.log.log_start() < log_end {
+            return None;
+        }
+        // Damaged bytes the log refuses.
+        let first = thalweg_record::batches(batches).next()?.ok()?;
+        let header = first.header();
+        let is_around = header.base_offset < log_end && log_end < header.next_offset();
+        is_around.then_some(header.base_offset)
     }
 
     /// Takes over what the leader says is committed and where its log starts.
@@ -258,7 +277,7 @@ impl Follower {
 
     fn restart_now(&self, offset: Offset) -> Result<(), FollowError> {
         let (log_start, log_end) = (self.log.log_start(), self.log.log_end());
-        info!(partition = %self.topic_partition, %offset, %log_start, %log_end, "this copy of the log begins anew where the leader's does");
+        info!(partition = %self.topic_partition, %offset, %log_start, %log_end, "this copy of the log begins anew");
         self.log.restart_at(offset)?;
         Ok(())
     }

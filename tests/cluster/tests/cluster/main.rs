@@ -16,6 +16,7 @@ mod elections;
 mod examples;
 mod flipped_bits;
 mod groups;
+mod log_start;
 mod memory;
 mod modules;
 mod moves;
