@@ -138,6 +138,7 @@ impl DataDir {
                     directory_id: Uuid::new_v4(),
                 };
                 store_identity(&path, &identity)?;
+                sync_name(&path)?;
                 identity
             }
         };
@@ -313,6 +314,20 @@ fn failed_to<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> 
 }
 
 /// `<topic-id>-<partition>`, the reverse of `PartitionId`'s text.
+/// Makes sure that the name of a data directory, which may just have been made, is on the disk.
+fn sync_name(path: &Path) -> Result<(), DataDirError> {
+    let whole = fs::canonicalize(path).map_err(failed_to("find", path))?;
+    // The root of a file system has a name for ever.
+    let Some(parent) = whole.parent() else {
+        return Ok(());
+    };
+    match StdFiles.sync_folder(parent) {
+        // Whoever may not list it has not made anything in it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.map_err(failed_to("sync", parent)),
+    }
+}
+
 fn parse_partition_id(name: &str) -> Option<PartitionId> {
     let (topic, partition) = name.rsplit_once('-')?;
     Some(PartitionId {

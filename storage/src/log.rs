@@ -234,14 +234,14 @@ impl Log {
         }
         let log = self.folder.display();
         error!(%log, reason = %damage, "log is damaged, quarantined until it is refilled");
-        self.set_out(LogHealth::Quarantined {
-            reason: damage.to_string(),
-        });
-        // Before anybody hears: whoever does may put another copy into the folder.
+        // Before anybody sees it: whoever does may put another copy into the folder, or end.
         let path = self.folder.join(DAMAGED_FILE);
         if let Err(error) = self.files.replace(&path, &damage.encode(), true) {
             warn!(%log, %error, "failed to note the damage: after a restart it has to be found again");
         }
+        self.set_out(LogHealth::Quarantined {
+            reason: damage.to_string(),
+        });
         self.tell_failure();
     }
 

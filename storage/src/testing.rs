@@ -289,6 +289,8 @@ pub(crate) struct Faults {
     pub(crate) fail_write_after: Option<usize>,
     /// Syncs of files fail.
     pub(crate) fail_syncs: bool,
+    /// Syncs of folders fail.
+    pub(crate) fail_folder_syncs: bool,
     /// Cutting files fails.
     pub(crate) fail_cuts: bool,
     /// Replacing the small file of this name finds the disk full.
@@ -306,8 +308,8 @@ pub(crate) struct Faults {
     pub(crate) open_now: usize,
     /// How many times files were synced.
     pub(crate) syncs: usize,
-    /// How many times folders were synced.
-    pub(crate) folder_syncs: usize,
+    /// Folders that were synced, each as often as it was.
+    pub(crate) synced_folders: Vec<PathBuf>,
 }
 
 impl Faults {
@@ -340,7 +342,13 @@ impl FaultyFiles {
     }
 
     pub(crate) fn folder_syncs(&self) -> usize {
-        lock(&self.faults).folder_syncs
+        lock(&self.faults).synced_folders.len()
+    }
+
+    /// Whether a folder was synced since this was asked last.
+    pub(crate) fn take_folder_sync(&self, path: &Path) -> bool {
+        let synced = std::mem::take(&mut lock(&self.faults).synced_folders);
+        synced.iter().any(|folder| folder == path)
     }
 
     pub(crate) fn opens(&self) -> usize {
@@ -409,10 +417,13 @@ impl LogFiles for FaultyFiles {
         StdFiles.remove(path)
     }
 
-    fn sync_folder(&self, _path: &Path) -> io::Result<()> {
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
         let mut faults = lock(&self.faults);
         faults.change()?;
-        faults.folder_syncs += 1;
+        if faults.fail_folder_syncs {
+            return Err(io::Error::other("injected: the disk fails to sync"));
+        }
+        faults.synced_folders.push(path.to_owned());
         Ok(())
     }
 }

@@ -56,6 +56,8 @@ struct Recovery<'a> {
     checkpoint: Checkpoint,
     damaged_from: Option<Damage>,
     damage: Option<Damage>,
+    /// What was known to be damaged before the log was closed.
+    known_damage: Option<Damage>,
     now_ms: i64,
 }
 
@@ -89,6 +91,7 @@ pub(super) fn recover(
         checkpoint,
         damaged_from: None,
         damage: None,
+        known_damage: load(context, DAMAGED_FILE, Damage::decode)?,
         now_ms,
     };
     recovery.place_segments(&found)?;
@@ -98,7 +101,7 @@ pub(super) fn recover(
         recovery.replay_from = log_end;
     }
     recovery.find_end(&found)?;
-    if let Some(known) = load(context, DAMAGED_FILE, Damage::decode)? {
+    if let Some(known) = recovery.known_damage.take() {
         recovery.look_again_at(known)?;
     }
     recovery.check_producers()?;
@@ -270,7 +273,10 @@ impl Recovery<'_> {
                 continue;
             };
             let bad_from = scan.tail.next_offset;
-            if self.is_acknowledged(bad_from) {
+            let known = self.known_damage.as_ref();
+            let is_known = known.is_some_and(|known| known.offset == bad_from);
+            // What was sound once was not torn, and there may be more behind it.
+            if is_known || self.is_acknowledged(bad_from) {
                 let damage = Damage {
                     offset: bad_from,
                     reason,
@@ -462,9 +468,11 @@ impl Recovery<'_> {
     }
 }
 
+/// Makes the log's folder. Nothing is put into it before its name is on the disk, so where it is there and
+/// empty that may not be: a sync failed, or the process was killed.
 fn make_folder(context: &SegmentContext) -> Result<(), OpenError> {
     let folder = &context.folder;
-    if folder.is_dir() {
+    if fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some()) {
         return Ok(());
     }
     fs::create_dir_all(folder).map_err(failed_to("make", folder))?;

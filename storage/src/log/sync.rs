@@ -73,9 +73,12 @@ pub(super) struct SyncState {
 }
 
 impl SyncState {
+    /// That of a log that was opened. Whether the names of its segments are on the disk nobody knows: a
+    /// sync may have failed, or the process been killed before one.
     pub(super) fn starting_at(log_end: Offset) -> Self {
         Self {
             written_end: log_end,
+            folder_is_dirty: true,
             ..Self::default()
         }
     }

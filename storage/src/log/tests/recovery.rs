@@ -1,10 +1,11 @@
 //! Opening after a clean shutdown, and after anything else.
 
 use std::fs;
+use std::sync::Arc;
 
 use thalweg_types::{Durability, Offset};
 
-use crate::testing::{TestBed, append, batch, crash, options, read_all};
+use crate::testing::{Listener, TestBed, append, batch, crash, options, read_all};
 use crate::{LogHealth, LogOptions, OpenError};
 
 #[test]
@@ -320,4 +321,44 @@ fn the_name_of_the_first_segment_is_on_the_disk_before_anything_is_in_it() {
         2,
         "of the log's name and the segment's"
     );
+}
+
+#[test]
+fn a_folder_whose_name_was_never_synced_is_synced_by_who_opens_it_next() {
+    let bed = TestBed::new(options());
+    let path = bed.path();
+    let parent = path.parent().unwrap();
+    bed.files.set(|faults| faults.fail_folder_syncs = true);
+    assert!(bed.try_open().is_err());
+    bed.files.set(|faults| faults.fail_folder_syncs = false);
+    assert!(path.is_dir());
+
+    let log = bed.open();
+
+    assert!(bed.files.take_folder_sync(parent));
+    crash(log);
+    bed.open();
+    assert!(!bed.files.take_folder_sync(parent), "once is enough");
+}
+
+#[test]
+fn a_segment_whose_name_was_never_synced_is_synced_before_its_records_are_stable() {
+    let bed = TestBed::new(LogOptions {
+        durability: Durability::Fsync,
+        ..options()
+    });
+    bed.files.set(|faults| faults.fail_folder_syncs = true);
+    std::fs::create_dir(bed.path()).unwrap();
+    std::fs::write(bed.path().join("checkpoint.new"), "").unwrap();
+    assert!(bed.try_open().is_err(), "a first segment is not synced");
+    bed.files.set(|faults| faults.fail_folder_syncs = false);
+    let log = bed.open();
+    bed.files.take_folder_sync(&bed.path());
+
+    let listener = Arc::new(Listener::default());
+    log.set_listener(listener.clone());
+    append(&log, batch(1)).unwrap();
+    listener.wait_until_stable(Offset(1));
+
+    assert!(bed.files.take_folder_sync(&bed.path()));
 }
