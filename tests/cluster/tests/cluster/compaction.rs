@@ -1,6 +1,6 @@
 //! Topics that keep the newest record of each key, in a cluster that dies while it compacts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use thalweg_client::{
@@ -8,6 +8,8 @@ use thalweg_client::{
 };
 use thalweg_tests_cluster::{LocalCluster, eventually};
 use thalweg_types::{Offset, TopicName};
+
+use crate::replication::{SPUS, all_in_sync, leader};
 
 /// How often it kills. The long ring sets more.
 fn rounds() -> u64 {
@@ -139,6 +141,46 @@ async fn nothing_is_lost_or_comes_twice_when_an_spu_is_killed_while_it_compacts(
     cluster.take_spu(0).stop().unwrap();
     cluster.start_spu(0);
     check(&client, &topic, &stored).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_replica_compacts_for_itself_and_keeps_the_newest_of_each_key_whoever_leads() {
+    let arguments = ["--compaction-interval=20ms"];
+    let mut cluster = LocalCluster::start_with(SPUS, &arguments).await;
+    let config = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "100000"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+        ("min.insync.replicas", "2"),
+    ];
+    let topic = cluster
+        .create_replicated_topic("profiles", 1, SPUS, &config)
+        .await;
+    let client = cluster.client().await;
+    let options = ProducerOptions {
+        batch_bytes: 20_000,
+        ..ProducerOptions::default()
+    };
+    let producer = client.producer(&topic, options).await.unwrap();
+    let mut stored = Stored::new();
+
+    let mut have_led = BTreeSet::new();
+    while have_led.len() < 3 {
+        produce(&producer, &mut stored, 2_000).await;
+        let leads = leader(&client, &topic).await;
+        have_led.insert(leads);
+        cluster.take_spu(leads.0).kill();
+        // It comes back to logs that the others have compacted further.
+        produce(&producer, &mut stored, 1_000).await;
+        check(&client, &topic, &stored).await;
+        cluster.start_spu(leads.0);
+        all_in_sync(&client, &topic).await;
+        eventually("the leader has compacted", || async {
+            let kept = check(&client, &topic, &stored).await;
+            (kept < stored.len() / 2).then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
