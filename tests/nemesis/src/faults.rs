@@ -1,9 +1,15 @@
 //! Which harm is done in a round, and when: all of it follows from the round's seed. Pure.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::sandbox::Reach;
+
+/// How often harm is done in a round, where nothing else is asked for.
+pub const STEPS: usize = 4;
+/// The rounds that every check runs: together they do harm of every kind.
+pub const SHORT_SEEDS: Range<u64> = 1..9;
 
 /// Who can be cut off from whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +60,7 @@ pub(crate) enum Fault {
     Slow(Target),
     /// Its disk has no room.
     FillDisk(Target),
-    /// Each SPU is asked to end and started again, one after the other, when the one before is back.
+    /// Each process is asked to end and started again, one after the other, when the one before is back.
     RestartAll,
     /// A partition, counted over all topics', gets all SPUs for its replicas but this one.
     Move {
@@ -63,6 +69,11 @@ pub(crate) enum Fault {
     },
     /// An SPU is to give all that it holds to others until the step ends.
     Drain(Target),
+    /// So many of a hundred of a partition's records are deleted, the oldest.
+    Trim {
+        partition: usize,
+        percent: u8,
+    },
 }
 
 /// Harm that is done at once, how long it lasts, and how long nothing is done after it.
@@ -142,8 +153,8 @@ impl Random {
 
     fn fault(&mut self, reach: Reach, spu_count: i32) -> Fault {
         let kinds = match reach {
-            Reach::All => 19,
-            Reach::ProcessesOnly => 12,
+            Reach::All => 20,
+            Reach::ProcessesOnly => 13,
         };
         match self.below(kinds) {
             0 | 1 => Fault::Kill(self.target(spu_count)),
@@ -158,16 +169,16 @@ impl Random {
                 without: self.spu(spu_count),
             },
             11 => Fault::Drain(self.target(spu_count)),
-            12..=14 => Fault::Cut {
-                ends: [self.end(spu_count), End::Spu(self.target(spu_count))],
+            12 => Fault::Trim {
+                partition: self.partition(),
+                percent: u8::try_from(self.below(50)).unwrap_or(0),
+            },
+            13..=16 => Fault::Cut {
+                ends: [self.end(spu_count), self.end(spu_count)],
                 one_way: self.below(2) == 0,
             },
-            15 => Fault::Cut {
-                ends: [End::Spu(self.target(spu_count)), self.end(spu_count)],
-                one_way: true,
-            },
-            16 => Fault::Isolate(self.target(spu_count)),
-            17 => Fault::Slow(self.target(spu_count)),
+            17 => Fault::Isolate(self.target(spu_count)),
+            18 => Fault::Slow(self.target(spu_count)),
             _ => Fault::FillDisk(self.target(spu_count)),
         }
     }
@@ -185,6 +196,8 @@ impl fmt::Display for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -193,6 +206,62 @@ mod tests {
 
         assert_eq!(of(7), of(7));
         assert_ne!(of(7), of(8));
+    }
+
+    #[test]
+    fn the_rounds_of_every_check_do_harm_of_every_kind() {
+        let steps = SHORT_SEEDS.flat_map(|seed| plan(seed, STEPS, Reach::All, 4));
+        let done: BTreeSet<_> = steps
+            .flat_map(|step| step.faults)
+            .map(|fault| kind(&fault))
+            .collect();
+
+        let lacking: Vec<_> = KINDS.iter().filter(|kind| !done.contains(*kind)).collect();
+        assert!(lacking.is_empty(), "{lacking:?}");
+    }
+
+    const KINDS: [&str; 17] = [
+        "kill",
+        "stop",
+        "pause",
+        "kill the SC",
+        "pause the SC",
+        "kill all",
+        "restart all",
+        "move",
+        "drain",
+        "trim",
+        "isolate",
+        "slow",
+        "fill a disk",
+        "cut between SPUs",
+        "cut the SC off from an SPU",
+        "cut clients off from an SPU",
+        "cut clients off from the SC",
+    ];
+
+    fn kind(fault: &Fault) -> &'static str {
+        match fault {
+            Fault::Kill(_) => "kill",
+            Fault::Stop(_) => "stop",
+            Fault::Pause(_) => "pause",
+            Fault::KillSc => "kill the SC",
+            Fault::PauseSc => "pause the SC",
+            Fault::KillAll => "kill all",
+            Fault::RestartAll => "restart all",
+            Fault::Move { .. } => "move",
+            Fault::Drain(_) => "drain",
+            Fault::Trim { .. } => "trim",
+            Fault::Isolate(_) => "isolate",
+            Fault::Slow(_) => "slow",
+            Fault::FillDisk(_) => "fill a disk",
+            Fault::Cut { ends, .. } => match ends {
+                [End::Spu(_), End::Spu(_)] => "cut between SPUs",
+                [End::Sc, End::Spu(_)] | [End::Spu(_), End::Sc] => "cut the SC off from an SPU",
+                [_, End::Spu(_)] | [End::Spu(_), _] => "cut clients off from an SPU",
+                _ => "cut clients off from the SC",
+            },
+        }
     }
 
     #[test]

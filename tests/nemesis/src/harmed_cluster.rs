@@ -1,6 +1,6 @@
 //! The cluster of one round: one SC and its SPUs, each on an address of its own, and what harms them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,9 @@ pub(crate) struct HarmedCluster {
     /// `HOST:PORT` of each, once it has started.
     addresses: BTreeMap<Place, String>,
     small_disks: bool,
+    /// Where the programs lie that processes are made of until they are upgraded, if those are others.
+    old_programs: Option<PathBuf>,
+    upgraded: BTreeSet<Place>,
 }
 
 impl HarmedCluster {
@@ -39,6 +42,7 @@ impl HarmedCluster {
         spu_count: i32,
         reach: Reach,
         small_disks: bool,
+        old_programs: Option<PathBuf>,
     ) -> anyhow::Result<Self> {
         let network = match reach {
             Reach::All => Some(Network::new(spu_count)?),
@@ -52,6 +56,8 @@ impl HarmedCluster {
             paused: Vec::new(),
             addresses: BTreeMap::new(),
             small_disks: small_disks && reach == Reach::All,
+            old_programs,
+            upgraded: BTreeSet::new(),
         };
         for id in 0..spu_count {
             cluster.make_disk(id)?;
@@ -107,6 +113,20 @@ impl HarmedCluster {
                 status.success(),
                 "{place} was asked to end and ended with {status}"
             );
+        }
+        Ok(())
+    }
+
+    /// Restarts every process, one after the other, each when the one before is back. They are of this build
+    /// from then on.
+    ///
+    /// # Errors
+    /// When one ends otherwise than well. One that does not come up again yet, healing starts.
+    pub(crate) fn restart_all(&mut self) -> anyhow::Result<()> {
+        for place in self.spus().map(Place::Spu).chain([Place::Sc]) {
+            self.stop(place)?;
+            self.upgraded.insert(place);
+            drop(self.start_node(place));
         }
         Ok(())
     }
@@ -229,9 +249,14 @@ impl HarmedCluster {
             ]);
         }
         let log = self.folder.join(format!("{name}.log"));
+        let program = match &self.old_programs {
+            Some(folder) if !self.upgraded.contains(&place) => folder.join(program),
+            _ => program.into(),
+        };
+        let program = program.to_string_lossy();
         let node = match self.network.as_ref().and_then(|_| namespace(place)) {
-            Some(namespace) => Node::start_in(&namespace, program, &arguments, &log),
-            None => Node::start(program, &arguments, &log),
+            Some(namespace) => Node::start_in(&namespace, &program, &arguments, &log),
+            None => Node::start(&program, &arguments, &log),
         }?;
         let field = if place == Place::Sc { "admin" } else { "data" };
         self.addresses

@@ -85,22 +85,34 @@ pub async fn read_back(
         if let Some(reading) = recorder.history().groups.get_mut(&name) {
             reading.committed = committed;
         }
+        let is_trimmed = recorder.history().trimmed.contains_key(&name);
         let same = in_time("copies are the same", || async {
-            diverging(&partition, &data_dir).is_empty().then_some(())
+            let diverging = diverging(&partition, is_trimmed, &data_dir);
+            diverging.is_empty().then_some(())
         });
         if same.await.is_err() {
-            let copies = diverging(&partition, &data_dir);
+            let copies = diverging(&partition, is_trimmed, &data_dir);
             recorder.history().diverging.insert(name, copies);
         }
     }
     Ok(())
 }
 
-/// The SPUs whose copies are not the first one's.
-fn diverging(partition: &resource::Partition, data_dir: &impl Fn(SpuId) -> PathBuf) -> Vec<String> {
+/// The SPUs whose copies are not the first one's. Where the log's start was moved one copy may hold more
+/// before it than another.
+fn diverging(
+    partition: &resource::Partition,
+    is_trimmed: bool,
+    data_dir: &impl Fn(SpuId) -> PathBuf,
+) -> Vec<String> {
     let copy = |spu: &SpuId| log_bytes(&data_dir(*spu), partition.id).ok();
     let replicas = partition.spec.replicas.iter();
     let first = replicas.clone().next().and_then(copy);
-    let others = replicas.filter(|spu| first.is_none() || copy(spu) != first);
+    let is_same = |spu: &&SpuId| match (&first, copy(spu)) {
+        (Some(one), Some(other)) if is_trimmed => one.ends_with(&other) || other.ends_with(one),
+        (Some(one), Some(other)) => *one == other,
+        _ => false,
+    };
+    let others = replicas.filter(|spu| !is_same(spu));
     others.map(|spu| format!("SPU {spu}")).collect()
 }

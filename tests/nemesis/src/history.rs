@@ -116,11 +116,19 @@ pub struct History {
     pub ends: BTreeMap<TopicPartition, Vec<(Duration, Offset)>>,
     /// Of each partition, the whole log as it was read once all was healed.
     pub logs: BTreeMap<TopicPartition, Vec<Read>>,
+    /// Of each partition, the largest offset before which somebody asked for all records to be deleted.
+    pub trimmed: BTreeMap<TopicPartition, Offset>,
     /// Of each partition, the SPUs whose copies are not the bytes of the first one's.
     pub diverging: BTreeMap<TopicPartition, Vec<String>>,
 }
 
 impl History {
+    /// Before which offset a partition's records may be gone, as somebody asked for it.
+    #[must_use]
+    pub fn may_start_at(&self, partition: &TopicPartition) -> Offset {
+        self.trimmed.get(partition).copied().unwrap_or_default()
+    }
+
     /// How many records were acknowledged.
     #[must_use]
     pub fn acknowledged_count(&self) -> usize {

@@ -5,8 +5,11 @@ use std::time::Duration;
 use thalweg_client::{Admin, AdminError};
 use thalweg_types::{SpuId, TopicPartition};
 
+use crate::clients::Recorder;
 use crate::faults::{End, Fault, Place, Step, Target};
 use crate::harmed_cluster::HarmedCluster;
+use crate::round::SPU_COUNT;
+use crate::trim::trim;
 
 /// How long the SC may be asked who leads, or to do something: it may be gone.
 const ASK_WITHIN: Duration = Duration::from_millis(500);
@@ -18,13 +21,14 @@ const ASK_WITHIN: Duration = Duration::from_millis(500);
 pub(crate) async fn inflict(
     cluster: &mut HarmedCluster,
     admin: &Admin,
+    recorder: &Recorder,
     step: &Step,
     harm: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     let mut done = Vec::new();
     for fault in &step.faults {
         let fault = Aimed::new(*fault, admin).await;
-        let what = match fault.ask(admin, true).await {
+        let what = match fault.ask(admin, recorder, true).await {
             Some(what) => what,
             None => fault.begin(cluster)?,
         };
@@ -33,7 +37,7 @@ pub(crate) async fn inflict(
     }
     tokio::time::sleep(step.lasts).await;
     for fault in done {
-        fault.ask(admin, false).await;
+        fault.ask(admin, recorder, false).await;
         fault.end(cluster)?;
     }
     tokio::time::sleep(step.rest).await;
@@ -54,9 +58,11 @@ enum Aimed {
     Slow(Place),
     FillDisk(i32),
     Move(TopicPartition, Vec<SpuId>),
-    /// There is no such partition.
-    MoveNothing,
     Drain(SpuId),
+    /// A part of it.
+    Trim(TopicPartition, f64),
+    /// Nobody said what partitions there are.
+    Nothing,
 }
 
 impl Aimed {
@@ -73,7 +79,8 @@ impl Aimed {
                 ends: [from, to],
                 one_way,
             } => {
-                let (from, to) = (place(from, admin).await, place(to, admin).await);
+                let from = place(from, admin).await;
+                let to = another_than(from, place(to, admin).await);
                 Self::Cut(if one_way {
                     vec![(from, to)]
                 } else {
@@ -85,22 +92,25 @@ impl Aimed {
             Fault::FillDisk(target) => Self::FillDisk(spu(target, admin).await),
             Fault::Move { partition, without } => Self::moving(partition, without, admin).await,
             Fault::Drain(target) => Self::Drain(SpuId(spu(target, admin).await)),
+            Fault::Trim { partition, percent } => match nth_partition(partition, admin).await {
+                Some(partition) => Self::Trim(partition, f64::from(percent) / 100.0),
+                None => Self::Nothing,
+            },
         }
     }
 
     async fn moving(index: usize, without: i32, admin: &Admin) -> Self {
-        let partitions = asked(admin.list_partitions(None)).await.unwrap_or_default();
         let spus = asked(admin.list_spus()).await.unwrap_or_default();
         let spus = spus.into_iter().map(|spu| spu.id);
         let to = spus.filter(|spu| spu.0 != without).collect();
-        if partitions.is_empty() {
-            return Self::MoveNothing;
+        match nth_partition(index, admin).await {
+            Some(partition) => Self::Move(partition, to),
+            None => Self::Nothing,
         }
-        Self::Move(partitions[index % partitions.len()].topic_partition(), to)
     }
 
-    /// Has the SC do it, or end it, where it is the SC's to do: what was asked.
-    async fn ask(&self, admin: &Admin, begins: bool) -> Option<String> {
+    /// Has the SC or a leader do it, or end it, where that is theirs to do: what was asked.
+    async fn ask(&self, admin: &Admin, recorder: &Recorder, begins: bool) -> Option<String> {
         let (what, outcome) = match self {
             Self::Move(partition, to) if begins => {
                 let moves = vec![(partition.clone(), Some(to.clone()))];
@@ -111,6 +121,14 @@ impl Aimed {
             Self::Drain(spu) => {
                 let drained = asked(admin.drain_spu(*spu, begins)).await;
                 (format!("SPU {spu} drained"), drained.map(|_| String::new()))
+            }
+            Self::Trim(partition, part) if begins => {
+                let trimmed = asked(trim(admin, partition, *part, recorder)).await;
+                let start = trimmed.map_or(String::new(), |start| format!(" to {start}"));
+                (
+                    format!("{partition} trimmed{start}"),
+                    trimmed.map(|_| String::new()),
+                )
             }
             _ => return None,
         };
@@ -141,11 +159,8 @@ impl Aimed {
                 Ok("all SPUs killed".to_owned())
             }
             Self::RestartAll => {
-                for spu in cluster.spus() {
-                    cluster.stop(Place::Spu(spu))?;
-                    drop(cluster.start_node(Place::Spu(spu)));
-                }
-                Ok("all SPUs restarted, one after the other".to_owned())
+                cluster.restart_all()?;
+                Ok("all processes restarted, one after the other".to_owned())
             }
             Self::Cut(ways) => {
                 let mut words = Vec::new();
@@ -170,8 +185,8 @@ impl Aimed {
                 cluster.fill_disk(*spu)?;
                 Ok(format!("the disk of SPU {spu} filled"))
             }
-            Self::Move(..) | Self::MoveNothing | Self::Drain(_) => {
-                Ok("nothing moved: nobody said what there is".to_owned())
+            Self::Move(..) | Self::Drain(_) | Self::Trim(..) | Self::Nothing => {
+                Ok("nothing done: nobody said what partitions there are".to_owned())
             }
         }
     }
@@ -183,7 +198,8 @@ impl Aimed {
             Self::KillAll => cluster
                 .spus()
                 .for_each(|spu| drop(cluster.start_node(Place::Spu(spu)))),
-            Self::RestartAll | Self::Move(..) | Self::MoveNothing | Self::Drain(_) => {}
+            Self::RestartAll | Self::Move(..) | Self::Drain(_) | Self::Trim(..) | Self::Nothing => {
+            }
             Self::Cut(ways) => {
                 for (from, to) in ways {
                     set_line(cluster, *from, *to, true)?;
@@ -221,6 +237,23 @@ fn set_all_lines(cluster: &mut HarmedCluster, place: Place, is_whole: bool) -> a
         set_line(cluster, other, place, is_whole)?;
     }
     Ok(())
+}
+
+/// A place that is not `from`: where chance has chosen the same one twice, another of its kind.
+fn another_than(from: Place, to: Place) -> Place {
+    match to {
+        _ if to != from => to,
+        Place::Spu(id) => Place::Spu((id + 1) % SPU_COUNT),
+        Place::Clients => Place::Sc,
+        Place::Sc => Place::Clients,
+    }
+}
+
+/// A partition by its number over all topics; none where nobody says what there is.
+async fn nth_partition(index: usize, admin: &Admin) -> Option<TopicPartition> {
+    let partitions = asked(admin.list_partitions(None)).await?;
+    let nth = index.checked_rem(partitions.len())?;
+    Some(partitions[nth].topic_partition())
 }
 
 async fn place(end: End, admin: &Admin) -> Place {

@@ -6,7 +6,8 @@
 //!
 //! A round has a cluster of its own: an SC and four SPUs, each in a network namespace, with topics
 //! of both durabilities on all of them. Producers, consumers and askers for the logs' ends work while
-//! processes are killed, paused and restarted, lines cut and slowed and disks filled. Then all is
+//! processes are killed, paused and restarted, lines cut and slowed, disks filled, replicas moved and
+//! logs trimmed. Then all is
 //! healed, every replica must come back in sync, and everything is read back.
 //!
 //! The same seed does the same harm in the same order; what the processes make of it is theirs.
@@ -23,6 +24,8 @@ mod network;
 mod round;
 mod sandbox;
 pub mod topics;
+pub mod trim;
 
+pub use faults::{SHORT_SEEDS, STEPS};
 pub use round::{Outcome, RoundOptions, run_round};
 pub use sandbox::{Reach, enter};

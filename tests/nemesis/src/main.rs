@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use thalweg_client::Acks;
-use thalweg_nemesis::{Outcome, Reach, RoundOptions, enter, run_round};
+use thalweg_nemesis::{Outcome, Reach, RoundOptions, STEPS, enter, run_round};
 
 /// How long a round may take before it counts as failed.
 const ROUND_WITHIN: Duration = Duration::from_secs(400);
@@ -25,8 +25,12 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How often harm is done in a round
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = STEPS)]
     steps: usize,
+    /// Where the programs of another build lie: rounds begin with them, and in the middle of each one
+    /// process after the other is replaced by this build's
+    #[arg(long, value_name = "DIR")]
+    upgrade_from: Option<PathBuf>,
     /// Whom producers wait for: `all`, or `1` for the leader alone, which loses records
     #[arg(long, default_value = "all")]
     acks: Acks,
@@ -67,6 +71,7 @@ fn run() -> anyhow::Result<u64> {
             step_count: arguments.steps,
             acks: arguments.acks,
             reach,
+            old_programs: arguments.upgrade_from.clone(),
         };
         let round = one_round(options, folder.path())?;
         if tell(seed, &round) {

@@ -1,6 +1,6 @@
 //! One round: a cluster, clients at work, harm by seed, healing, and the checker's word.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,14 +18,14 @@ use crate::sandbox::Reach;
 use crate::topics::{TopicOptions, create_topic};
 
 /// How many SPUs a round's cluster has: one more than a partition has replicas, so that these can move.
-const SPU_COUNT: i32 = 4;
+pub(crate) const SPU_COUNT: i32 = 4;
 /// How many members the group of each topic has.
 const MEMBERS: usize = 3;
 /// How long a consumer reads before it begins anew.
 const CONSUMER_TURNS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(3_600)];
 
 /// What a round is made of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct RoundOptions {
     pub seed: u64,
     /// How often harm is done.
@@ -33,6 +33,8 @@ pub struct RoundOptions {
     /// Whom producers wait for.
     pub acks: Acks,
     pub reach: Reach,
+    /// Where the programs of another build lie, from which the cluster is upgraded during the round.
+    pub old_programs: Option<PathBuf>,
 }
 
 /// What a round came to.
@@ -58,10 +60,17 @@ pub struct Outcome {
 /// # Errors
 /// When something does not come back that should: a process, a leader, an in-sync replica.
 pub async fn run_round(options: RoundOptions, folder: &Path) -> anyhow::Result<Outcome> {
-    let steps = plan(options.seed, options.step_count, options.reach, SPU_COUNT);
+    let mut steps = plan(options.seed, options.step_count, options.reach, SPU_COUNT);
+    let middle = steps.len() / 2;
+    if let Some(step) = steps.get_mut(middle)
+        && options.old_programs.is_some()
+    {
+        step.faults.push(Fault::RestartAll);
+    }
     let fills = |fault: &Fault| matches!(fault, Fault::FillDisk(_));
     let small_disks = steps.iter().flat_map(|step| &step.faults).any(fills);
-    let mut cluster = HarmedCluster::start(folder, SPU_COUNT, options.reach, small_disks)?;
+    let (reach, old_programs) = (options.reach, options.old_programs);
+    let mut cluster = HarmedCluster::start(folder, SPU_COUNT, reach, small_disks, old_programs)?;
     let admin = cluster.client("admin").await?.admin();
     let spu_count = usize::try_from(SPU_COUNT)?;
     in_time("every SPU is online", || all_online(&admin, spu_count)).await?;
@@ -70,7 +79,7 @@ pub async fn run_round(options: RoundOptions, folder: &Path) -> anyhow::Result<O
     let topics = start_clients(&cluster, &admin, &clients, &recorder).await?;
     let mut harm = Vec::new();
     for step in &steps {
-        inflict(&mut cluster, &admin, step, &mut harm).await?;
+        inflict(&mut cluster, &admin, &recorder, step, &mut harm).await?;
     }
     cluster.heal()?;
     in_time("no SPU is drained", || nothing_drained(&cluster, &admin)).await?;

@@ -2,8 +2,7 @@
 
 use std::process::Command;
 
-/// Seeds whose rounds together kill, stop and pause processes, cut lines and fill a disk.
-const FIRST_SEED: &str = "1";
+use thalweg_nemesis::SHORT_SEEDS;
 
 #[test]
 fn some_rounds_of_harm_break_no_promise() {
@@ -16,8 +15,10 @@ fn some_rounds_of_harm_break_no_promise() {
     }
     let program = env!("CARGO_BIN_EXE_thalweg-nemesis");
 
+    let rounds = SHORT_SEEDS.end - SHORT_SEEDS.start;
     let output = Command::new(program)
-        .args(["--rounds", "3", "--seed", FIRST_SEED])
+        .args(["--rounds", &rounds.to_string()])
+        .args(["--seed", &SHORT_SEEDS.start.to_string()])
         .output()
         .unwrap();
 

@@ -146,6 +146,7 @@ impl Work {
                 names.clone(),
                 self.spu_count,
                 self.seed,
+                self.recorder.clone(),
                 &operator,
             );
             for name in names {

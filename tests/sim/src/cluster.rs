@@ -97,6 +97,8 @@ impl Cluster {
         match fault {
             Fault::Kill(place) => self.kill(sim, place),
             Fault::PowerOff(spu) => self.power_off(sim, spu)?,
+            Fault::PowerOffWhole(spu) if self.is_whole(spu) => self.power_off(sim, spu)?,
+            Fault::PowerOffWhole(spu) => self.kill(sim, Place::Spu(spu)),
             Fault::PowerOffAll => {
                 for spu in 0..self.spus.len() {
                     self.power_off(sim, spu)?;
@@ -164,25 +166,38 @@ impl Cluster {
         }
     }
 
+    /// Whether all partitions of an SPU have all of their replicas in sync, as it has heard.
+    fn is_whole(&self, spu: usize) -> bool {
+        let held = self.partitions_held(spu);
+        !held.is_empty() && held.iter().all(|(_, is_whole)| *is_whole)
+    }
+
     /// The folders of an SPU's partitions that have all of their replicas in sync, as it has heard.
     fn whole_partitions(&self, spu: usize) -> Vec<PathBuf> {
+        let held = self.partitions_held(spu).into_iter();
+        held.filter_map(|(folder, is_whole)| is_whole.then_some(folder))
+            .collect()
+    }
+
+    /// The folders of an SPU's partitions, and whether all of three or more replicas are in sync.
+    fn partitions_held(&self, spu: usize) -> Vec<(PathBuf, bool)> {
         let host = &self.spus[spu];
         let Some(context) = host.serving() else {
             return Vec::new();
         };
         let view = context.view.current();
-        let mut folders = Vec::new();
+        let mut held = Vec::new();
         for topic in view.topics.values() {
             for (index, partition) in &topic.partitions {
-                let is_whole = partition.isr.len() == partition.replicas.len();
-                if is_whole && partition.isr.len() > 2 && partition.isr.contains(&SpuId(host.id()))
-                {
-                    let name = format!("partitions/{}-{index}", topic.id);
-                    folders.push(host.data_dir().join(name));
+                let (replicas, isr) = (&partition.replicas, &partition.isr);
+                if replicas.contains(&SpuId(host.id())) {
+                    let folder = format!("partitions/{}-{index}", topic.id);
+                    let is_whole = isr.len() == replicas.len() && isr.len() > 2;
+                    held.push((host.data_dir().join(folder), is_whole));
                 }
             }
         }
-        folders
+        held
     }
 
     fn kill(&mut self, sim: &mut Sim<'_>, place: Place) {

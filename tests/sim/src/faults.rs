@@ -23,6 +23,9 @@ pub(crate) enum Fault {
     Kill(Place),
     /// The SPU's power goes: what was not synced may be lost.
     PowerOff(usize),
+    /// The same, of an SPU whose partitions have all of their replicas in sync; of another one the
+    /// process is killed.
+    PowerOffWhole(usize),
     /// The power of all SPUs goes.
     PowerOffAll,
     /// The SPU is asked to end, and started again at the end.
@@ -123,15 +126,20 @@ fn fault(chance: &mut SmallRng, shape: Shape) -> Fault {
 /// Two hosts that speak to each other.
 fn pair(chance: &mut SmallRng, shape: Shape) -> (Place, Place) {
     let spu = chance.random_range(0..shape.spus);
-    let other = match chance.random_range(0..4) {
-        0 => Place::Sc,
-        1 => Place::Clients(chance.random_range(0..shape.clients)),
-        _ => Place::Spu((spu + chance.random_range(1..shape.spus)) % shape.spus),
+    let clients = Place::Clients(chance.random_range(0..shape.clients));
+    let (one, other) = match chance.random_range(0..9) {
+        0 | 1 => (Place::Spu(spu), Place::Sc),
+        2 | 3 => (Place::Spu(spu), clients),
+        4 => (clients, Place::Sc),
+        _ => {
+            let other = (spu + chance.random_range(1..shape.spus)) % shape.spus;
+            (Place::Spu(spu), Place::Spu(other))
+        }
     };
     if chance.random_bool(0.5) {
-        (Place::Spu(spu), other)
+        (one, other)
     } else {
-        (other, Place::Spu(spu))
+        (other, one)
     }
 }
 

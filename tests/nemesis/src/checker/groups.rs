@@ -14,7 +14,7 @@ use crate::history::{GroupEvent, History};
 
 pub(super) fn check(history: &History, anomalies: &mut Vec<Anomaly>) {
     for (partition, reading) in &history.groups {
-        let mut group = Group::new(partition);
+        let mut group = Group::new(partition, history.may_start_at(partition));
         let events = reading.events.iter();
         anomalies.extend(events.filter_map(|event| group.take(event)));
         anomalies.extend(group.end(reading.committed));
@@ -26,7 +26,7 @@ struct Group<'a> {
     partition: &'a TopicPartition,
     /// The largest offset that was acknowledged as committed.
     committed: Option<Offset>,
-    /// Up to where somebody has read.
+    /// Up to where somebody has read, or somebody may have had everything deleted.
     read_to: Offset,
     /// Calls under way: who asks, for what, and what was acknowledged when they began.
     calls: BTreeMap<usize, (&'a str, Offset, Offset)>,
@@ -37,11 +37,11 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn new(partition: &'a TopicPartition) -> Self {
+    fn new(partition: &'a TopicPartition, may_start_at: Offset) -> Self {
         Self {
             partition,
             committed: None,
-            read_to: Offset::ZERO,
+            read_to: may_start_at,
             calls: BTreeMap::new(),
             given: BTreeMap::new(),
             behind: BTreeMap::new(),

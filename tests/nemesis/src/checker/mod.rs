@@ -140,7 +140,8 @@ pub fn check(history: &History) -> Vec<Anomaly> {
             .copied()
             .collect();
         for session in sessions {
-            check_session(partition, session, &log, &mut anomalies);
+            let may_start_at = history.may_start_at(partition);
+            check_session(partition, session, &log, may_start_at, &mut anomalies);
         }
     }
     check_ends(history, &mut anomalies);
@@ -223,7 +224,7 @@ fn check_marks(
     }
 }
 
-/// Each acknowledged record is in the log, where it was said to be.
+/// Each acknowledged record is in the log, where it was said to be, unless somebody had it deleted.
 fn check_acknowledged(
     history: &History,
     places: &BTreeMap<Mark, (TopicPartition, Offset)>,
@@ -234,6 +235,10 @@ fn check_acknowledged(
             continue;
         };
         let Some((found_in, found)) = places.get(mark) else {
+            // Who is not told where it is can't say that it is not there.
+            if offset.unwrap_or_default() < history.may_start_at(partition) {
+                continue;
+            }
             anomalies.push(Anomaly::Lost {
                 partition: partition.clone(),
                 mark: *mark,
@@ -253,11 +258,13 @@ fn check_acknowledged(
     }
 }
 
-/// A reader goes forward, leaves nothing out, and sees what the log keeps.
+/// A reader goes forward, leaves nothing out, and sees what the log keeps. What comes before
+/// `may_start_at` somebody may have had deleted.
 fn check_session(
     partition: &TopicPartition,
     session: &Session,
     log: &BTreeMap<Offset, Option<Mark>>,
+    may_start_at: Offset,
     anomalies: &mut Vec<Anomaly>,
 ) {
     let (partition, reader) = (partition.clone(), session.reader.clone());
@@ -271,7 +278,7 @@ fn check_session(
                 after,
                 next,
             });
-        } else if next != after.next() {
+        } else if next != after.next() && next > may_start_at {
             anomalies.push(Anomaly::ReadSkipped {
                 partition,
                 reader,
@@ -282,7 +289,8 @@ fn check_session(
     }
     for (offset, read) in &session.reads {
         let kept = log.get(offset);
-        if kept != Some(read) {
+        let may_be_gone = kept.is_none() && *offset < may_start_at;
+        if kept != Some(read) && !may_be_gone {
             anomalies.push(Anomaly::UncommittedRead {
                 partition: partition.clone(),
                 reader: reader.clone(),

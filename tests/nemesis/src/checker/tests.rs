@@ -253,3 +253,22 @@ fn copies_that_differ_are_found() {
     };
     assert_eq!(check(&history), [diverging]);
 }
+
+#[test]
+fn what_somebody_had_deleted_is_not_missed_and_what_comes_behind_it_is() {
+    let trimmed = |log: &[Read]| {
+        let answers = [stored(0), stored(1), stored(2), stored(3)];
+        let mut history = with_session(history(&answers, log), &[read(0, 0), read(2, 2)]);
+        history.trimmed.insert(partition(), Offset(2));
+        history
+    };
+
+    assert_eq!(check(&trimmed(&[read(2, 2), read(3, 3)])), []);
+
+    let lost = Anomaly::Lost {
+        partition: partition(),
+        mark: mark(3),
+        offset: Some(Offset(3)),
+    };
+    assert_eq!(check(&trimmed(&[read(2, 2)])), [lost]);
+}

@@ -1,5 +1,5 @@
-//! **The high watermark never goes back**: neither that of a copy as long as it is open, nor
-//! what leaders of a partition say, one after the other. One whose reign others have ended, and that has
+//! **The high watermark never goes back**: neither that of a copy that holds something, as long as it is
+//! open, nor what leaders of a partition say, one after the other. One whose reign others have ended, and that has
 //! not heard of it, may still say what was true then.
 
 use std::collections::BTreeMap;
@@ -19,6 +19,11 @@ pub(super) struct HighWatermarkNeverBack {
 
 impl HighWatermarkNeverBack {
     pub(super) fn look(&mut self, copy: Copy, log: &Log) -> Option<String> {
+        if log.log_start() == log.log_end() {
+            // One that begins anew may begin with the batch that its leader's log starts inside of.
+            self.copies.remove(&copy.number);
+            return None;
+        }
         let now = log.high_watermark();
         let known = self.copies.entry(copy.number).or_insert(now);
         let before = std::mem::replace(known, now);

@@ -28,6 +28,8 @@ impl ReplicasAgree {
         let next = self.compared_to.entry(copy.number).or_insert(start);
         let committed = self.committed.entry(copy.partition).or_default();
         let (spu, id) = (copy.spu, copy.partition);
+        // What was trimmed can't be read any more.
+        *next = start.max(*next);
         while *next < until {
             // A log that is out of use is no copy.
             let Ok(slice) = log.read(*next, READ_BYTES, until) else {
@@ -43,7 +45,10 @@ impl ReplicasAgree {
                     return broken;
                 };
                 let base = batch.header().base_offset;
-                broken.extend(offsets_are_dense(spu, id, *next, base));
+                // A log may start inside of a batch.
+                if *next > start || base > start {
+                    broken.extend(offsets_are_dense(spu, id, *next, base));
+                }
                 let first = committed
                     .entry(base)
                     .or_insert_with(|| batch.bytes().to_vec());
