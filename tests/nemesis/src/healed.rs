@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use thalweg_client::{Admin, Client, resource};
+use thalweg_record::BatchHeader;
 use thalweg_tests_cluster::log_bytes;
 use thalweg_types::resource::SpuState;
-use thalweg_types::{SpuId, TopicName};
+use thalweg_types::{Offset, SpuId, TopicName};
 
 use crate::clients::{Recorder, read_log};
 use crate::topics::partitions;
@@ -76,6 +77,7 @@ pub async fn read_back(
         let name = partition.topic_partition();
         let reading = tokio::time::timeout(HEALED_WITHIN, read_log(client, &name)).await;
         let log = reading.with_context(|| format!("{name} can't be read to its end"))??;
+        let start = log.first().map_or(Offset::ZERO, |first| first.0);
         recorder.history().logs.insert(name.clone(), log);
         let group = group_of(&name.topic);
         let committed = in_time("the group's offsets are told", || async {
@@ -85,34 +87,53 @@ pub async fn read_back(
         if let Some(reading) = recorder.history().groups.get_mut(&name) {
             reading.committed = committed;
         }
-        let is_trimmed = recorder.history().trimmed.contains_key(&name);
         let same = in_time("copies are the same", || async {
-            let diverging = diverging(&partition, is_trimmed, &data_dir);
+            let diverging = diverging(&partition, start, &data_dir);
             diverging.is_empty().then_some(())
         });
         if same.await.is_err() {
-            let copies = diverging(&partition, is_trimmed, &data_dir);
+            let copies = diverging(&partition, start, &data_dir);
             recorder.history().diverging.insert(name, copies);
         }
     }
     Ok(())
 }
 
-/// The SPUs whose copies are not the first one's. Where the log's start was moved one copy may hold more
-/// before it than another.
+/// The SPUs whose copies are not the first one's, from the batch on that the log starts in: what comes before
+/// it somebody had deleted, and a copy may still hold some of it.
 fn diverging(
     partition: &resource::Partition,
-    is_trimmed: bool,
+    start: Offset,
     data_dir: &impl Fn(SpuId) -> PathBuf,
 ) -> Vec<String> {
-    let copy = |spu: &SpuId| log_bytes(&data_dir(*spu), partition.id).ok();
     let replicas = partition.spec.replicas.iter();
-    let first = replicas.clone().next().and_then(copy);
-    let is_same = |spu: &&SpuId| match (&first, copy(spu)) {
-        (Some(one), Some(other)) if is_trimmed => one.ends_with(&other) || other.ends_with(one),
-        (Some(one), Some(other)) => *one == other,
-        _ => false,
+    let copies: Vec<_> = replicas
+        .map(|spu| (spu, log_bytes(&data_dir(*spu), partition.id).ok()))
+        .collect();
+    let held = copies.iter().filter_map(|(_, copy)| copy.as_deref());
+    // Nobody looks at what was deleted, so that it may be damaged in some.
+    let kept_bytes = held.map(|copy| kept_bytes(copy, start)).min().unwrap_or(0);
+    let kept = |copy: &Option<Vec<u8>>| {
+        let copy = copy.as_deref()?;
+        copy.len()
+            .checked_sub(kept_bytes)
+            .map(|from| copy[from..].to_vec())
     };
-    let others = replicas.filter(|spu| !is_same(spu));
-    others.map(|spu| format!("SPU {spu}")).collect()
+    let first = copies.first().and_then(|(_, copy)| kept(copy));
+    let others = copies
+        .iter()
+        .filter(|(_, copy)| first.is_none() || kept(copy) != first);
+    others.map(|(spu, _)| format!("SPU {spu}")).collect()
+}
+
+/// How many bytes a copy has from the batch on that an offset is in.
+fn kept_bytes(copy: &[u8], start: Offset) -> usize {
+    let mut position = 0;
+    while let Some(rest) = copy.get(position..)
+        && let Ok(header) = BatchHeader::parse(rest)
+        && header.next_offset() <= start
+    {
+        position += header.size_bytes();
+    }
+    copy.len().saturating_sub(position)
 }
