@@ -57,9 +57,9 @@ mod smartmodule;
 
 pub use admin::{
     Admin, AdminError, Cluster, Election, ElectionOutcome, FailedReplica, GroupDescription,
-    GroupListing, GroupMember, GroupOffset, HeldPartition, NewSmartModule, NewTopic, PlannedMove,
-    RebalancePlan, RegisteredSmartModule, ReplicaMoved, SmartModuleDescription, SmartModuleUse,
-    SpuDrain, TopicDescription, TopicUpdate, Watch, WatchEvent,
+    GroupEpochs, GroupListing, GroupMember, GroupOffset, HeldPartition, NewSmartModule, NewTopic,
+    PlannedMove, RebalancePlan, RegisteredSmartModule, ReplicaMoved, SmartModuleDescription,
+    SmartModuleUse, SpuDrain, TopicDescription, TopicUpdate, Watch, WatchEvent,
 };
 pub use client::{Client, ClientOptions, ConnectError};
 pub use consumer::{

@@ -1,23 +1,26 @@
 //! Consumer groups, as their coordinators know them.
 
+mod describe;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use thalweg_types::{ErrorCode, Offset, PartitionIndex, TopicName, TopicPartition};
-use thalweg_wire::messages::describe_groups_response::DescribedGroupMember;
 use thalweg_wire::messages::offset_delete_request::{
     OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
-use thalweg_wire::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest, OffsetDeleteRequest,
-};
+use thalweg_wire::messages::{DeleteGroupsRequest, ListGroupsRequest, OffsetDeleteRequest};
 use thalweg_wire::{ApiRequest, KafkaError, StrBytes, kafka_error};
 
 use super::{Admin, AdminError};
 use crate::data::{LogPosition, kafka_name};
-use crate::group::{Coordinator, CoordinatorError, Offsets, decode_assignment};
+use crate::group::{Coordinator, CoordinatorError, Offsets};
 
-/// What a coordinator says of a group that it does not know.
-const DEAD: &str = "Dead";
+pub use describe::{GroupDescription, GroupEpochs, GroupMember, GroupOffset};
+
+/// Kafka's name for groups whose members share the partitions among themselves.
+const CLASSIC: &str = "classic";
+/// Kafka's name for groups whose coordinator assigns.
+const CONSUMER: &str = "consumer";
 
 /// A group, in a list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,65 +28,11 @@ const DEAD: &str = "Dead";
 pub struct GroupListing {
     /// Its name.
     pub id: String,
-    /// Kafka's name for its state: `Empty`, `PreparingRebalance`, `CompletingRebalance`, `Stable`.
+    /// `classic`, or `consumer` where its coordinator assigns (KIP-848).
+    pub kind: String,
+    /// Kafka's name for its state: `Empty`, `Stable`, in between `PreparingRebalance` and
+    /// `CompletingRebalance`, or where the coordinator assigns `Assigning` and `Reconciling`.
     pub state: String,
-}
-
-/// A group, its members, and what it has committed.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct GroupDescription {
-    /// Its name.
-    pub id: String,
-    /// As of [`GroupListing::state`].
-    pub state: String,
-    /// The rules by which its members share the partitions; empty where they do not.
-    pub assignor: String,
-    /// `host:port` of the SPU that keeps it.
-    pub coordinator: String,
-    /// Who is in it.
-    pub members: Vec<GroupMember>,
-    /// Every partition that it has committed an offset of, or whose topic it reads.
-    pub offsets: Vec<GroupOffset>,
-}
-
-/// A member of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GroupMember {
-    /// The id that the group has given it.
-    pub id: String,
-    /// The name that it has given itself.
-    pub instance_id: Option<String>,
-    /// What its client calls itself.
-    pub client_id: String,
-    /// Where it connects from.
-    pub host: String,
-    /// What it reads.
-    pub assigned: BTreeSet<TopicPartition>,
-}
-
-/// How far a group has read a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GroupOffset {
-    /// The partition.
-    pub partition: TopicPartition,
-    /// The next record that the group reads; absent where it has committed nothing.
-    pub committed: Option<Offset>,
-    /// Where consumers find the end of the partition; absent where its leader can't be asked.
-    pub log_end: Option<Offset>,
-    /// The member that reads it.
-    pub member: Option<String>,
-}
-
-impl GroupOffset {
-    /// How many offsets the group is behind; absent where that is not known.
-    #[must_use]
-    pub fn lag(&self) -> Option<u64> {
-        let (committed, log_end) = (self.committed?, self.log_end?);
-        Some(u64::try_from(log_end.0.saturating_sub(committed.0)).unwrap_or(0))
-    }
 }
 
 impl Admin {
@@ -110,40 +59,11 @@ impl Admin {
             }
             groups.extend(answer.groups.into_iter().map(|group| GroupListing {
                 id: group.group_id.to_string(),
+                kind: group.group_type.to_string(),
                 state: group.group_state.to_string(),
             }));
         }
         Ok(groups.into_iter().collect())
-    }
-
-    /// A group, its members, and how far it has read.
-    ///
-    /// # Errors
-    /// When there is no such group, or its coordinator can't be asked.
-    pub async fn describe_group(&self, id: &str) -> Result<GroupDescription, AdminError> {
-        let coordinator = self.coordinator(id);
-        let request = DescribeGroupsRequest::default().with_groups(vec![coordinator.group_id()]);
-        let answer = self
-            .ask(id, &coordinator, &request, |answer| {
-                answer.groups.first().map_or(0, |group| group.error_code)
-            })
-            .await?;
-        let committed = self.committed(id, &coordinator).await?;
-        let described = answer.groups.into_iter().next();
-        let described = described.filter(|group| group.group_state.as_str() != DEAD);
-        let Some(group) = described else {
-            return Err(unknown(id));
-        };
-        let members: Vec<_> = group.members.into_iter().map(member).collect();
-        let offsets = self.offsets(&members, committed).await;
-        Ok(GroupDescription {
-            id: id.to_owned(),
-            state: group.group_state.to_string(),
-            assignor: group.protocol_data.to_string(),
-            coordinator: coordinator.known().unwrap_or_default(),
-            members,
-            offsets,
-        })
     }
 
     /// What a group has committed.
@@ -242,36 +162,6 @@ impl Admin {
         Ok((found >= Offset::ZERO).then_some(found))
     }
 
-    /// Where a group stands in each partition, of those that it has committed and those of the topics
-    /// that its members read.
-    async fn offsets(
-        &self,
-        members: &[GroupMember],
-        mut committed: BTreeMap<TopicPartition, Offset>,
-    ) -> Vec<GroupOffset> {
-        let readers: BTreeMap<_, _> = members
-            .iter()
-            .flat_map(|member| {
-                member
-                    .assigned
-                    .iter()
-                    .map(move |of| (of.clone(), &member.id))
-            })
-            .collect();
-        let partitions: BTreeSet<_> = readers.keys().chain(committed.keys()).cloned().collect();
-        let mut offsets = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            let range = self.partition_offsets(&partition).await.ok();
-            offsets.push(GroupOffset {
-                committed: committed.remove(&partition),
-                log_end: range.map(|range| range.end),
-                member: readers.get(&partition).map(|id| (*id).clone()),
-                partition,
-            });
-        }
-        offsets
-    }
-
     async fn committed(
         &self,
         id: &str,
@@ -298,25 +188,6 @@ impl Admin {
             .call(request, (patience, patience), error_code)
             .await;
         answer.map_err(|error| refused(id, error))
-    }
-}
-
-fn member(described: DescribedGroupMember) -> GroupMember {
-    // Another kind of group may put anything there.
-    let assigned = decode_assignment(described.member_assignment).unwrap_or_default();
-    let assigned = assigned.into_iter().filter_map(|(topic, partitions)| {
-        let topic: TopicName = topic.parse().ok()?;
-        Some(partitions.into_iter().map(move |partition| TopicPartition {
-            topic: topic.clone(),
-            partition: PartitionIndex(partition),
-        }))
-    });
-    GroupMember {
-        id: described.member_id.to_string(),
-        instance_id: described.group_instance_id.map(|id| id.to_string()),
-        client_id: described.client_id.to_string(),
-        host: described.client_host.trim_start_matches('/').to_owned(),
-        assigned: assigned.flatten().collect(),
     }
 }
 

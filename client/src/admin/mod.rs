@@ -10,7 +10,7 @@ mod smart_modules;
 mod watch;
 
 pub use error::AdminError;
-pub use groups::{GroupDescription, GroupListing, GroupMember, GroupOffset};
+pub use groups::{GroupDescription, GroupEpochs, GroupListing, GroupMember, GroupOffset};
 pub use model::{
     Cluster, NewSmartModule, NewTopic, RegisteredSmartModule, SmartModuleDescription,
     SmartModuleUse, TopicDescription, TopicUpdate, WatchEvent,

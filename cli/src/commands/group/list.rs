@@ -21,6 +21,7 @@ struct GroupList(Vec<GroupRow>);
 #[derive(Debug, Serialize)]
 struct GroupRow {
     group: String,
+    kind: String,
     state: String,
 }
 
@@ -28,6 +29,7 @@ impl From<GroupListing> for GroupRow {
     fn from(listing: GroupListing) -> Self {
         Self {
             group: listing.id,
+            kind: listing.kind,
             state: listing.state,
         }
     }
@@ -35,9 +37,9 @@ impl From<GroupListing> for GroupRow {
 
 impl Render for GroupList {
     fn render(&self) -> String {
-        let mut table = Table::new(["GROUP", "STATE"]);
+        let mut table = Table::new(["GROUP", "TYPE", "STATE"]);
         for row in &self.0 {
-            table.row([row.group.clone(), row.state.clone()]);
+            table.row([row.group.clone(), row.kind.clone(), row.state.clone()]);
         }
         table.text()
     }

@@ -15,6 +15,7 @@ mod disk;
 mod elections;
 mod examples;
 mod flipped_bits;
+mod group_commands;
 mod groups;
 mod log_start;
 mod memory;
