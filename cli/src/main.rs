@@ -8,6 +8,7 @@
 mod arguments;
 mod commands;
 mod context;
+mod end_request;
 mod error;
 mod exit_code;
 mod failure_notes;

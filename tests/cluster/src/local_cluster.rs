@@ -180,14 +180,25 @@ impl LocalCluster {
     /// When it can't be run.
     #[must_use]
     pub fn thalweg(&self, arguments: &[&str]) -> Output {
+        self.thalweg_command(arguments)
+            .output()
+            .expect("the command can be started")
+    }
+
+    /// As [`LocalCluster::thalweg`], to be started by the test.
+    ///
+    /// # Panics
+    /// When the program is not there.
+    #[must_use]
+    pub fn thalweg_command(&self, arguments: &[&str]) -> Command {
         let path = program_path("thalweg").unwrap_or_else(|error| panic!("{error:#}"));
-        Command::new(path)
+        let mut command = Command::new(path);
+        command
             .args(["--cluster", &self.sc_address])
             .args(arguments)
             .env("THALWEG_CONFIG", self.path("no-profiles.toml"))
-            .stdin(Stdio::null())
-            .output()
-            .expect("the command can be started")
+            .stdin(Stdio::null());
+        command
     }
 
     /// A client that knows the SC and every SPU.

@@ -9,11 +9,12 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use clap::ValueEnum;
 use futures::FutureExt;
 use thalweg_client::{
-    Consumer, ConsumerOptions, EndOffset, GroupOptions, PartitionSelection, StartOffset,
+    Client, Consumer, ConsumerOptions, EndOffset, GroupOptions, PartitionSelection, StartOffset,
 };
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 
 use crate::context::Context;
+use crate::end_request::EndRequest;
 use crate::error::{CliError, output_error};
 use crate::failure_notes::FailureNotes;
 use crate::output::note;
@@ -153,9 +154,8 @@ pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Resul
         group: arguments.group_options(),
         ..ConsumerOptions::default()
     };
-    let is_terminal = io::stdout().is_terminal();
     let printer = Printer {
-        escape: is_terminal,
+        escape: io::stdout().is_terminal(),
         form: match (&arguments.format, arguments.output) {
             (Some(template), _) => RecordForm::Template(template.clone()),
             (None, Form::Text) => RecordForm::Text {
@@ -166,18 +166,33 @@ pub(crate) async fn run(arguments: ConsumeArguments, context: &Context) -> Resul
         },
     };
     let client = context.client().await?;
-    let consumer = client.consumer(&arguments.topic, options).await?;
-    if is_terminal && !arguments.disable_continuous && arguments.end.is_none() {
-        note(&format!("Consuming `{}`, Ctrl-C to stop.", arguments.topic));
+    if options.group.is_some() {
+        return consume_in_group(&client, &arguments, options, &printer).await;
     }
-    if arguments.group.is_none() {
-        return print_all(&mut { consumer }, &printer, Flush::WhenIdle).await;
-    }
+    let mut consumer = client.consumer(&arguments.topic, options).await?;
+    arguments.note_how_to_stop();
+    print_all(&mut consumer, &printer, Flush::WhenIdle).await
+}
+
+/// Prints until the consumer ends, or somebody wants it to end: then it gives its partitions up, and what
+/// was printed is committed.
+async fn consume_in_group(
+    client: &Client,
+    arguments: &ConsumeArguments,
+    options: ConsumerOptions,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let end_request = EndRequest::listen()?;
+    let mut consumer = tokio::select! {
+        consumer = client.consumer(&arguments.topic, options) => consumer?,
+        // It is in no group as yet, or leaves it as it is dropped.
+        () = end_request.asked() => return Ok(()),
+    };
+    arguments.note_how_to_stop();
     // Only what is out counts as read, as the group commits it.
-    let mut consumer = consumer;
     let printed = tokio::select! {
-        printed = print_all(&mut consumer, &printer, Flush::EachBatch) => printed,
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(CliError::from),
+        printed = print_all(&mut consumer, printer, Flush::EachBatch) => printed,
+        () = end_request.asked() => Ok(()),
     };
     consumer.close().await;
     printed
@@ -235,6 +250,14 @@ async fn print_all(
 }
 
 impl ConsumeArguments {
+    /// To somebody at a terminal, where it does not end by itself.
+    fn note_how_to_stop(&self) {
+        let is_endless = !self.disable_continuous && self.end.is_none();
+        if is_endless && io::stdout().is_terminal() {
+            note(&format!("Consuming `{}`, Ctrl-C to stop.", self.topic));
+        }
+    }
+
     fn group_options(&self) -> Option<GroupOptions> {
         let mut group = GroupOptions::new(self.group.as_ref()?);
         group.instance_id.clone_from(&self.group_instance_id);

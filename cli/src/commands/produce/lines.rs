@@ -1,7 +1,8 @@
 //! Reads an input in chunks of whole lines, on a thread of its own.
 //!
 //! A blocking read on a runtime's thread would stop the producer's own work. The queue between the
-//! two holds a few chunks; when it is full, reading waits.
+//! two holds a few chunks; while it is full nothing is read, so that whole lines that were read are in
+//! the queue and nowhere else.
 
 use std::io::Read;
 use std::thread;
@@ -9,6 +10,7 @@ use std::thread;
 use anyhow::anyhow;
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr_iter, memrchr};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::error::CliError;
@@ -35,9 +37,10 @@ impl LineChunks {
     /// Starts to read `input`; errors call it `name`.
     pub(super) fn read(input: impl Read + Send + 'static, name: String) -> Self {
         let (sender, chunks) = mpsc::channel(QUEUE_CHUNKS);
+        let runtime = Handle::current();
         // Not joined: it may wait for a line that never comes when this command fails.
         thread::spawn(move || {
-            if let Err(error) = read_chunks(input, &name, &sender) {
+            if let Err(error) = read_chunks(input, &name, &sender, &runtime) {
                 // When nobody listens any more, nobody wants to know.
                 let _ = sender.blocking_send(Err(error));
             }
@@ -48,6 +51,24 @@ impl LineChunks {
     /// The next chunk; `None` at the end of the input.
     pub(super) async fn next(&mut self) -> Result<Option<LineChunk>, CliError> {
         Ok(self.chunks.recv().await.transpose()?)
+    }
+
+    /// The next chunk; `None` at the end of the input, and, once `stop` has returned, after the last
+    /// line that was read by then.
+    pub(super) async fn next_until(
+        &mut self,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<LineChunk>, CliError> {
+        let next = tokio::select! {
+            next = self.chunks.recv() => next,
+            () = stop => self.chunks.try_recv().ok(),
+        };
+        Ok(next.transpose()?)
+    }
+
+    /// Whether all of the input was read.
+    pub(super) fn are_all(&self) -> bool {
+        self.chunks.is_closed() && self.chunks.is_empty()
     }
 }
 
@@ -76,9 +97,14 @@ fn read_chunks(
     mut input: impl Read,
     name: &str,
     sender: &mpsc::Sender<Result<LineChunk, anyhow::Error>>,
+    runtime: &Handle,
 ) -> Result<(), anyhow::Error> {
     let mut pending = BytesMut::new();
     loop {
+        // What is read then has its place in the queue.
+        let Ok(place) = runtime.block_on(sender.reserve()) else {
+            return Ok(());
+        };
         let filled = pending.len();
         pending.resize(filled + READ_BYTES, 0);
         let read = loop {
@@ -101,8 +127,8 @@ fn read_chunks(
             None => continue,
         };
         let is_last = read == 0;
-        if !chunk.is_empty() && sender.blocking_send(Ok(LineChunk(chunk.freeze()))).is_err() {
-            return Ok(());
+        if !chunk.is_empty() {
+            place.send(Ok(LineChunk(chunk.freeze())));
         }
         if is_last {
             return Ok(());
@@ -112,6 +138,8 @@ fn read_chunks(
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     async fn lines_of(input: &'static [u8]) -> Vec<Vec<u8>> {
@@ -141,6 +169,26 @@ mod tests {
         let lines = lines_of(input.leak()).await;
 
         assert_eq!(lines, [long.clone(), b"short".to_vec(), long]);
+    }
+
+    #[tokio::test]
+    async fn who_stops_has_every_line_that_was_read_and_no_other() {
+        let (input, mut output) = std::io::pipe().unwrap();
+        let mut chunks = LineChunks::read(input, "test".to_owned());
+        output.write_all(b"one\ntwo\nhal").unwrap();
+        while chunks.chunks.is_empty() {
+            tokio::task::yield_now().await;
+        }
+
+        let read = chunks.next_until(std::future::ready(())).await.unwrap();
+        let after = chunks.next_until(std::future::ready(())).await.unwrap();
+
+        assert_eq!(
+            read.unwrap().lines().collect::<Vec<_>>(),
+            [b"one".as_slice(), b"two"]
+        );
+        assert!(after.is_none());
+        assert!(!chunks.are_all(), "somebody may still write");
     }
 
     #[tokio::test]

@@ -22,14 +22,17 @@ use self::lines::LineChunks;
 use self::record_form::RecordForm;
 use crate::commands::{KeyValue, parse_key_value};
 use crate::context::Context;
+use crate::end_request::EndRequest;
 use crate::error::CliError;
 use crate::failure_notes::FailureNotes;
+use crate::output::note;
 use crate::smartmodule_arguments::{AggregateArguments, SmartModuleArguments};
 
 /// Produce records to a topic, a line each, from stdin or a file.
 ///
 /// Returns once every record is acknowledged. A line's bytes are the record as they are, without
-/// the newline; they need not be UTF-8, and an empty line is an empty record.
+/// the newline; they need not be UTF-8, and an empty line is an empty record. Asked to end (Ctrl-C,
+/// SIGTERM) it produces the whole lines that it has read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   $ thalweg produce greetings
@@ -202,9 +205,10 @@ async fn produce_lines(
     input: Input,
 ) -> Result<(), CliError> {
     let progress = progress_bar(input.size_bytes);
-    let mut chunks = LineChunks::read(input.reader, input.name);
+    let end_request = EndRequest::listen()?;
+    let mut chunks = LineChunks::read(input.reader, input.name.clone());
     let mut line_number = 0_u64;
-    while let Some(chunk) = chunks.next().await? {
+    while let Some(chunk) = chunks.next_until(end_request.asked()).await? {
         for line in chunk.lines() {
             line_number += 1;
             let record = match form.record(line) {
@@ -228,6 +232,16 @@ async fn produce_lines(
     }
     producer.flush().await?;
     progress.finish_and_clear();
+    if chunks.are_all() {
+        return Ok(());
+    }
+    let produced = format!("asked to end: {line_number} lines were produced");
+    // Of a stream nobody knows how much there would have been.
+    if input.size_bytes.is_some() {
+        let error = anyhow::anyhow!("{produced} of {}", input.name);
+        return Err(CliError::from(error).next_step("produce the lines after them"));
+    }
+    note(&produced);
     Ok(())
 }
 

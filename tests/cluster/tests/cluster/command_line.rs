@@ -1,6 +1,12 @@
 //! Wrong input at the command line: the error names the thing, and nothing else is lost.
 
-use thalweg_tests_cluster::LocalCluster;
+use std::io::Write;
+use std::process::Stdio;
+
+use thalweg_tests_cluster::{LocalCluster, eventually};
+use thalweg_types::{Offset, PartitionIndex, TopicPartition};
+
+use crate::group_commands::ask_to_end;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_is_too_large_is_named_and_those_before_it_are_produced() {
@@ -33,4 +39,41 @@ async fn deleting_several_topics_of_which_one_is_missing_deletes_none() {
     assert!(errors.contains("`missing`"), "{errors}");
     let described = cluster.thalweg(&["topic", "describe", "there"]);
     assert!(described.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_is_asked_to_end_delivers_the_lines_that_it_has_read() {
+    let cluster = LocalCluster::start(1).await;
+    let topic = cluster.create_topic("orders", 1, &[]).await;
+    let admin = cluster.client().await.admin();
+    // What does not fill a batch waits for more.
+    let mut producing = cluster
+        .thalweg_command(&["produce", "orders", "--linger=1h", "--batch-size=16KiB"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = producing.stdin.take().unwrap();
+    let lines = format!("{}\n", "x".repeat(1_000)).repeat(40);
+    input.write_all(lines.as_bytes()).unwrap();
+    input.write_all(b"half").unwrap();
+    let partition = TopicPartition {
+        topic,
+        partition: PartitionIndex(0),
+    };
+    eventually("the first batch is there", || async {
+        let offsets = admin.partition_offsets(&partition).await.ok()?;
+        (offsets.end > Offset::ZERO).then_some(())
+    })
+    .await;
+
+    ask_to_end(&producing);
+    let ended = producing.wait_with_output().unwrap();
+    let consumed = cluster.thalweg(&["consume", "orders", "-B", "-d"]);
+
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{said}");
+    assert!(said.contains("40 lines were produced"), "{said}");
+    assert_eq!(consumed.stdout, lines.as_bytes());
+    drop(input);
 }
