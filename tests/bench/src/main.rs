@@ -2,11 +2,12 @@
 //!
 //! `floor` measures the machine without a broker, `compare` the servers, `startup` how long
 //! Thalweg takes to start and what idle partitions cost, `failover` how long a producer waits for a new
-//! leader, `replication` what three copies cost, `neighbours` what guests that loop cost others. Method and measured tables
+//! leader, `replication` what three copies cost, `catch-up` how fast a follower is that was away, `neighbours` what guests that loop cost others. Method and measured tables
 //! are in `docs/benchmarks.md`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+mod catch_up;
 mod compaction;
 mod compare;
 mod failover;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use catch_up::catch_up;
 use compaction::compaction;
 use compare::{Plan, compare, settle};
 use failover::failover;
@@ -90,9 +92,10 @@ enum Command {
     Partitions(partitions::Plan),
     /// How long a consumer group takes to share partitions anew when a member comes or goes.
     Groups(groups::Plan),
-    /// What three copies cost, beside Kafka with three brokers, and how fast a follower catches up. Needs
-    /// a JDK and Maven.
+    /// What three copies cost, beside Kafka with three brokers. Needs a JDK and Maven.
     Replication(replication::Plan),
+    /// How fast a follower catches up that was away, and what that takes from a producer.
+    CatchUp(catch_up::Plan),
     /// What compaction costs those who produce meanwhile, and how fast it is.
     Compaction {
         /// Where data is written; the disk under it is what is measured.
@@ -156,6 +159,11 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Replication(plan) => {
             println!("{}", replication(&plan)?);
+            Ok(())
+        }
+        Command::CatchUp(plan) => {
+            let (table, times) = catch_up(&plan)?;
+            println!("{table}\n{times}");
             Ok(())
         }
         Command::Smartmodules {

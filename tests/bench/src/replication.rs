@@ -1,19 +1,10 @@
 //! What three copies cost: producing with `acks=all` to topics of one replica and of three, beside Kafka
-//! with as many brokers, turn by turn on the same machine; and how fast a follower catches up that was
-//! away.
+//! with as many brokers, turn by turn on the same machine.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use thalweg_client::resource::Partition;
-use thalweg_client::{Client, ClientOptions, Producer, ProducerOptions, ProducerRecord};
-use thalweg_types::TopicName;
-use tokio::time::MissedTickBehavior;
-
-use crate::compare::{Samples, client_run, latency_of, settle};
-use crate::floor;
-use crate::peers::{Durability, JavaTools, Kafka, Latency, Load, Thalweg};
-use crate::stopwatch::Stopwatch;
+use crate::compare::{Samples, client_run, settle};
+use crate::peers::{Durability, JavaTools, Kafka, Load, Thalweg};
 use crate::table::Table;
 
 /// As many as a topic has replicas.
@@ -21,14 +12,6 @@ const COPIES: usize = 3;
 const RECORD_BYTES: u64 = 1024;
 /// The steady load that latency is measured at, in records a second: 20 MB/s.
 const STEADY_RATE: u64 = 20_000_000 / RECORD_BYTES;
-/// The topic of the load beside a follower that catches up.
-const LIVE: &str = "live";
-/// How often it gets a record.
-const LIVE_PACE: Duration = Duration::from_millis(1);
-/// How long catching up may take.
-const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(300);
-/// How often to look whether a replica is in sync again.
-const POLL: Duration = Duration::from_millis(10);
 
 /// How much to measure.
 #[derive(Debug, clap::Args)]
@@ -65,7 +48,7 @@ pub(crate) fn replication(plan: &Plan) -> anyhow::Result<Table> {
     let scratch = tempfile::tempdir_in(&plan.dir)?;
     let dir = scratch.path();
     let java = JavaTools::fetch(&plan.dir)?;
-    let mut peers = Peers {
+    let peers = Peers {
         thalweg: Thalweg::start_spus(&dir.join("thalweg"), COPIES, &[])?,
         kafka: Kafka::start_brokers(&java, &dir.join("kafka"), COPIES)?,
         java,
@@ -75,7 +58,6 @@ pub(crate) fn replication(plan: &Plan) -> anyhow::Result<Table> {
         produce(plan, &peers, durability, &mut table)?;
     }
     steady_latency(plan, &peers, &mut table)?;
-    catch_up(plan, dir, &mut peers.thalweg, &mut table)?;
     Ok(table)
 }
 
@@ -175,102 +157,4 @@ fn steady_latency(plan: &Plan, peers: &Peers, table: &mut Table) -> anyhow::Resu
     table.add_latency(what, "Thalweg, Java client", &ours_java);
     table.add_latency(what, "Kafka, Java client", &kafka);
     Ok(())
-}
-
-/// How fast a follower that was away copies what it has missed, alone and beside a live load.
-fn catch_up(
-    plan: &Plan,
-    dir: &Path,
-    thalweg: &mut Thalweg,
-    table: &mut Table,
-) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Runtime::new()?;
-    let client = ClientOptions::new(thalweg.cluster());
-    let client = runtime.block_on(Client::connect(client))?;
-    thalweg.create_replicated(LIVE, COPIES, Durability::Memory)?;
-    let live: TopicName = LIVE.parse()?;
-    let live = client.producer(&live, ProducerOptions::default());
-    let live = runtime.block_on(live)?;
-    let [mut floors, mut alone, mut beside] = [(); 3].map(|()| Samples::default());
-    let (mut quiet, mut disturbed) = (Vec::new(), Vec::new());
-    for round in 0..plan.rounds {
-        settle(plan.bytes());
-        floors.rate(floor::send_file(dir, plan.bytes())?.megabytes_per_second());
-
-        let topic: TopicName = format!("missed-{round}").parse()?;
-        miss(plan, thalweg, &topic)?;
-        let stopwatch = Stopwatch::start();
-        thalweg.start_stopped(&[])?;
-        runtime.block_on(wait_in_sync(&client, &topic))?;
-        alone.rate(plan.bytes() as f64 / 1e6 / stopwatch.elapsed().as_secs_f64());
-        thalweg.delete_topic(topic.as_str())?;
-
-        let topic: TopicName = format!("missed-beside-{round}").parse()?;
-        miss(plan, thalweg, &topic)?;
-        let seconds = Duration::from_secs(plan.latency_seconds);
-        let enough = async { tokio::time::sleep(seconds).await };
-        quiet.extend(runtime.block_on(acknowledgements(&live, enough))?);
-        let stopwatch = Stopwatch::start();
-        thalweg.start_stopped(&[])?;
-        let until = wait_in_sync(&client, &topic);
-        disturbed.extend(runtime.block_on(acknowledgements(&live, until))?);
-        beside.rate(plan.bytes() as f64 / 1e6 / stopwatch.elapsed().as_secs_f64());
-        thalweg.delete_topic(topic.as_str())?;
-    }
-    let base = table.add("catch up", "sendfile", &floors, None);
-    table.add("catch up", "a follower", &alone, Some(base));
-    table.add("catch up", "a follower beside a load", &beside, Some(base));
-    let what = "acknowledged by all replicas, 1,000 a second";
-    table.add_latency(what, "one is down", &quiet);
-    table.add_latency(what, "it catches up", &disturbed);
-    Ok(())
-}
-
-/// Produces to a topic while one of its replicas is away.
-fn miss(plan: &Plan, thalweg: &mut Thalweg, topic: &TopicName) -> anyhow::Result<()> {
-    let load = Load {
-        records: plan.bytes() / RECORD_BYTES,
-        record_bytes: RECORD_BYTES,
-    };
-    thalweg.create_replicated(topic.as_str(), COPIES, Durability::Memory)?;
-    thalweg.stop_spu(COPIES - 1)?;
-    thalweg.produce(topic.as_str(), load).map(drop)
-}
-
-/// Waits until every replica is in sync.
-async fn wait_in_sync(client: &Client, topic: &TopicName) -> anyhow::Result<()> {
-    let admin = client.admin();
-    let waiting = async {
-        loop {
-            let described = admin.describe_topic(topic).await?;
-            let is_whole = |one: &Partition| one.status.isr.len() == one.spec.replicas.len();
-            if described.partitions.iter().all(is_whole) {
-                return Ok(());
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    };
-    tokio::time::timeout(CATCH_UP_TIMEOUT, waiting).await?
-}
-
-/// How long each of the records takes that are sent one after the other meanwhile, at most one in each
-/// `LIVE_PACE`.
-async fn acknowledgements<T>(
-    producer: &Producer,
-    until: impl Future<Output = T>,
-) -> anyhow::Result<Option<Latency>> {
-    let value = [0; RECORD_BYTES as usize];
-    let mut pace = tokio::time::interval(LIVE_PACE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut samples = Vec::new();
-    tokio::pin!(until);
-    loop {
-        tokio::select! {
-            _ = pace.tick() => {}
-            _ = &mut until => return Ok(latency_of(samples)),
-        }
-        let stopwatch = Stopwatch::start();
-        producer.send(ProducerRecord::new(&value)).await?.await?;
-        samples.push(stopwatch.elapsed());
-    }
 }
