@@ -5,7 +5,7 @@
 //! leader comes late. All its methods block on the disk.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use thalweg_storage::{
@@ -27,7 +27,11 @@ pub struct Follower {
     in_sync: AtomicBool,
     /// It has all that the leader said is committed.
     caught_up: AtomicBool,
-    ended: Mutex<bool>,
+    /// One append at a time. Taken before `ended`.
+    appending: Mutex<()>,
+    /// Whoever changes the log holds it: those that cut alone, so that where it stands is never told half of
+    /// before and half of after.
+    ended: RwLock<bool>,
 }
 
 /// Where a follower stands, as it tells its leader.
@@ -110,7 +114,8 @@ impl Follower {
             log,
             in_sync: AtomicBool::new(false),
             caught_up: AtomicBool::new(false),
-            ended: Mutex::new(false),
+            appending: Mutex::default(),
+            ended: RwLock::new(false),
         }))
     }
 
@@ -166,7 +171,8 @@ impl Follower {
         if self.log.health() != LogHealth::Ok {
             return None;
         }
-        // In this order: what is stable is never said to be more than there is.
+        // In this order: what is stable is never said to be more than there is, and an append meanwhile
+        // makes it less than there is.
         let stable_end = self.log.stable_end();
         Some(Standing {
             log_end: self.log.log_end(),
@@ -185,13 +191,22 @@ impl Follower {
     ///
     /// # Errors
     /// As the log refuses it.
-    pub fn append(&self, asked: Offset, batches: Bytes, now_ms: i64) -> Result<(), FollowError> {
-        let Some(_time) = self.time_at(asked) else {
+    pub fn append(
+        &self,
+        mut asked: Offset,
+        batches: Bytes,
+        now_ms: i64,
+    ) -> Result<(), FollowError> {
+        let _appending = self.one_append();
+        if let Some(base) = self.start_of_batch_around_start(&batches)
+            && let Some(_time) = self.time_to_cut(asked)
+        {
+            self.restart_now(base)?;
+            asked = base;
+        }
+        let Some(_time) = self.time().filter(|_| self.log.log_end() == asked) else {
             return Ok(());
         };
-        if let Some(base) = self.start_of_batch_around_start(&batches) {
-            self.restart_now(base)?;
-        }
         self.log
             .append_as_follower(FollowerAppend { batches, now_ms })?;
         Ok(())
@@ -239,7 +254,7 @@ impl Follower {
         epoch: LeaderEpoch,
         end: Offset,
     ) -> Result<(), FollowError> {
-        let Some(_time) = self.time_at(asked) else {
+        let Some(_time) = self.time_to_cut(asked) else {
             return Ok(());
         };
         let agreed = agreed_end((epoch, end), self.log.epoch_end(epoch));
@@ -269,7 +284,7 @@ impl Follower {
     /// # Errors
     /// When a file operation fails.
     pub fn restart_at(&self, asked: Offset, offset: Offset) -> Result<(), FollowError> {
-        let Some(_time) = self.time_at(asked) else {
+        let Some(_time) = self.time_to_cut(asked) else {
             return Ok(());
         };
         self.restart_now(offset)
@@ -284,24 +299,61 @@ impl Follower {
 
     /// Ends the time; when this returns nothing more is changed.
     pub(super) fn end(&self) {
-        *self.lock() = true;
+        *self.alone() = true;
     }
 
-    /// Held while the log is changed; `None` once the time has ended.
-    fn time(&self) -> Option<MutexGuard<'_, bool>> {
-        let ended = self.lock();
+    /// Held while more is added to the log; `None` once the time has ended.
+    fn time(&self) -> Option<RwLockReadGuard<'_, bool>> {
+        let ended = self
+            .ended
+            .read()
+            .expect("nobody panics while holding a follower's time");
         (!*ended).then_some(ended)
     }
 
-    /// As [`Self::time`], while the log ends at an offset.
-    fn time_at(&self, log_end: Offset) -> Option<MutexGuard<'_, bool>> {
-        self.time().filter(|_| self.log.log_end() == log_end)
+    /// Held while the log is cut, while it ends at an offset; `None` once the time has ended.
+    fn time_to_cut(&self, log_end: Offset) -> Option<RwLockWriteGuard<'_, bool>> {
+        let ended = self.alone();
+        (!*ended && self.log.log_end() == log_end).then_some(ended)
     }
 
-    fn lock(&self) -> MutexGuard<'_, bool> {
+    fn alone(&self) -> RwLockWriteGuard<'_, bool> {
         self.ended
-            .lock()
+            .write()
             .expect("nobody panics while holding a follower's time")
+    }
+
+    fn one_append(&self) -> MutexGuard<'_, ()> {
+        self.appending
+            .lock()
+            .expect("nobody panics while appending as a follower")
+    }
+}
+
+#[cfg(test)]
+impl Follower {
+    /// Follows SPU 1 with an empty log in `folder`, whose records count once they are written.
+    pub(crate) fn for_testing(folder: &std::path::Path) -> Arc<Self> {
+        use thalweg_storage::{LogOptions, StdFiles, StorageThreads, ThreadOptions};
+        use thalweg_types::{Durability, PartitionIndex, TopicId};
+
+        let options = LogOptions {
+            durability: Durability::Memory,
+            ..LogOptions::default()
+        };
+        let threads = StorageThreads::start(ThreadOptions::default()).unwrap();
+        let log = Log::open(folder.join("log"), options, threads, Arc::new(StdFiles), 0).unwrap();
+        let topic_partition = TopicPartition {
+            topic: "orders".parse().unwrap(),
+            partition: PartitionIndex(0),
+        };
+        let id = PartitionId {
+            topic: TopicId(uuid::Uuid::nil()),
+            partition: PartitionIndex(0),
+        };
+        let led_by = (Some(SpuId(1)), LeaderEpoch(3));
+        let reports = Arc::default();
+        Self::begin(log, topic_partition, id, led_by, reports, Arc::new(|_| {})).unwrap()
     }
 }
 
@@ -312,5 +364,34 @@ impl std::fmt::Debug for Follower {
             .field("leader", &self.leader)
             .field("leader_epoch", &self.leader_epoch)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_it_stands_is_told_while_something_is_appended() {
+        let folder = tempfile::tempdir().unwrap();
+        let follower = Follower::for_testing(folder.path());
+
+        let _appending = follower.one_append();
+        let _time = follower.time().unwrap();
+        assert_eq!(follower.standing().unwrap().log_end, Offset(0));
+    }
+
+    #[test]
+    fn nothing_changes_once_the_time_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let follower = Follower::for_testing(folder.path());
+
+        follower.end();
+
+        assert_eq!(follower.standing(), None);
+        let no_batch = Bytes::from_static(b"refused if it were looked at");
+        follower.append(Offset(0), no_batch, 0).unwrap();
+        follower.restart_at(Offset(0), Offset(7)).unwrap();
+        assert_eq!(follower.log().log_end(), Offset(0));
     }
 }
