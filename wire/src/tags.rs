@@ -44,6 +44,10 @@ pub const FOLLOWER_TAG: i32 = 20007;
 /// In an ApiVersions response to Thalweg's own clients: the cluster that the SPU is of. 16 bytes.
 pub const CLUSTER_ID_TAG: i32 = 20008;
 
+/// In a Fetch request's partition, from a follower that is behind: the offset to read from, where that is
+/// beyond the end of its copy because what comes before is being written to it. An `i64`.
+pub const READ_AHEAD_TAG: i32 = 20009;
+
 /// How long a [`FollowerTag`] is.
 const FOLLOWER_BYTES: usize = 40;
 
@@ -158,6 +162,17 @@ pub fn follower(fields: &TaggedFields) -> Option<FollowerTag> {
             copy: CopyNumber(value.get_u64()),
         },
     })
+}
+
+/// Says from where a follower needs records that has more than it has written.
+pub fn set_read_ahead(fields: &mut TaggedFields, from: Offset) {
+    set_offset(fields, READ_AHEAD_TAG, from);
+}
+
+/// From where a follower needs records that has more than it has written.
+#[must_use]
+pub fn read_ahead(fields: &TaggedFields) -> Option<Offset> {
+    offset(fields, READ_AHEAD_TAG)
 }
 
 /// Says which cluster an SPU is of.

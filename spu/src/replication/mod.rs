@@ -5,6 +5,7 @@
 //! another one, while there is any: producers wait for the rest, which must not wait behind it.
 
 mod catch_up;
+mod copying;
 mod leader_fetcher;
 mod request;
 mod take;

@@ -1,8 +1,9 @@
 //! What a follower asks its leader for. Pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use thalweg_types::{CopyLife, Incarnation, SpuId, TopicName};
+use thalweg_types::{CopyLife, Incarnation, Offset, SpuId, TopicName};
 use thalweg_wire::StrBytes;
 use thalweg_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use thalweg_wire::messages::{BrokerId, FetchRequest, TopicName as WireTopicName};
@@ -24,6 +25,27 @@ pub(super) struct Asker {
     pub(super) wait: Duration,
 }
 
+/// One partition of a request.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) follower: Arc<Follower>,
+    pub(super) standing: Standing,
+    /// From where on it needs records: the end of its log, or of what is being written to it.
+    pub(super) from: Offset,
+}
+
+impl Asked {
+    /// For what comes after a follower's log; `None` where nothing can be asked for.
+    pub(super) fn after_log(follower: Arc<Follower>) -> Option<Self> {
+        let standing = follower.standing()?;
+        Some(Self {
+            from: standing.log_end,
+            follower,
+            standing,
+        })
+    }
+}
+
 /// Which of the requests of a session one is; Kafka's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Session {
@@ -39,13 +61,9 @@ impl Session {
 }
 
 /// Asks for what comes after what the followers have, and what else is in the session.
-pub(super) fn more<'a>(
-    asker: Asker,
-    session: Session,
-    followers: impl IntoIterator<Item = (&'a Follower, Standing)>,
-) -> FetchRequest {
+pub(super) fn more(asker: Asker, session: Session, asked: &[Asked]) -> FetchRequest {
     let wait_ms = i32::try_from(asker.wait.as_millis()).unwrap_or(i32::MAX);
-    fetch(asker, followers, PARTITION_BYTES)
+    fetch(asker, asked, PARTITION_BYTES)
         .with_session_id(session.id)
         .with_session_epoch(session.epoch)
         .with_max_wait_ms(wait_ms)
@@ -54,22 +72,15 @@ pub(super) fn more<'a>(
 }
 
 /// Says how far the followers are, and asks for nothing.
-pub(super) fn standing<'a>(
-    asker: Asker,
-    followers: impl IntoIterator<Item = (&'a Follower, Standing)>,
-) -> FetchRequest {
-    fetch(asker, followers, 0)
+pub(super) fn standing(asker: Asker, asked: &[Asked]) -> FetchRequest {
+    fetch(asker, asked, 0)
 }
 
-fn fetch<'a>(
-    asker: Asker,
-    followers: impl IntoIterator<Item = (&'a Follower, Standing)>,
-    partition_bytes: i32,
-) -> FetchRequest {
+fn fetch(asker: Asker, asked: &[Asked], partition_bytes: i32) -> FetchRequest {
     let mut topics: Vec<(TopicName, FetchTopic)> = Vec::new();
-    for (follower, standing) in followers {
-        let partition = partition(asker, follower, standing, partition_bytes);
-        let name = &follower.topic_partition().topic;
+    for asked in asked {
+        let partition = partition(asker, asked, partition_bytes);
+        let name = &asked.follower.topic_partition().topic;
         match topics.last_mut() {
             Some((last, topic)) if last == name => topic.partitions.push(partition),
             _ => {
@@ -87,12 +98,12 @@ fn fetch<'a>(
         .with_topics(topics.into_iter().map(|(_, topic)| topic).collect())
 }
 
-fn partition(
-    asker: Asker,
-    follower: &Follower,
-    standing: Standing,
-    partition_bytes: i32,
-) -> FetchPartition {
+fn partition(asker: Asker, asked: &Asked, partition_bytes: i32) -> FetchPartition {
+    let Asked {
+        follower,
+        standing,
+        from,
+    } = asked;
     let mut partition = FetchPartition::default()
         .with_partition(follower.topic_partition().partition.0)
         .with_current_leader_epoch(follower.leader_epoch().0)
@@ -111,5 +122,8 @@ fn partition(
             },
         },
     );
+    if *from > standing.log_end {
+        tags::set_read_ahead(&mut partition.unknown_tagged_fields, *from);
+    }
     partition
 }

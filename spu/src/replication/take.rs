@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use thalweg_record::batches;
 use thalweg_types::{LeaderEpoch, Offset};
 use thalweg_wire::messages::fetch_response::PartitionData;
 use thalweg_wire::{KafkaError, kafka_error};
 
+use super::request::Asked;
 use crate::replica::{FollowError, Follower, Standing};
 
 /// How long a partition rests whose leader is not, or not yet, where this SPU believes: the SC is
@@ -23,13 +26,9 @@ pub(super) enum Taken {
     Later(Duration, String),
 }
 
-/// Takes one partition's part of an answer to a request that `standing` was in.
-pub(super) fn take(
-    follower: &Follower,
-    standing: Standing,
-    data: PartitionData,
-    now_ms: i64,
-) -> Taken {
+/// Takes one partition's part of an answer to a request that asked for it.
+pub(super) fn take(asked: &Asked, data: PartitionData, now_ms: i64) -> Taken {
+    let (follower, standing) = (&*asked.follower, asked.standing);
     match kafka_error(data.error_code) {
         None => {}
         Some(KafkaError::OffsetOutOfRange) => {
@@ -52,19 +51,22 @@ pub(super) fn take(
         let parted = (LeaderEpoch(diverging.epoch), Offset(diverging.end_offset));
         follower.truncate(standing.log_end, parted.0, parted.1)
     } else {
-        append(follower, standing, data, now_ms)
+        append(asked, data, now_ms)
     };
     taken.map_or_else(failed, |()| Taken::Well)
 }
 
-fn append(
-    follower: &Follower,
-    standing: Standing,
-    data: PartitionData,
-    now_ms: i64,
-) -> Result<(), FollowError> {
-    if let Some(records) = data.records.filter(|records| !records.is_empty()) {
-        follower.append(standing.log_end, records, now_ms)?;
+fn append(asked: &Asked, data: PartitionData, now_ms: i64) -> Result<(), FollowError> {
+    let follower = &asked.follower;
+    let is_what_was_asked = |records: &Bytes| {
+        let first = batches(records).next();
+        let begins_at = first.and_then(|batch| Some(batch.ok()?.header().base_offset));
+        // A leader of a version that knows of no reading ahead sends what is written by now.
+        asked.from == asked.standing.log_end || begins_at == Some(asked.from)
+    };
+    let records = data.records.filter(|records| !records.is_empty());
+    if let Some(records) = records.filter(is_what_was_asked) {
+        follower.append(asked.from, records, now_ms)?;
     }
     follower.adopt(Offset(data.high_watermark), Offset(data.log_start_offset))
 }

@@ -11,8 +11,7 @@ use std::time::Duration;
 use thalweg_types::TopicPartition;
 use thalweg_wire::messages::FetchResponse;
 
-use super::leader_fetcher::Asked;
-use super::request::Session;
+use super::request::{Asked, Session};
 use crate::replica::Follower;
 
 /// What a leader has been told on one connection.
@@ -32,16 +31,10 @@ impl Told {
     pub(super) fn changed(&mut self, now: Duration) -> Option<(Session, Vec<Asked>)> {
         let session = self.session.take().filter(|_| now < self.all_at)?;
         let touched = std::mem::take(&mut self.touched);
-        let changed: Option<Vec<Asked>> = touched
-            .into_iter()
-            .map(|follower| {
-                let standing = follower.standing()?;
-                Some((follower, standing))
-            })
-            .collect();
+        let changed: Option<Vec<Asked>> = touched.into_iter().map(Asked::after_log).collect();
         let changed = changed?;
         for asked in &changed {
-            let partition = asked.0.topic_partition().clone();
+            let partition = asked.follower.topic_partition().clone();
             self.named.insert(partition, asked.clone());
         }
         self.session = Some(session);
@@ -55,7 +48,7 @@ impl Told {
         self.all_at = all_at;
         let named = asked.iter().cloned();
         self.named = named
-            .map(|asked| (asked.0.topic_partition().clone(), asked))
+            .map(|asked| (asked.follower.topic_partition().clone(), asked))
             .collect();
     }
 

@@ -1,4 +1,5 @@
-//! What a leader answers a follower's SPU that names only what has changed, played by the test.
+//! What a leader answers a follower's SPU that names only what has changed, or reads ahead of what it has
+//! written, played by the test.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use thalweg_spu::Spu;
 use thalweg_spu::replica::{FollowerPosition, Replica};
 use thalweg_types::{CopyLife, CopyNumber, Incarnation, Offset, SpuId};
 use thalweg_wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use thalweg_wire::messages::fetch_response::PartitionData;
 use thalweg_wire::messages::{BrokerId, FetchRequest, FetchResponse};
 use thalweg_wire::tags::{self, FollowerTag};
 use thalweg_wire::{KafkaError, StrBytes};
@@ -68,37 +70,53 @@ impl FollowerSpu {
         named: &[(usize, i64)],
         wait: Duration,
     ) -> FetchResponse {
-        let partitions = named.iter().map(|(partition, end)| {
-            let mut asked = FetchPartition::default()
-                .with_partition(i32::try_from(*partition).unwrap())
-                .with_current_leader_epoch(self.replicas[*partition].leader_epoch().0)
-                .with_fetch_offset(*end)
-                .with_partition_max_bytes(1 << 20);
-            let follower = FollowerTag {
-                topic: self.replicas[*partition].id().topic,
-                stable_end: Offset(*end),
-                life: LIFE,
-            };
-            tags::set_follower(&mut asked.unknown_tagged_fields, follower);
-            asked
-        });
-        let topic = FetchTopic::default()
-            .with_topic(StrBytes::from_static_str("orders").into())
-            .with_partitions(partitions.collect());
-        let request = FetchRequest::default()
-            .with_replica_id(BrokerId(OTHER))
+        let partitions = named.iter();
+        let partitions = partitions.map(|(partition, end)| self.partition(*partition, *end));
+        let request = request(partitions.collect())
             .with_session_id(session_id)
             .with_session_epoch(session_epoch)
-            .with_min_bytes(1)
-            .with_max_bytes(1 << 20)
-            .with_max_wait_ms(i32::try_from(wait.as_millis()).unwrap())
-            .with_topics(if named.is_empty() {
-                vec![]
-            } else {
-                vec![topic]
-            });
+            .with_max_wait_ms(i32::try_from(wait.as_millis()).unwrap());
         self.connection.call(&request, WAIT * 2).await.unwrap()
     }
+
+    /// Names the first partition with where its copy ends, and asks for what comes from `from` on.
+    async fn read_ahead(&self, end: i64, from: i64) -> PartitionData {
+        let mut asked = self.partition(0, end);
+        tags::set_read_ahead(&mut asked.unknown_tagged_fields, Offset(from));
+        let request = request(vec![asked]).with_session_epoch(-1);
+        let mut answer: FetchResponse = self.connection.call(&request, WAIT).await.unwrap();
+        answer.responses.remove(0).partitions.remove(0)
+    }
+
+    fn partition(&self, partition: usize, end: i64) -> FetchPartition {
+        let mut asked = FetchPartition::default()
+            .with_partition(i32::try_from(partition).unwrap())
+            .with_current_leader_epoch(self.replicas[partition].leader_epoch().0)
+            .with_fetch_offset(end)
+            .with_partition_max_bytes(1 << 20);
+        let follower = FollowerTag {
+            topic: self.replicas[partition].id().topic,
+            stable_end: Offset(end),
+            life: LIFE,
+        };
+        tags::set_follower(&mut asked.unknown_tagged_fields, follower);
+        asked
+    }
+}
+
+/// Waits for nothing.
+fn request(partitions: Vec<FetchPartition>) -> FetchRequest {
+    let topic = FetchTopic::default().with_topic(StrBytes::from_static_str("orders").into());
+    let topics = if partitions.is_empty() {
+        vec![]
+    } else {
+        vec![topic.with_partitions(partitions)]
+    };
+    FetchRequest::default()
+        .with_replica_id(BrokerId(OTHER))
+        .with_min_bytes(1)
+        .with_max_bytes(1 << 20)
+        .with_topics(topics)
 }
 
 /// The partitions of an answer, and whether there are records for each.
@@ -181,5 +199,42 @@ async fn what_a_former_session_said_does_not_count() {
         error(skipped),
         (KafkaError::InvalidFetchSessionEpoch.code(), 0)
     );
+    spu.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_ahead_does_not_count_before_it_is_written() {
+    let (script, dir) = (Script::new(), tempfile::tempdir().unwrap());
+    let sc = ScriptedSc::start(&script).await;
+    script.create_topic("orders", 2, &[]);
+    let spu = start(&sc.address.to_string(), dir.path()).await;
+    let follower = FollowerSpu::connect(&spu, &script).await;
+    let [replica, _] = &follower.replicas;
+    for end in 1..=3 {
+        // It is not committed: the follower counts, as the SC may have let it join.
+        assert!(
+            futures::poll!(std::pin::pin!(append(replica, &["a"]))).is_pending(),
+            "nobody else has it"
+        );
+        until("the leader has written it", || {
+            (replica.log().stable_end() == Offset(end)).then_some(())
+        })
+        .await;
+    }
+
+    let ahead = follower.read_ahead(1, 2).await;
+    assert_eq!(ahead.error_code, 0);
+    let records = ahead.records.unwrap();
+    let first = thalweg_record::batches(&records).next().unwrap().unwrap();
+    assert_eq!(first.header().base_offset, Offset(2));
+    assert_eq!(replica.high_watermark(), Offset(1), "what it has written");
+
+    let nothing_yet = follower.read_ahead(2, 3).await;
+    assert!(nothing_yet.records.unwrap_or_default().is_empty());
+    assert_eq!(replica.high_watermark(), Offset(2));
+    for (end, from) in [(2, 4), (2, 1)] {
+        let refused = follower.read_ahead(end, from).await;
+        assert_eq!(refused.error_code, KafkaError::InvalidRequest.code());
+    }
     spu.stop().await;
 }

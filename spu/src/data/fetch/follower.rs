@@ -3,6 +3,9 @@
 //! What a follower asks for says how far its copy goes, and so moves the high watermark. An answer
 //! whose limit for the partition is 0 bytes carries no records: that is how a follower tells that more
 //! of its copy is stable, while another of its fetches waits for more.
+//!
+//! One that is far behind reads ahead: it asks for what comes after an answer that it has yet to write, and
+//! says of its copy only what is written.
 
 use std::sync::Arc;
 
@@ -41,10 +44,11 @@ pub(super) async fn read(
     is_first: bool,
 ) -> Result<FollowerRead, Refusal> {
     let position = position_of(&replica, asked)?;
-    let from = Offset(asked.fetch_offset);
+    let log_end = Offset(asked.fetch_offset);
+    let from = read_from(&replica, asked)?;
     let outcome = if let Some((epoch, end)) = diverging(&replica, asked) {
         Outcome::Diverging(epoch, end)
-    } else if check_range(replica.log(), from).is_err() {
+    } else if check_range(replica.log(), log_end).is_err() {
         Outcome::OutOfRange
     } else {
         // What it says counts as far as its log agrees with this one.
@@ -76,6 +80,19 @@ fn position_of(replica: &Replica, asked: &FetchPartition) -> Result<FollowerPosi
     })
 }
 
+/// From where on a follower needs records: the end of its copy, or beyond what it is still writing.
+/// What it has not written does not count, and within a reign nothing is removed from the end of this log.
+fn read_from(replica: &Replica, asked: &FetchPartition) -> Result<Offset, Refusal> {
+    let log_end = Offset(asked.fetch_offset);
+    match tags::read_ahead(&asked.unknown_tagged_fields) {
+        Some(from) if from < log_end || from > replica.log().log_end() => {
+            let reason = "a follower can read ahead up to the end of the log only";
+            Err(Refusal::new(KafkaError::InvalidRequest, reason))
+        }
+        ahead => Ok(ahead.unwrap_or(log_end)),
+    }
+}
+
 async fn records(
     replica: &Replica,
     from: Offset,
@@ -99,6 +116,11 @@ async fn records(
 }
 
 impl FollowerRead {
+    /// Whether there is more than was asked for.
+    pub(super) fn is_behind(&self) -> bool {
+        self.replica.log().log_end() > self.from
+    }
+
     pub(super) fn into_found(self, data: PartitionData) -> Found {
         let mut data = with_ends(data, &self.replica, self.replica.high_watermark());
         let (records, is_final) = match self.outcome {

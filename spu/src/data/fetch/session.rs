@@ -240,9 +240,9 @@ impl Partition {
             replica.tell_news(news, number);
             self.replica = Arc::downgrade(&replica);
         }
-        let read = follower::read(Arc::clone(&replica), spu, &self.asked, room, is_first).await?;
+        let read = follower::read(replica, spu, &self.asked, room, is_first).await?;
+        let is_behind = read.is_behind();
         let found = read.into_found(self.data());
-        let is_behind = replica.log().log_end().0 > self.asked.fetch_offset;
         let has_more = is_behind && !found.is_final && found.records.len() == 0;
         Ok((found, has_more))
     }
