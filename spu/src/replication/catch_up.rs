@@ -8,6 +8,8 @@
 //!   is nobody to disturb, and no bound.
 //! - Right after the start nobody knows what will be live: that has to be caught up with first. So for some
 //!   seconds there is a bound.
+//! - Bounded or not, beside live traffic that was seen it is copied in small pieces, one after the other:
+//!   whoever produces waits for a processor no longer than a piece takes.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -37,8 +39,10 @@ struct State {
     balance: i64,
     /// When `balance` was that, on the monotonic clock.
     at: Duration,
-    /// Until when there counts as being live traffic, on the monotonic clock.
+    /// Until when there counts as being live traffic that was seen, on the monotonic clock.
     live_until: Duration,
+    /// Until when there counts as being some as nobody knows yet, on the monotonic clock.
+    unknown_until: Duration,
     /// All that was copied.
     copied_bytes: u64,
     /// The most that was known to be produced here, and not copied.
@@ -63,32 +67,36 @@ impl CatchUp {
             state: Mutex::new(State {
                 balance: 0,
                 at: now,
-                live_until: now + LIVE_AT_START,
+                live_until: now,
+                unknown_until: now + LIVE_AT_START,
                 copied_bytes: 0,
                 produced_bytes: 0,
             }),
         }
     }
 
-    /// What may be asked for. `appended_bytes` are those of all logs since the start, whether they were
-    /// produced or copied.
+    /// Whether there is live traffic. `appended_bytes` are those of all logs since the start, whether they
+    /// were produced or copied.
+    pub(super) fn is_beside_live(&self, appended_bytes: u64, now: Duration) -> bool {
+        let mut state = self.state();
+        state.look(appended_bytes, now);
+        now < state.live_until
+    }
+
+    /// What may be asked for. `appended_bytes` as above.
     pub(super) fn allowance(&self, appended_bytes: u64, now: Duration) -> Allowance {
         if self.bytes_per_second == 0 {
             return Allowance::Unbounded;
         }
         let mut state = self.state();
-        let produced = appended_bytes.saturating_sub(state.copied_bytes);
-        if produced > state.produced_bytes {
-            state.produced_bytes = produced;
-            state.saw_live(now);
-        }
+        state.look(appended_bytes, now);
         let passed = now.saturating_sub(state.at);
         state.at = now;
         let saved = signed(self.bytes_per_second / SAVED_PARTS).max(signed(LEAST_BYTES));
         let earned = passed.as_micros() * u128::from(self.bytes_per_second) / MICROS;
         let earned = i64::try_from(earned).unwrap_or(i64::MAX);
         state.balance = state.balance.saturating_add(earned).min(saved);
-        if now >= state.live_until {
+        if now >= state.live_until.max(state.unknown_until) {
             return Allowance::Unbounded;
         }
         let lacking = signed(LEAST_BYTES) - state.balance;
@@ -129,6 +137,15 @@ impl CatchUp {
 }
 
 impl State {
+    /// Looks whether something was produced.
+    fn look(&mut self, appended_bytes: u64, now: Duration) {
+        let produced = appended_bytes.saturating_sub(self.copied_bytes);
+        if produced > self.produced_bytes {
+            self.produced_bytes = produced;
+            self.saw_live(now);
+        }
+    }
+
     fn saw_live(&mut self, now: Duration) {
         self.live_until = self.live_until.max(now + LIVE_FOR);
     }
@@ -214,5 +231,19 @@ mod tests {
         catch_up.note_live(1, ms(0));
 
         assert_eq!(catch_up.allowance(1, ms(0)), Allowance::Unbounded);
+    }
+
+    #[test]
+    fn only_live_traffic_that_was_seen_makes_the_pieces_small_whatever_the_bound() {
+        for bytes_per_second in [0, RATE] {
+            let catch_up = CatchUp::new(bytes_per_second, ms(0));
+            catch_up.note_behind(5000);
+            assert!(!catch_up.is_beside_live(5000, ms(100)), "its own copying");
+            assert!(catch_up.is_beside_live(5001, ms(200)), "produced here");
+            assert!(!catch_up.is_beside_live(5001, ms(1200)));
+            catch_up.note_live(1, ms(1300));
+            assert!(catch_up.is_beside_live(5002, ms(2299)), "copied in sync");
+            assert!(!catch_up.is_beside_live(5002, ms(2300)));
+        }
     }
 }

@@ -31,6 +31,10 @@ use crate::replica::Follower;
 const NAME_ALL_AFTER: Duration = Duration::from_secs(2);
 const NAME_ALL_PER_LAG: u32 = 4;
 
+/// The most that an answer holds beside live traffic, in bytes: some tenths of a millisecond's work, and
+/// still 250 MB a second from a leader that is a millisecond away.
+const BESIDE_LIVE_BYTES: i32 = 256 << 10;
+
 /// What is known from one request to the next.
 #[derive(Default)]
 struct Course {
@@ -83,7 +87,10 @@ impl LeaderFetcher {
                 Err(error) => return Stop::Broken(error.to_string()),
             }
             let is_known = |writing: &Writing| writing.ends.is_some();
-            let reads_ahead = !self.in_sync && course.writing.as_ref().is_some_and(is_known);
+            // Where there is live traffic it takes one processor at a time.
+            let reads_ahead = !self.in_sync
+                && course.writing.as_ref().is_some_and(is_known)
+                && !self.is_beside_live();
             if !reads_ahead {
                 self.finish_writing(course, pauses).await;
             }
@@ -131,7 +138,7 @@ impl LeaderFetcher {
         // Another one is the first each time: an answer has room for some only.
         course.turn = (course.turn + 1) % asked.len();
         asked.rotate_left(course.turn);
-        let mut asker = Asker { wait, ..self.asker };
+        let mut asker = self.asker_now(wait);
         let not_before = self.bound(&mut asked, &mut asker);
         if asked.is_empty() {
             // Nothing else can be asked for until then, unless there are others.
@@ -147,6 +154,27 @@ impl LeaderFetcher {
         let all_after = NAME_ALL_AFTER.min(lag_max / NAME_ALL_PER_LAG);
         course.told.name_all(&asked, now + all_after);
         Ok(Some(request::more(asker, session, &asked)))
+    }
+
+    /// How much is asked for now.
+    fn asker_now(&self, wait: Duration) -> Asker {
+        let bytes_max = self.asker.bytes_max;
+        let bytes_max = if !self.in_sync && self.is_beside_live() {
+            bytes_max.min(BESIDE_LIVE_BYTES)
+        } else {
+            bytes_max
+        };
+        Asker {
+            bytes_max,
+            wait,
+            ..self.asker
+        }
+    }
+
+    fn is_beside_live(&self) -> bool {
+        let appended = self.context.replicas.appended_bytes();
+        let now = self.context.clock.monotonic();
+        self.catch_up.is_beside_live(appended, now)
     }
 
     /// Leaves out what must not be asked for as yet, and bounds the rest. For how long nothing of what was
