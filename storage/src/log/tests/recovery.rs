@@ -348,8 +348,8 @@ fn a_segment_whose_name_was_never_synced_is_synced_before_its_records_are_stable
         ..options()
     });
     bed.files.set(|faults| faults.fail_folder_syncs = true);
-    std::fs::create_dir(bed.path()).unwrap();
-    std::fs::write(bed.path().join("checkpoint.new"), "").unwrap();
+    fs::create_dir(bed.path()).unwrap();
+    fs::write(bed.path().join("checkpoint.new"), "").unwrap();
     assert!(bed.try_open().is_err(), "a first segment is not synced");
     bed.files.set(|faults| faults.fail_folder_syncs = false);
     let log = bed.open();
