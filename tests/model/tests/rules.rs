@@ -174,6 +174,18 @@ fn more_of_everything_loses_nothing() {
 }
 
 #[test]
+#[ignore = "takes minutes: `just model --include-ignored` runs it"]
+fn three_records_over_two_elections_lose_nothing() {
+    let bounds = Bounds {
+        records: 3,
+        suspicions: 2,
+        ..NOTHING
+    };
+    let possible = [SECOND_ACKNOWLEDGES, JOINS_AGAIN, TWO_LEAD];
+    assert_sound(Durability::Memory, bounds, &possible);
+}
+
+#[test]
 fn memory_is_lost_with_the_machine_of_the_only_in_sync_replica() {
     let bounds = Bounds {
         machine_crashes: 1,
