@@ -47,7 +47,7 @@ pub(crate) struct Plan {
     /// Megabytes (2^20 bytes) of values that the follower misses.
     #[arg(long, default_value_t = 1024)]
     mebibytes: u64,
-    /// How long the latency is measured while the follower is away, in seconds.
+    /// How long the latency is measured before and after the copying, in seconds.
     #[arg(long, default_value_t = 5)]
     latency_seconds: u64,
     /// The follower's `--catch-up-bytes-per-second`, where it is not the default.
@@ -72,6 +72,15 @@ struct Bench<'a> {
     live: Producer,
 }
 
+/// What a producer waits for, round by round.
+#[derive(Default)]
+struct Latencies {
+    while_away: Vec<Latency>,
+    while_copying: Vec<Latency>,
+    /// All are in sync, and nothing is copied.
+    afterwards: Vec<Latency>,
+}
+
 /// What was measured of one follower, round by round.
 #[derive(Default)]
 struct Found {
@@ -90,7 +99,7 @@ pub(crate) fn catch_up(plan: &Plan) -> anyhow::Result<(Table, String)> {
     let mut bench = Bench::start(plan, dir)?;
     let [mut sent, mut appended] = [(); 2].map(|()| Samples::default());
     let (mut alone, mut beside) = (Found::default(), Found::default());
-    let (mut quiet, mut disturbed) = (Vec::new(), Vec::new());
+    let mut latencies = Latencies::default();
     for round in 0..plan.rounds {
         settle(plan.bytes());
         sent.rate(floor::send_file(dir, plan.bytes())?.megabytes_per_second());
@@ -99,7 +108,6 @@ pub(crate) fn catch_up(plan: &Plan) -> anyhow::Result<(Table, String)> {
         appended.rate(floor.megabytes_per_second());
 
         bench.round(&format!("missed-{round}"), &mut alone, None)?;
-        let mut latencies = (&mut quiet, &mut disturbed);
         let topic = format!("missed-beside-{round}");
         bench.round(&topic, &mut beside, Some(&mut latencies))?;
     }
@@ -111,8 +119,9 @@ pub(crate) fn catch_up(plan: &Plan) -> anyhow::Result<(Table, String)> {
     let under_load = "a follower beside a load";
     table.add("catch up", under_load, &beside.copying, Some(base));
     let what = "acknowledged by all in-sync replicas, 1,000 a second";
-    table.add_latency(what, "one is down", &quiet);
-    table.add_latency(what, "it catches up", &disturbed);
+    table.add_latency(what, "one is down", &latencies.while_away);
+    table.add_latency(what, "it catches up", &latencies.while_copying);
+    table.add_latency(what, "all are in sync", &latencies.afterwards);
     let times = format!(
         "alone: {}\nbeside a load: {}",
         alone.times(),
@@ -142,40 +151,48 @@ impl<'a> Bench<'a> {
     }
 
     /// Has the follower miss a topic's records and catch up, beside a load where latencies are asked for:
-    /// those while it is away, and while it copies.
+    /// those while it is away, while it copies, and afterwards.
     fn round(
         &mut self,
         topic: &str,
         found: &mut Found,
-        latencies: Option<&mut (&mut Vec<Latency>, &mut Vec<Latency>)>,
+        latencies: Option<&mut Latencies>,
     ) -> anyhow::Result<()> {
         let topic: TopicName = topic.parse()?;
         self.miss(&topic)?;
         settle(self.plan.bytes());
         let before = bytes_in(&self.logs)?;
         let mut cpu_before = self.thalweg.spu_usage()?.cpu_seconds;
-        let watched = if let Some((quiet, disturbed)) = latencies {
-            let seconds = Duration::from_secs(self.plan.latency_seconds);
-            let enough = async {
-                tokio::time::sleep(seconds).await;
-                Ok(())
-            };
-            let while_away = acknowledgements(&self.live, enough);
-            quiet.extend(self.runtime.block_on(while_away)?.1);
+        let (watched, cpu_seconds) = if let Some(latencies) = latencies {
+            latencies.while_away.extend(self.undisturbed()?);
             cpu_before = self.thalweg.spu_usage()?.cpu_seconds;
             let copying = self.start_away(before)?;
             let waiting = self.wait_in_sync(&topic, copying);
             let while_copying = acknowledgements(&self.live, waiting);
             let (watched, latency) = self.runtime.block_on(while_copying)?;
-            disturbed.extend(latency);
-            watched
+            latencies.while_copying.extend(latency);
+            let cpu_seconds = self.thalweg.spu_usage()?.cpu_seconds - cpu_before;
+            latencies.afterwards.extend(self.undisturbed()?);
+            (watched, cpu_seconds)
         } else {
             let copying = self.start_away(before)?;
-            self.runtime.block_on(self.wait_in_sync(&topic, copying))?
+            let waiting = self.wait_in_sync(&topic, copying);
+            let watched = self.runtime.block_on(waiting)?;
+            (watched, self.thalweg.spu_usage()?.cpu_seconds - cpu_before)
         };
-        let cpu_seconds = self.thalweg.spu_usage()?.cpu_seconds - cpu_before;
         found.note(watched, self.plan.bytes(), cpu_seconds);
         self.thalweg.delete_topic(topic.as_str())
+    }
+
+    /// Latencies while nothing is copied.
+    fn undisturbed(&self) -> anyhow::Result<Option<Latency>> {
+        let seconds = Duration::from_secs(self.plan.latency_seconds);
+        let enough = async {
+            tokio::time::sleep(seconds).await;
+            Ok(())
+        };
+        let measuring = acknowledgements(&self.live, enough);
+        Ok(self.runtime.block_on(measuring)?.1)
     }
 
     /// Produces to a topic while one of its replicas is away.
