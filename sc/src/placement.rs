@@ -23,7 +23,7 @@ pub struct Candidate {
 
 /// Why replicas could not be placed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{wanted} {replicas} asked for, {available} {spus} online",
+#[error("{wanted} {replicas} asked for, {available} {spus} online and not draining, see `thalweg spu list`",
     replicas = if *wanted == 1 { "replica" } else { "replicas" },
     spus = if *available == 1 { "SPU is" } else { "SPUs are" })]
 pub struct TooFewSpus {
@@ -121,7 +121,10 @@ mod tests {
     fn too_few_spus_are_counted_out() {
         let error = place(1, 3, &idle(1)).unwrap_err();
 
-        assert_eq!(error.to_string(), "3 replicas asked for, 1 SPU is online");
+        assert_eq!(
+            error.to_string(),
+            "3 replicas asked for, 1 SPU is online and not draining, see `thalweg spu list`"
+        );
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct ReplicaMoved {
     pub partition: TopicPartition,
     /// Why it was refused, for people; empty where it was not.
     pub reason: String,
+    /// Whether it was refused because what the move names does not exist: the partition, or an SPU.
+    pub names_unknown: bool,
     /// The partition as it is now; absent where there is none.
     pub now: Option<Partition>,
 }
@@ -171,10 +173,12 @@ impl Admin {
                     partition,
                     reason,
                     now,
+                    names_unknown,
                 } = result;
                 Ok(ReplicaMoved {
                     partition: required("results.partition", partition)?,
                     reason,
+                    names_unknown,
                     now: now
                         .map(|now| required("results.now", Some(now)))
                         .transpose()?,

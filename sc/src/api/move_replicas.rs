@@ -31,14 +31,18 @@ pub(super) async fn move_replicas(
         let name = TopicPartition::try_from(partition)?;
         let to = to.map(Vec::<SpuId>::from);
         let moved = next(&changing, &observed, &name, to);
-        let reason = moved.as_ref().err().cloned().unwrap_or_default();
-        if let Ok(Some(next)) = moved {
-            let (replicas, moving) = (&next.spec.replicas, &next.spec.moving);
-            info!(partition = %name, ?replicas, ?moving, "moving replicas");
-            writes.push(Write::Update(next.into()));
-        }
+        let refusal = match moved {
+            Ok(Some(next)) => {
+                let (replicas, moving) = (&next.spec.replicas, &next.spec.moving);
+                info!(partition = %name, ?replicas, ?moving, "moving replicas");
+                writes.push(Write::Update(next.into()));
+                None
+            }
+            Ok(None) => None,
+            Err(refusal) => Some(refusal),
+        };
         names.push(name);
-        results.push(reason);
+        results.push(refusal);
     }
     if !validate_only {
         changing.write_all(writes).await?;
@@ -48,14 +52,30 @@ pub(super) async fn move_replicas(
     let answer = names
         .into_iter()
         .zip(results)
-        .map(|(name, reason)| MovedPartition {
+        .map(|(name, refusal)| MovedPartition {
             now: now.partitions.get(&name).cloned().map(Into::into),
             partition: Some(name.into()),
-            reason,
+            names_unknown: matches!(refusal, Some(Refusal::Unknown(_))),
+            reason: refusal.map_or_else(String::new, Refusal::into_reason),
         });
     Ok(MoveReplicasResponse {
         results: answer.collect(),
     })
+}
+
+/// Why a partition is not moved, for people.
+enum Refusal {
+    /// What the move names does not exist.
+    Unknown(String),
+    Other(String),
+}
+
+impl Refusal {
+    fn into_reason(self) -> String {
+        match self {
+            Self::Unknown(reason) | Self::Other(reason) => reason,
+        }
+    }
 }
 
 /// The partition as it is to be stored, `None` where nothing has to change. Without `to` the move that
@@ -65,13 +85,16 @@ fn next(
     observed: &Observed,
     name: &TopicPartition,
     to: Option<Vec<SpuId>>,
-) -> Result<Option<Partition>, String> {
+) -> Result<Option<Partition>, Refusal> {
     let partition = observed.partitions.get(name).ok_or_else(|| {
-        "it does not exist; `thalweg partition list` shows those that do".to_owned()
+        let reason = "it does not exist, see `thalweg partition list`";
+        Refusal::Unknown(reason.to_owned())
     })?;
     let fitness = |spu| fitness(observed, &changing.told.unfit, spu, partition.id);
     match to {
-        None => moves::cancel(partition, fitness).map(Some),
+        None => moves::cancel(partition, fitness)
+            .map(Some)
+            .map_err(Refusal::Other),
         Some(to) => {
             check_target(observed, partition, &to)?;
             Ok(moves::begin(partition, &to))
@@ -79,31 +102,34 @@ fn next(
     }
 }
 
-/// Whether a partition may be held by `to`; why not, for people.
-fn check_target(observed: &Observed, partition: &Partition, to: &[SpuId]) -> Result<(), String> {
+/// Whether a partition may be held by `to`.
+fn check_target(observed: &Observed, partition: &Partition, to: &[SpuId]) -> Result<(), Refusal> {
+    let refuse = |reason: String| Err(Refusal::Other(reason));
     if to.is_empty() {
-        return Err("name at least one SPU".to_owned());
+        return refuse("name at least one SPU".to_owned());
     }
     let mut seen = BTreeSet::new();
     for spu in to {
         if !seen.insert(spu) {
-            return Err(format!("SPU {spu} is named twice"));
+            return refuse(format!("SPU {spu} is named twice"));
         }
-        let stored = observed.spus.get(spu);
-        let stored = stored.ok_or_else(|| format!("SPU {spu} is not registered"))?;
+        let Some(stored) = observed.spus.get(spu) else {
+            let reason = format!("SPU {spu} is not registered, see `thalweg spu list`");
+            return Err(Refusal::Unknown(reason));
+        };
         if !partition.spec.replicas.contains(spu) && !stored.takes_more() {
             let state = match (stored.is_online(), stored.spec.draining) {
                 (false, _) => "down",
                 (true, true) => "draining",
                 (true, false) => "stopping",
             };
-            return Err(format!("SPU {spu} is {state} and can't take a replica"));
+            return refuse(format!("SPU {spu} is {state} and can't take a replica"));
         }
     }
     let topic = observed.topics.get(&partition.topic);
     let wanted = topic.map_or(1, |topic| usize::from(topic.spec.config.min_isr()));
     if to.len() < wanted {
-        return Err(format!(
+        return refuse(format!(
             "{} replicas are fewer than the topic's `min.insync.replicas`, {wanted}",
             to.len()
         ));

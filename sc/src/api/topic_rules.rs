@@ -106,7 +106,9 @@ pub(super) fn check_replicas(
             return refuse(format!("names SPU {spu} twice"));
         }
         if !observed.spus.contains_key(spu) {
-            return refuse(format!("SPU {spu} is not registered"));
+            return refuse(format!(
+                "SPU {spu} is not registered, see `thalweg spu list`"
+            ));
         }
     }
     Ok(())

@@ -146,7 +146,10 @@ async fn a_creation_that_a_crash_cut_short_is_finished() {
         }
     };
     let reason = within("the topic says what it lacks", until_reason).await;
-    assert_eq!(reason, "1 replica asked for, 0 SPUs are online");
+    assert_eq!(
+        reason,
+        "1 replica asked for, 0 SPUs are online and not draining, see `thalweg spu list`"
+    );
 
     let _spu = FakeSpu::new(&sc, 0).await;
 

@@ -131,7 +131,7 @@ async fn what_is_wrong_with_a_new_topic_is_named_by_its_field() {
         ),
         (
             create("t", 1, 3),
-            "spec.replication_factor: 3 replicas asked for, 1 SPU is online",
+            "spec.replication_factor: 3 replicas asked for, 1 SPU is online and not draining, see `thalweg spu list`",
         ),
         (
             assigned("t", &[]),
@@ -151,7 +151,7 @@ async fn what_is_wrong_with_a_new_topic_is_named_by_its_field() {
         ),
         (
             assigned("t", &[&[7]]),
-            "spec.assigned.partitions[0]: SPU 7 is not registered",
+            "spec.assigned.partitions[0]: SPU 7 is not registered, see `thalweg spu list`",
         ),
         (
             configured(&[("colour", "red")]),
@@ -341,7 +341,7 @@ async fn what_is_wrong_with_a_change_is_named_by_its_field() {
                 ..change("t")
             },
             ErrorCode::InvalidRequest,
-            "added_assignments[0]: SPU 5 is not registered",
+            "added_assignments[0]: SPU 5 is not registered, see `thalweg spu list`",
         ),
         (
             UpdateTopicRequest {

@@ -171,7 +171,16 @@ impl ResetArguments {
         for topic in &self.topic {
             let described = admin.describe_topic(topic).await?;
             let partitions = described.partitions.iter();
-            all.extend(partitions.map(|partition| partition.topic_partition()));
+            let names = partitions.map(|partition| partition.topic_partition());
+            let names: Vec<_> = names.collect();
+            let has = |wanted: &PartitionIndex| names.iter().any(|name| name.partition == *wanted);
+            if let Some(unknown) = self.partition.iter().find(|wanted| !has(wanted)) {
+                let error = format!("topic `{topic}` has no partition {unknown}");
+                return Err(CliError::not_found(error).next_step(format!(
+                    "`thalweg partition list {topic}` shows those it has"
+                )));
+            }
+            all.extend(names);
         }
         all.retain(|of| self.partition.is_empty() || self.partition.contains(&of.partition));
         if all.is_empty() {

@@ -11,6 +11,9 @@ use crate::error::CliError;
 use crate::exit_code::ExitCode;
 use crate::output::{OutputArguments, Render, Table};
 
+/// What a row says of a partition that does not exist.
+const NO_SUCH_PARTITION: &str = "no such partition";
+
 /// Move leadership back to the preferred replicas: the first ones in `partition list`.
 ///
 /// The controller does so by itself a while after an SPU has come back. With --unclean, a replica
@@ -64,7 +67,7 @@ impl ElectionRow {
             ElectionOutcome::Elected(leader) => ("elected", Some(leader), String::new()),
             ElectionOutcome::NotNeeded(leader) => ("leads already", Some(leader), String::new()),
             ElectionOutcome::NotElected(reason) => ("not elected", None, reason),
-            _ => ("no such partition", None, String::new()),
+            _ => (NO_SUCH_PARTITION, None, String::new()),
         };
         Self {
             partition,
@@ -111,10 +114,18 @@ pub(crate) async fn run(arguments: &ElectArguments, context: &Context) -> Result
     let outcomes = admin.elect_leaders(partitions, election).await?;
     let rows: Vec<_> = outcomes.into_iter().map(ElectionRow::new).collect();
     let failed = rows.iter().filter(|row| row.leader.is_none()).count();
+    let unknown = rows.iter().find(|row| row.outcome == NO_SUCH_PARTITION);
+    let unknown = unknown.map(|row| row.partition.clone());
     arguments.output.print(&Elections(rows))?;
     // Of all partitions some may well have preferred replicas that are away.
     if failed == 0 || arguments.all {
         return Ok(());
+    }
+    if let Some(unknown) = unknown {
+        return Err(
+            CliError::not_found(format!("partition `{unknown}` does not exist"))
+                .next_step("`thalweg partition list` shows those that do"),
+        );
     }
     let error = anyhow::anyhow!("{failed} partitions got no leader");
     Err(CliError::new(ExitCode::Failure, error)

@@ -72,10 +72,6 @@ impl Moved {
 
 impl Render for Moved {
     fn render(&self) -> String {
-        let ids = |spus: &[SpuId]| {
-            let ids: Vec<_> = spus.iter().map(SpuId::to_string).collect();
-            ids.join(",")
-        };
         let name = &self.partition;
         match &self.moving {
             _ if self.dry_run => format!("partition `{name}` could be moved"),
@@ -96,24 +92,31 @@ pub(crate) async fn run(arguments: MoveArguments, context: &Context) -> Result<(
     let moves = vec![(name.clone(), to)];
     let mut results = admin.move_replicas(moves, arguments.dry_run).await?;
     let now = match results.pop() {
-        Some(ReplicaMoved { reason, .. }) if !reason.is_empty() => {
-            let error = anyhow::anyhow!("partition `{name}` is not moved: {reason}");
-            return Err(CliError::new(ExitCode::Usage, error));
+        Some(refused) if !refused.reason.is_empty() => {
+            let error = anyhow::anyhow!("partition `{name}` is not moved: {}", refused.reason);
+            let exit_code = match refused.names_unknown {
+                true => ExitCode::NotFound,
+                false => ExitCode::Usage,
+            };
+            return Err(CliError::new(exit_code, error));
         }
         Some(ReplicaMoved { now: Some(now), .. }) => now,
         _ => return Err(CliError::not_found(format!("partition `{name}` is gone"))),
     };
-    let now = match now.spec.moving {
-        Some(_) if !arguments.no_wait && !arguments.dry_run => until_moved(&admin, &name).await?,
+    let now = match &now.spec.moving {
+        Some(moving) if !arguments.no_wait && !arguments.dry_run => {
+            until_moved(&admin, &name, &moving.to).await?
+        }
         _ => now,
     };
     arguments.output.print(&Moved::new(&now, arguments.dry_run))
 }
 
-/// Waits until no move of the partition is under way.
+/// Waits until the partition is held by `to`.
 async fn until_moved(
     admin: &Admin,
     name: &TopicPartition,
+    to: &[SpuId],
 ) -> Result<resource::Partition, CliError> {
     let mut watch = admin.watch().await?;
     let mut told = None;
@@ -122,13 +125,23 @@ async fn until_moved(
             WatchEvent::Upserted(resource::Resource::Partition(row))
                 if row.topic_partition() == *name =>
             {
-                let Some(moving) = &row.spec.moving else {
-                    return Ok(row);
-                };
-                let in_sync = |spu: &&SpuId| row.status.isr.contains(spu);
-                let count = moving.to.iter().filter(in_sync).count();
-                if told.replace(count) != Some(count) {
-                    note(&format!("{count} of {} in sync", moving.to.len()));
+                match progress(&row, to) {
+                    Progress::UnderWay { in_sync } if told == Some(in_sync) => {}
+                    Progress::UnderWay { in_sync } => {
+                        note(&format!("{in_sync} of {} in sync", to.len()));
+                        told = Some(in_sync);
+                    }
+                    Progress::Done => return Ok(row),
+                    Progress::TakenBack(what) => {
+                        let error = anyhow::anyhow!(
+                            "the move of partition `{name}` to {} was taken back meanwhile: {what}",
+                            ids(to)
+                        );
+                        return Err(CliError::new(ExitCode::Failure, error).next_step(format!(
+                            "`thalweg partition list {}` shows where it is; move it again if it is to be elsewhere",
+                            name.topic
+                        )));
+                    }
                 }
             }
             WatchEvent::Deleted(resource::ResourceKey::Partition(gone)) if gone == *name => {
@@ -139,4 +152,37 @@ async fn until_moved(
     }
     let error = anyhow::anyhow!("the controller stopped while the move was under way");
     Err(CliError::unavailable(error).next_step("`thalweg partition list` shows how far it is"))
+}
+
+/// How far a move has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    UnderWay {
+        in_sync: usize,
+    },
+    Done,
+    /// By somebody else; what there is instead.
+    TakenBack(String),
+}
+
+/// How far the move of a partition to `to` has come. A move that ended while nobody looked is told from
+/// one that was cancelled by who holds the partition, or from where the next one goes.
+fn progress(now: &resource::Partition, to: &[SpuId]) -> Progress {
+    match &now.spec.moving {
+        Some(moving) if moving.to == to => {
+            let in_sync = |spu: &&SpuId| now.status.isr.contains(spu);
+            Progress::UnderWay {
+                in_sync: to.iter().filter(in_sync).count(),
+            }
+        }
+        Some(moving) if moving.from == to => Progress::Done,
+        Some(moving) => Progress::TakenBack(format!("it is moving to {}", ids(&moving.to))),
+        None if now.spec.replicas == to => Progress::Done,
+        None => Progress::TakenBack(format!("it is held by {}", ids(&now.spec.replicas))),
+    }
+}
+
+fn ids(spus: &[SpuId]) -> String {
+    let ids: Vec<_> = spus.iter().map(SpuId::to_string).collect();
+    ids.join(",")
 }

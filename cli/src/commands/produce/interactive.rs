@@ -7,6 +7,7 @@ use thalweg_types::ErrorCode;
 
 use super::Input;
 use super::lines::LineChunks;
+use super::patience::Patience;
 use super::record_form::RecordForm;
 use crate::error::CliError;
 use crate::output::note;
@@ -14,6 +15,7 @@ use crate::output::note;
 /// Sends each line and says how it went, until the end of the input (Ctrl-D).
 pub(super) async fn produce(
     producer: &Producer,
+    patience: &Patience<'_>,
     form: &RecordForm<'_>,
     input: Input,
 ) -> Result<(), CliError> {
@@ -23,12 +25,8 @@ pub(super) async fn produce(
         for line in chunk.lines() {
             match form.record(line) {
                 Ok(record) => {
-                    let sent = producer.send(record).await;
-                    let delivered = match sent {
-                        Ok(delivery) => delivery.await,
-                        Err(error) => Err(error),
-                    };
-                    match delivered {
+                    let delivered = async { producer.send(record).await?.await };
+                    match patience.wait(delivered).await {
                         Ok(_) => note("Ok!"),
                         // A record that is too large, say: the next one may fit.
                         Err(error) if error.code() == ErrorCode::InvalidRequest => {

@@ -6,6 +6,7 @@
 
 mod interactive;
 mod lines;
+mod patience;
 mod record_form;
 
 use std::fs::File;
@@ -19,6 +20,7 @@ use thalweg_client::{Acks, Codec, ProduceError, Producer, ProducerOptions, Recor
 use thalweg_types::{PartitionIndex, TopicName, parse_bytes, parse_duration};
 
 use self::lines::LineChunks;
+use self::patience::Patience;
 use self::record_form::RecordForm;
 use crate::commands::{KeyValue, parse_key_value};
 use crate::context::Context;
@@ -113,10 +115,10 @@ pub(crate) async fn run(arguments: ProduceArguments, context: &Context) -> Resul
     };
     // Opened before the cluster is asked, so that a wrong path is told at once.
     let input = Input::open(arguments.file.as_deref())?;
-    let producer = context
-        .client()
-        .await?
-        .producer(&arguments.topic, options)
+    let client = context.client().await?;
+    let patience = Patience::new(client.admin(), &arguments.topic, &options);
+    let producer = patience
+        .wait(client.producer(&arguments.topic, options))
         .await?;
     let mut failures = FailureNotes::of(producer.failures());
     let headers: Vec<_> = arguments
@@ -133,12 +135,12 @@ pub(crate) async fn run(arguments: ProduceArguments, context: &Context) -> Resul
     let produced = if arguments.raw {
         produce_whole(&producer, &form, input).await
     } else if input.is_interactive {
-        interactive::produce(&producer, &form, input).await
+        interactive::produce(&producer, &patience, &form, input).await
     } else {
-        produce_lines(&producer, &form, input).await
+        produce_lines(&producer, &patience, &form, input).await
     };
     // What was read before a failure is delivered all the same.
-    let closed = producer.close().await;
+    let closed = patience.wait(producer.close()).await;
     failures.finish();
     produced?;
     Ok(closed?)
@@ -201,6 +203,7 @@ async fn produce_whole(
 /// A record from each line.
 async fn produce_lines(
     producer: &Producer,
+    patience: &Patience<'_>,
     form: &RecordForm<'_>,
     input: Input,
 ) -> Result<(), CliError> {
@@ -218,7 +221,7 @@ async fn produce_lines(
                     return Err(not_a_record(line_number, error));
                 }
             };
-            match producer.enqueue(record).await {
+            match patience.wait(producer.enqueue(record)).await {
                 Ok(()) => {}
                 // Of this line alone; any other failure may be an earlier one's.
                 Err(error @ ProduceError::RecordTooLarge { .. }) => {
@@ -230,7 +233,7 @@ async fn produce_lines(
         }
         progress.inc(chunk.len_bytes());
     }
-    producer.flush().await?;
+    patience.wait(producer.flush()).await?;
     progress.finish_and_clear();
     if chunks.are_all() {
         return Ok(());

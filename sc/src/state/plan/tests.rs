@@ -134,7 +134,7 @@ fn a_topic_that_lacks_spus_says_so_and_is_finished_when_they_come() {
     observed.settle(&Unfit::new());
     assert_eq!(
         observed.topic("t").status.reason,
-        "2 replicas asked for, 1 SPU is online"
+        "2 replicas asked for, 1 SPU is online and not draining, see `thalweg spu list`"
     );
 
     observed.set_spu(1, SpuState::Online);

@@ -1,6 +1,6 @@
 //! Wrong input at the command line: the error names the thing, and nothing else is lost.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use thalweg_tests_cluster::{LocalCluster, eventually};
@@ -76,4 +76,53 @@ async fn a_producer_that_is_asked_to_end_delivers_the_lines_that_it_has_read() {
     assert!(said.contains("40 lines were produced"), "{said}");
     assert_eq!(consumed.stdout, lines.as_bytes());
     drop(input);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_waits_for_a_partition_says_so_once_and_ends_at_once_when_asked_twice() {
+    let mut cluster = LocalCluster::start(2).await;
+    let topic = cluster.create_topic("orders", 1, &[]).await;
+    let admin = cluster.client().await.admin();
+    let leader = admin.describe_topic(&topic).await.unwrap().partitions[0]
+        .status
+        .leader;
+    cluster.take_spu(leader.unwrap().0).kill();
+    eventually("the partition is offline", || async {
+        let described = admin.describe_topic(&topic).await.ok()?;
+        described.partitions[0]
+            .status
+            .leader
+            .is_none()
+            .then_some(())
+    })
+    .await;
+    let lines = cluster.path("lines.txt");
+    std::fs::write(&lines, "a\nb\n").unwrap();
+
+    let path = lines.to_string_lossy();
+    let produced = cluster.thalweg(&["produce", "orders", "--file", &path, "--timeout", "4s"]);
+
+    let errors = String::from_utf8(produced.stderr).unwrap();
+    assert_eq!(produced.status.code(), Some(5), "{errors}");
+    let told = errors
+        .matches("waiting: partition `orders-0` is offline")
+        .count();
+    assert_eq!(told, 1, "{errors}");
+    assert!(errors.contains("gives up after 4s"), "{errors}");
+
+    let mut stuck = cluster
+        .thalweg_command(&["produce", "orders", "--file", &path, "--timeout", "1h"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(stuck.stderr.take().unwrap());
+    stderr.read_line(&mut said).unwrap();
+    assert!(said.starts_with("waiting: "), "{said}");
+    while stuck.try_wait().unwrap().is_none() {
+        // Two that come together count as one.
+        ask_to_end(&stuck);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stuck.wait().unwrap().code(), Some(128 + 15));
 }

@@ -256,6 +256,11 @@ async fn a_group_is_reset_in_every_way_and_a_dry_run_changes_nothing() {
     assert_eq!(committed(&cluster, "billing"), at_newest);
     for (group, how, advice) in [
         ("billing", &["--topic", "nosuch", "--to-end"][..], "nosuch"),
+        (
+            "billing",
+            &["--topic", "orders", "--partition", "77", "--to-end"],
+            "no partition 77",
+        ),
         ("strangers", &["--to-end"], "--topic"),
         (
             "strangers",

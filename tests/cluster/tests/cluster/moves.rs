@@ -1,6 +1,7 @@
 //! Replicas that move to other SPUs while clients work: by hand, off a drained SPU, and to a new one.
 
-use std::process::Output;
+use std::io::{BufRead, BufReader};
+use std::process::{Output, Stdio};
 
 use thalweg_client::{Client, resource};
 use thalweg_tests_cluster::{LocalCluster, eventually, log_bytes, read_back};
@@ -86,8 +87,21 @@ async fn a_move_that_can_not_end_is_shown_and_taken_back() {
     assert!(listed.contains(note), "{listed}");
     workload.progress(500).await;
 
+    let mut waiting = cluster
+        .thalweg_command(&["partition", "move", "numbers/0", "--to", "2,1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "1 of 2 in sync");
+
     let cancelled = cluster.thalweg(&["partition", "move", "numbers/0", "--cancel"]);
     assert!(stdout(&cancelled).contains("is held by 0,1"));
+    assert_eq!(waiting.wait().unwrap().code(), Some(1));
+    let said = said.map(Result::unwrap).collect::<String>();
+    let told = "to 2,1 was taken back meanwhile: it is held by 0,1";
+    assert!(said.contains(told), "{said}");
     let again = cluster.thalweg(&["partition", "move", "numbers/0", "--cancel"]);
     assert_eq!(again.status.code(), Some(2));
     assert!(stderr(&again).contains("no move"), "{}", stderr(&again));
@@ -95,13 +109,23 @@ async fn a_move_that_can_not_end_is_shown_and_taken_back() {
     cluster.all_online().await;
     no_data_on(&cluster, 2).await;
 
-    for (to, refusal) in [
-        ("0,9", "SPU 9 is not registered"),
-        ("0,0", "SPU 0 is named twice"),
+    for (partition, to, status, refusal) in [
+        (
+            "numbers/0",
+            "0,9",
+            3,
+            "SPU 9 is not registered, see `thalweg spu list`",
+        ),
+        ("numbers/0", "0,0", 2, "SPU 0 is named twice"),
+        ("nosuch/0", "0,1", 3, "it does not exist"),
+        ("numbers/7", "0,1", 3, "it does not exist"),
     ] {
-        let refused = cluster.thalweg(&["partition", "move", "numbers/0", "--to", to]);
+        let refused = cluster.thalweg(&["partition", "move", partition, "--to", to]);
         assert!(stderr(&refused).contains(refusal), "{}", stderr(&refused));
+        assert_eq!(refused.status.code(), Some(status), "{partition} to {to}");
     }
+    let refused = cluster.thalweg(&["partition", "elect", "numbers/7"]);
+    assert_eq!(refused.status.code(), Some(3), "{}", stderr(&refused));
     cluster.take_spu(2).stop().unwrap();
     let refused = cluster.thalweg(&["partition", "move", "numbers/0", "--to", "2,1"]);
     assert!(
