@@ -98,6 +98,8 @@ fn the_guide_to_the_command_line_works() {
     let printed = run_commands_of("docs/guide/cli.md");
 
     assert!(printed.contains("[alice] 7"), "{printed}");
+    let raised = "partition `__consumer_offsets-15` is held by 0,1,2";
+    assert!(printed.contains(raised), "{printed}");
 }
 
 #[test]
