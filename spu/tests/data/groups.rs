@@ -27,16 +27,16 @@ const QUICK: &[&str] = &[
     "--group-session-timeout-min=100ms",
 ];
 
-fn group(name: &str) -> GroupId {
+pub(crate) fn group(name: &str) -> GroupId {
     GroupId(text(name))
 }
 
-fn text(text: &str) -> StrBytes {
+pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
 /// An SPU with topic `t`, whose group coordinator serves.
-async fn start(flags: &[&str]) -> TestSpu {
+pub(crate) async fn start(flags: &[&str]) -> TestSpu {
     let spu = TestSpu::start_with(&[QUICK, flags].concat()).await;
     spu.create_topic("t", 2, &[("durability", "memory")]).await;
     spu.script.announce_spu(spu.address());
@@ -55,7 +55,11 @@ async fn find(client: &mut RawClient, name: &str) -> i32 {
     found.node_id.0
 }
 
-fn commit_request(name: &str, who: (&str, i32), offsets: &[(i32, i64)]) -> OffsetCommitRequest {
+pub(crate) fn commit_request(
+    name: &str,
+    who: (&str, i32),
+    offsets: &[(i32, i64)],
+) -> OffsetCommitRequest {
     let partitions = offsets.iter().map(|(partition, offset)| {
         OffsetCommitRequestPartition::default()
             .with_partition_index(*partition)
@@ -88,7 +92,7 @@ async fn commit(
 }
 
 /// The committed offset of the partitions of `t`.
-async fn committed(client: &mut RawClient, name: &str) -> Vec<i64> {
+pub(crate) async fn committed(client: &mut RawClient, name: &str) -> Vec<i64> {
     let topics = OffsetFetchRequestTopics::default()
         .with_name(topic("t"))
         .with_partition_indexes(vec![0, 1]);
@@ -130,7 +134,7 @@ async fn join(client: &mut RawClient, name: &str) -> JoinGroupResponse {
 }
 
 /// Joins alone and assigns itself something.
-async fn join_alone(client: &mut RawClient, name: &str) -> (String, i32) {
+pub(crate) async fn join_alone(client: &mut RawClient, name: &str) -> (String, i32) {
     let joined = join(client, name).await;
     assert_eq!((joined.error_code, joined.members.len()), (0, 1));
     let assignment = SyncGroupRequestAssignment::default()
@@ -154,7 +158,7 @@ async fn heartbeat(client: &mut RawClient, name: &str, who: &(String, i32)) -> i
     client.call(&request, 4).await.error_code
 }
 
-async fn leave(client: &mut RawClient, name: &str, who: &(String, i32)) -> i16 {
+pub(crate) async fn leave(client: &mut RawClient, name: &str, who: &(String, i32)) -> i16 {
     let request = LeaveGroupRequest::default()
         .with_group_id(group(name))
         .with_member_id(text(&who.0));
@@ -443,7 +447,7 @@ async fn a_member_that_falls_silent_is_forgotten() {
     assert_eq!(heartbeat(&mut client, "readers", &who).await, 25);
 }
 
-fn consumer_heartbeat(member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+pub(crate) fn consumer_heartbeat(member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
     let request = ConsumerGroupHeartbeatRequest::default()
         .with_group_id(group("readers"))
         .with_member_id(text(member))

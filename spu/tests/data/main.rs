@@ -9,6 +9,7 @@ mod compaction;
 mod dead_letters;
 mod failed_records;
 mod fetch;
+mod group_offsets;
 mod groups;
 #[path = "../component/harness.rs"]
 #[expect(
