@@ -2,7 +2,8 @@
 
 Usage: group_member.py LIBRARY BOOTSTRAP GROUP TOPIC ASSIGNOR SESSION_MS [INSTANCE]
 
-LIBRARY is `confluent` (librdkafka), `kafka-python` or `aiokafka`; ASSIGNOR `eager` or `cooperative`.
+LIBRARY is `confluent` (librdkafka), `kafka-python` or `aiokafka`; ASSIGNOR `eager`, with `confluent` also
+`cooperative`, and `uniform` or `range`, by which the coordinator assigns (KIP-848).
 Says a line for each thing that happens: `assigned`, `revoked` or `lost` with partitions, `record` with
 partition and offset, and then `committed` with partition and next offset. SIGTERM ends it in good order.
 """
@@ -40,11 +41,16 @@ def confluent():
         "group.id": GROUP,
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
-        "session.timeout.ms": int(SESSION_MS),
-        "heartbeat.interval.ms": HEARTBEAT_MS,
         "topic.metadata.refresh.interval.ms": 2000,
-        "partition.assignment.strategy": "cooperative-sticky" if ASSIGNOR == "cooperative" else "range",
     }
+    if ASSIGNOR in ("uniform", "range"):
+        settings["group.protocol"] = "consumer"
+        settings["group.remote.assignor"] = ASSIGNOR
+    else:
+        settings["session.timeout.ms"] = int(SESSION_MS)
+        settings["heartbeat.interval.ms"] = HEARTBEAT_MS
+        strategy = "cooperative-sticky" if ASSIGNOR == "cooperative" else "range"
+        settings["partition.assignment.strategy"] = strategy
     if INSTANCE:
         settings["group.instance.id"] = INSTANCE
     consumer = Consumer(settings)
@@ -88,6 +94,7 @@ def kafka_python():
     consumer = KafkaConsumer(
         bootstrap_servers=BOOTSTRAP,
         group_id=GROUP,
+        group_instance_id=INSTANCE,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         session_timeout_ms=int(SESSION_MS),
@@ -128,6 +135,7 @@ async def aiokafka():
     consumer = AIOKafkaConsumer(
         bootstrap_servers=BOOTSTRAP,
         group_id=GROUP,
+        group_instance_id=INSTANCE,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         session_timeout_ms=int(SESSION_MS),

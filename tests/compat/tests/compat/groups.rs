@@ -21,8 +21,9 @@ const GROUP_PARTITION: PartitionIndex = PartitionIndex(0);
 const TOPIC: &str = "numbers";
 /// How long a member may be silent, in milliseconds: long enough for a busy machine.
 const SESSION_MS: &str = "6000";
-/// Of instances: longer than one takes to come back.
-const INSTANCE_SESSION_MS: &str = "40000";
+/// Of instances: longer than one takes to come back. A JVM takes longest.
+const INSTANCE_SESSION_MS: &str = "15000";
+const JAVA_INSTANCE_SESSION_MS: &str = "40000";
 
 /// A cluster with a topic that grows while members read it.
 struct Scene {
@@ -275,8 +276,9 @@ async fn members_die_pause_and_come_back(
 async fn an_instance_comes_back(
     program: Result<ClientProgram, Unavailable>,
     assignor: &'static str,
+    session_ms: &'static str,
 ) {
-    let Some(mut scene) = Scene::start(program, assignor, INSTANCE_SESSION_MS).await else {
+    let Some(mut scene) = Scene::start(program, assignor, session_ms).await else {
         return;
     };
     let (first, second) = (scene.instance("first"), scene.instance("second"));
@@ -311,6 +313,14 @@ fn confluent() -> Result<ClientProgram, Unavailable> {
     python_members().map(|python| python.with(&["confluent"]))
 }
 
+fn kafka_python() -> Result<ClientProgram, Unavailable> {
+    python_members().map(|python| python.with(&["kafka-python"]))
+}
+
+fn aiokafka() -> Result<ClientProgram, Unavailable> {
+    python_members().map(|python| python.with(&["aiokafka"]))
+}
+
 fn java_member() -> Result<ClientProgram, Unavailable> {
     java().map(|java| java.with(&["GroupMember"]))
 }
@@ -330,25 +340,43 @@ async fn groups_of_librdkafka_with_a_cooperative_assignor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn groups_of_librdkafka_that_the_coordinator_assigns() {
+    members_die_pause_and_come_back(confluent(), "uniform").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn instances_of_librdkafka() {
-    an_instance_comes_back(confluent(), "eager").await;
+    an_instance_comes_back(confluent(), "eager", INSTANCE_SESSION_MS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_of_kafka_python() {
-    let program = python_members().map(|python| python.with(&["kafka-python"]));
-    members_die_pause_and_come_back(program, "eager").await;
+    members_die_pause_and_come_back(kafka_python(), "eager").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_of_kafka_python() {
+    an_instance_comes_back(kafka_python(), "eager", INSTANCE_SESSION_MS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_of_aiokafka() {
-    let program = python_members().map(|python| python.with(&["aiokafka"]));
-    members_die_pause_and_come_back(program, "eager").await;
+    members_die_pause_and_come_back(aiokafka(), "eager").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_of_aiokafka() {
+    an_instance_comes_back(aiokafka(), "eager", INSTANCE_SESSION_MS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_of_franz_go_with_an_eager_assignor() {
     members_die_pause_and_come_back(franz_go_member(), "eager").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_of_franz_go() {
+    an_instance_comes_back(franz_go_member(), "eager", INSTANCE_SESSION_MS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -378,12 +406,12 @@ async fn groups_of_kafkas_java_client_that_the_coordinator_assigns_by_ranges() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_of_kafkas_java_client_that_the_coordinator_assigns() {
-    an_instance_comes_back(java_member(), "uniform").await;
+    an_instance_comes_back(java_member(), "uniform", JAVA_INSTANCE_SESSION_MS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_of_kafkas_java_client() {
-    an_instance_comes_back(java_member(), "eager").await;
+    an_instance_comes_back(java_member(), "eager", JAVA_INSTANCE_SESSION_MS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -409,4 +437,56 @@ async fn kcat_reads_as_a_group_and_goes_on_where_it_was() {
     kcat.run_with_input(&["-P", "-t", "kcat-group"], "four\n");
 
     assert_eq!(read(&kcat), ["four"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafkas_tool_for_groups_sees_and_changes_those_of_thalwegs_consumers() {
+    let java = match java() {
+        Ok(java) => java,
+        Err(unavailable) => return unavailable.skip(),
+    };
+    let cluster = LocalCluster::start(1).await;
+    let client = cluster.client().await;
+    let topic = cluster.create_topic(TOPIC, 1, &[]).await;
+    let options = ProducerOptions::default();
+    let producer = client.producer(&topic, options).await.unwrap();
+    for _ in 0..3 {
+        producer
+            .enqueue(ProducerRecord::new(b"value"))
+            .await
+            .unwrap();
+    }
+    producer.close().await.unwrap();
+    let read = cluster.thalweg(&["consume", TOPIC, "-B", "-d", "--group", GROUP]);
+    assert!(read.status.success());
+    let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let tool = java.with(&[class, "--bootstrap-server", cluster.spu_address(0)]);
+    let of_group = |more: &[&str]| tool.run(&[&["--group", GROUP], more].concat());
+    let committed = || async {
+        let offsets = client.admin().group_offsets(GROUP).await.unwrap();
+        offsets
+            .into_values()
+            .map(|offset| offset.0)
+            .collect::<Vec<_>>()
+    };
+
+    let listed = tool.run(&["--list"]);
+    let described = of_group(&["--describe"]);
+    of_group(&[
+        "--reset-offsets",
+        "--to-offset",
+        "1",
+        "--topic",
+        TOPIC,
+        "--execute",
+    ]);
+    let reset = committed().await;
+    of_group(&["--delete"]);
+
+    assert!(listed.lines().any(|line| line.trim() == GROUP), "{listed}");
+    let row = described.lines().find(|line| line.contains(TOPIC)).unwrap();
+    let row: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(row[..6], [GROUP, TOPIC, "0", "3", "3", "0"], "{described}");
+    assert_eq!(reset, [1]);
+    assert!(committed().await.is_empty());
 }
