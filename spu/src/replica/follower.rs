@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
+use thalweg_record::append_under_header;
 use thalweg_storage::{
     AppendError, FollowerAppend, Log, LogHealth, LogListener, LogProgress, MaintainError,
 };
@@ -198,6 +199,7 @@ impl Follower {
         now_ms: i64,
     ) -> Result<(), FollowError> {
         let _appending = self.one_append();
+        let batches = self.without_removed(batches);
         if let Some(base) = self.start_of_batch_around_start(&batches)
             && let Some(_time) = self.time_to_cut(asked)
         {
@@ -210,6 +212,28 @@ impl Follower {
         self.log
             .append_as_follower(FollowerAppend { batches, now_ms })?;
         Ok(())
+    }
+
+    /// `batches` without what the first of them says of offsets that this copy has. An empty batch stands for
+    /// all that compaction removed from the leader's log in one place, and this copy may end within.
+    fn without_removed(&self, batches: Bytes) -> Bytes {
+        // Damaged bytes the log refuses.
+        let Some(Ok(first)) = thalweg_record::batches(&batches).next() else {
+            return batches;
+        };
+        let (header, log_end) = (first.header(), self.log.log_end());
+        let is_around = header.base_offset < log_end && log_end < header.next_offset();
+        if header.record_count > 0 || !is_around {
+            return batches;
+        }
+        let mut rest = *header;
+        rest.base_offset = log_end;
+        // It fits: the batch goes on behind the log's end.
+        rest.last_offset_delta = (header.last_offset().0 - log_end.0) as i32;
+        let mut shortened = Vec::with_capacity(batches.len());
+        append_under_header(&first, rest, &mut shortened);
+        shortened.extend_from_slice(&batches[first.bytes().len()..]);
+        shortened.into()
     }
 
     /// Where the first of `batches` begins, if this copy is empty and starts further inside of it.

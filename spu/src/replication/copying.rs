@@ -307,7 +307,9 @@ async fn wait_for_others(
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use thalweg_record::{BatchBuilder, BatchOptions, stamp_position};
+    use thalweg_record::{
+        BatchBuilder, BatchHeader, BatchOptions, Codec, assemble_batch, stamp_position,
+    };
     use thalweg_types::LeaderEpoch;
     use thalweg_wire::messages::fetch_response::EpochEndOffset;
 
@@ -353,6 +355,24 @@ mod tests {
         let late = take(&ahead, answer(&[2, 3]), 0);
         assert!(matches!(late, Taken::Well), "{late:?}");
         assert_eq!(follower.standing().unwrap().log_end, Offset(4));
+    }
+
+    #[test]
+    fn a_copy_that_ends_within_what_compaction_removed_from_its_leader_goes_on_behind_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let follower = Follower::for_testing(folder.path());
+        take(&asked(&follower, 0), answer(&[0, 1]), 0);
+        let records = answer(&[0]).records.unwrap();
+        let mut removed = BatchHeader::parse(&records).unwrap();
+        (removed.last_offset_delta, removed.record_count) = (5, 0);
+        let mut batches = assemble_batch(removed, &[], Codec::None).unwrap();
+        batches.extend_from_slice(&answer(&[6]).records.unwrap());
+        let compacted = PartitionData::default().with_records(Some(Bytes::from(batches)));
+
+        let taken = take(&asked(&follower, 2), compacted, 0);
+
+        assert!(matches!(taken, Taken::Well), "{taken:?}");
+        assert_eq!(follower.standing().unwrap().log_end, Offset(7));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Topics that keep the newest record of each key, in a cluster that dies while it compacts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use thalweg_client::{
@@ -144,7 +144,7 @@ async fn nothing_is_lost_or_comes_twice_when_an_spu_is_killed_while_it_compacts(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_replica_compacts_for_itself_and_keeps_the_newest_of_each_key_whoever_leads() {
+async fn replicas_compact_each_for_itself_and_come_back_to_leaders_that_have_compacted_further() {
     let arguments = ["--compaction-interval=20ms"];
     let mut cluster = LocalCluster::start_with(SPUS, &arguments).await;
     let config = [
@@ -164,11 +164,9 @@ async fn every_replica_compacts_for_itself_and_keeps_the_newest_of_each_key_whoe
     let producer = client.producer(&topic, options).await.unwrap();
     let mut stored = Stored::new();
 
-    let mut have_led = BTreeSet::new();
-    while have_led.len() < 3 {
+    for _ in 0..3 {
         produce(&producer, &mut stored, 2_000).await;
         let leads = leader(&client, &topic).await;
-        have_led.insert(leads);
         cluster.take_spu(leads.0).kill();
         // It comes back to logs that the others have compacted further.
         produce(&producer, &mut stored, 1_000).await;
