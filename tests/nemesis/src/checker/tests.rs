@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use thalweg_types::PartitionIndex;
+use thalweg_types::{Offset, PartitionIndex, TopicPartition};
 
 use super::*;
-use crate::history::Send;
+use crate::history::{Answer, Mark, Read, Send, Session};
 
 fn partition() -> TopicPartition {
     TopicPartition {

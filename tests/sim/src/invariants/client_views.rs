@@ -1,6 +1,6 @@
 //! **What clients see**: no acknowledged record is lost, an idempotent producer's records are there once
 //! and in their order, nobody reads what is not committed, and no end of a log goes back; a group's generations fence, and what
-//! it has committed is not forgotten. This is the checker of `tests/nemesis`, over what the run's clients
+//! it has committed is not forgotten. This is the checker of `tests/nemesis` (`checker`, a file each), over what the run's clients
 //! wrote down.
 
 use thalweg_nemesis::checker::check;
