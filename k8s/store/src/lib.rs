@@ -1,0 +1,1 @@
+//! The metadata store over custom resources.
