@@ -60,6 +60,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
         "w" => Some(7.0 * 86_400e3),
         _ => None,
     };
+    if let Ok(ms) = text.trim().parse() {
+        return Ok(Duration::from_millis(ms));
+    }
     scaled(text, factor)
         .map(|ms| Duration::try_from_secs_f64(ms / 1e3))
         .and_then(Result::ok)

@@ -383,18 +383,13 @@ impl ConfigKey {
             Self::MaxMessageBytes => size(1024, 64 << 20),
             // A segment addresses its batches by 31-bit positions.
             Self::SegmentBytes => size(4096, i32::MAX as u64),
-            Self::SegmentMs => milliseconds(1),
             Self::RetentionBytes if value.trim() == "-1" => Ok("-1".to_owned()),
             Self::RetentionBytes => size(0, i64::MAX as u64),
             Self::RetentionMs if value.trim() == "-1" => Ok("-1".to_owned()),
             Self::RetentionMs | Self::DeleteRetentionMs | Self::MinCompactionLagMs => {
                 milliseconds(0)
             }
-            // Kafka's way to say never; as a duration it would lose digits.
-            Self::MaxCompactionLagMs if value.trim() == self.default_value() => {
-                Ok(self.default_value().to_owned())
-            }
-            Self::MaxCompactionLagMs => milliseconds(1),
+            Self::SegmentMs | Self::MaxCompactionLagMs => milliseconds(1),
             Self::MinCleanableDirtyRatio => match value.trim().parse::<f64>() {
                 Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio.to_string()),
                 _ => Err(refuse("it must be a number from 0 to 1, for example 0.5")),

@@ -23,6 +23,16 @@ pub(crate) fn programs() -> Result<()> {
     ]))
 }
 
+/// Writes what is made from the sources and kept: the custom resource definitions.
+pub(crate) fn generated_files() -> Result<()> {
+    run(cargo().args([
+        "run",
+        "--release",
+        "--package=thalweg-k8s-crd",
+        "--example=generate",
+    ]))
+}
+
 /// Builds the SmartModules of `examples/flights` and `examples/ports`.
 pub(crate) fn smartmodules() -> Result<()> {
     ensure_wasm_target(WASM_TARGET)?;

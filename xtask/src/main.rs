@@ -16,6 +16,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask COMMAND
   demo   the tour: a cluster, 336,776 flights, five SmartModules (cargo demo)
   ci     everything that must hold before a change goes in (cargo ci)
+  generate  what is made from the sources: k8s/crds
   tidy   the shape of the sources: head comments, lengths, names, links";
 
 fn main() -> ExitCode {
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["demo"] => demo::run(),
         ["ci"] => ci::run(),
+        ["generate"] => build::generated_files(),
         ["tidy"] => tidy::run(),
         _ => {
             report::complain(USAGE);
