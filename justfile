@@ -36,6 +36,14 @@ cluster:
     cargo build --release --bins
     cargo test --release --package thalweg-tests-cluster
 
+# Against a real Kubernetes with simulated nodes (needs Go); `just k8s admit` for some of the tests
+k8s *arguments:
+    cargo xtask k8s {{ arguments }}
+
+# The same with real nodes, whose containers run (needs root)
+k8s-real *arguments:
+    cargo xtask k8s-real {{ arguments }}
+
 # Kill SPUs under load, many more times than CI does
 crash rounds="50":
     cargo build --release --bins

@@ -11,7 +11,7 @@ use crate::workspace::{capture, cargo, root, run, target};
 /// What SmartModules are compiled for.
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
-/// Builds `thalweg`, `thalweg-sc` and `thalweg-spu`.
+/// Builds `thalweg`, `thalweg-sc` and `thalweg-spu`, and nothing that only others need.
 pub(crate) fn programs() -> Result<()> {
     run(cargo().args([
         "build",
@@ -31,6 +31,12 @@ pub(crate) fn generated_files() -> Result<()> {
         "--package=thalweg-k8s-crd",
         "--example=generate",
     ]))
+}
+
+/// Builds every program, with the features that dependencies have in the whole workspace: the tests of
+/// the workspace then find everything compiled.
+pub(crate) fn all_programs() -> Result<()> {
+    run(cargo().args(["build", "--release", "--workspace", "--bins"]))
 }
 
 /// Builds the SmartModules of `examples/flights` and `examples/ports`.

@@ -7,17 +7,23 @@
 mod build;
 mod ci;
 mod demo;
+mod kubernetes;
+mod packages;
 mod report;
 mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
 
+use kubernetes::Nodes;
+
 const USAGE: &str = "usage: cargo xtask COMMAND
-  demo   the tour: a cluster, 336,776 flights, five SmartModules (cargo demo)
-  ci     everything that must hold before a change goes in (cargo ci)
+  demo      the tour: a cluster, 336,776 flights, five SmartModules (cargo demo)
+  ci        everything that must hold before a change goes in (cargo ci)
   generate  what is made from the sources: k8s/crds
-  tidy   the shape of the sources: head comments, lengths, names, links";
+  tidy      the shape of the sources: head comments, lengths, names, links
+  k8s       tests against a real Kubernetes with simulated nodes; arguments go to the tests
+  k8s-real  the same with real nodes, which needs root";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -26,6 +32,8 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(),
         ["generate"] => build::generated_files(),
         ["tidy"] => tidy::run(),
+        ["k8s", ref arguments @ ..] => kubernetes::test(Nodes::Simulated, arguments),
+        ["k8s-real", ref arguments @ ..] => kubernetes::test(Nodes::Real, arguments),
         _ => {
             report::complain(USAGE);
             return ExitCode::from(2);

@@ -23,11 +23,25 @@ use std::time::Duration;
 ///
 /// # Panics
 /// When a minute has passed: `what` never came true.
-pub async fn eventually<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+pub async fn eventually<T, F>(what: &str, probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    const DEADLINE: Duration = Duration::from_secs(60);
+    eventually_within(Duration::from_secs(60), what, probe).await
+}
+
+/// As [`eventually`], for what takes another time.
+///
+/// # Panics
+/// When that time has passed: `what` never came true.
+pub async fn eventually_within<T, F>(
+    deadline: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> F,
+) -> T
+where
+    F: Future<Output = Option<T>>,
+{
     const PAUSE: Duration = Duration::from_millis(20);
     let asking = async {
         loop {
@@ -37,8 +51,8 @@ where
             tokio::time::sleep(PAUSE).await;
         }
     };
-    match tokio::time::timeout(DEADLINE, asking).await {
+    match tokio::time::timeout(deadline, asking).await {
         Ok(answer) => answer,
-        Err(_) => panic!("{what} did not come true within {DEADLINE:?}"),
+        Err(_) => panic!("{what} did not come true within {deadline:?}"),
     }
 }

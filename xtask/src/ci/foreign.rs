@@ -4,13 +4,11 @@
 //! be on the machine before: programs that are installed where that is allowed, and toolchains,
 //! which are only looked for.
 
-use std::process::{Command, Stdio};
-
 use anyhow::{Result, bail};
 
 use super::{Outcome, is_strict};
+use crate::packages::{install, is_program};
 use crate::report::say;
-use crate::workspace::run;
 
 /// The toolchains that tests use, and what for.
 const TOOLCHAINS: [(&str, &str); 4] = [
@@ -56,21 +54,4 @@ pub(super) fn prepare() -> Result<Outcome> {
         "Not to be had here, so the tests that need them are skipped: {missing}."
     ));
     Ok(Outcome::Skipped(missing))
-}
-
-fn install(packages: &[&str]) -> Result<()> {
-    let mut update = Command::new("apt-get");
-    run(update.args(["update", "-qq"]).stdin(Stdio::null()))?;
-    let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "-qq", "--no-install-recommends"]);
-    install.args(packages);
-    run(install
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null()))
-}
-
-/// Whether a program of that name is in the path.
-pub(super) fn is_program(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::kubernetes::Nodes;
+use crate::packages::is_program;
 use crate::report::say;
 use crate::workspace::{cargo, root, run as run_command};
-use crate::{build, demo, tidy};
+use crate::{build, demo, kubernetes, tidy};
 
 /// What a step ended with.
 enum Outcome {
@@ -73,7 +75,7 @@ fn all(steps: &mut Steps) -> Result<()> {
         run_command(docs.env("RUSTDOCFLAGS", "-D warnings")).map(done)
     })?;
     steps.take("cargo-deny", deny)?;
-    steps.take("programs", || build::programs().map(done))?;
+    steps.take("programs", || build::all_programs().map(done))?;
     steps.take("SmartModules", || build::smartmodules().map(done))?;
     steps.take("other people's tools", foreign::prepare)?;
     steps.take("tests", || {
@@ -84,7 +86,9 @@ fn all(steps: &mut Steps) -> Result<()> {
     steps.take("model", || model().map(done))?;
     steps.take("simulation", || simulation().map(done))?;
     steps.take("Java reads our batches", java_reads_our_batches)?;
-    steps.take("demo", || demo::run().map(done))
+    steps.take("Kubernetes", || on_kubernetes(Nodes::Simulated))?;
+    steps.take("Kubernetes, real nodes", || on_kubernetes(Nodes::Real))?;
+    steps.take("demo", || demo::run_built().map(done))
 }
 
 /// The rules of replication in every order of events. It is no member of the workspace, see its
@@ -130,7 +134,7 @@ fn apart(folder: &str, target: &str, arguments: &[&str]) -> Result<()> {
 
 /// The half of the batch vectors' proof that needs Java: it reads what we wrote.
 fn java_reads_our_batches() -> Result<Outcome> {
-    if !foreign::is_program("mvn") {
+    if !is_program("mvn") {
         // With CI set, `foreign::prepare` has failed for it already.
         return Ok(Outcome::Skipped("no Maven".to_owned()));
     }
@@ -138,6 +142,16 @@ fn java_reads_our_batches() -> Result<Outcome> {
     tests.args(["test", "--release", "--workspace"]);
     tests.args(["--test", "java_vectors", "--", "--ignored"]);
     run_command(&mut tests).map(done)
+}
+
+/// The tests against a real Kubernetes. A machine where it can't be had is no failure, not even in CI:
+/// it needs Go, and real nodes need root.
+fn on_kubernetes(nodes: Nodes) -> Result<Outcome> {
+    if let Err(missing) = kubernetes::prepare(nodes) {
+        say(&format!("No Kubernetes here: {missing:#}."));
+        return Ok(Outcome::Skipped(format!("{missing:#}")));
+    }
+    kubernetes::run(nodes, &[]).map(done)
 }
 
 /// Licences, advisories and sources of what we depend on.

@@ -1,0 +1,8 @@
+//! Against a real API server and its controllers, on simulated nodes. `admit_*` is what the API server
+//! takes and refuses, `e2e_*` what a cluster comes to.
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test's helper unwraps fails the test, as in the test itself"
+)]
+
+mod admit_environment;
