@@ -16,5 +16,6 @@ mod store;
 
 #[cfg(feature = "test-util")]
 pub use memory_store::MemoryStore;
+pub use published::Published;
 pub use sled_store::{FORMAT_VERSION, OpenError, SledOptions, SledStore};
 pub use store::{Counter, MetadataStore, Refused, StoreError, Watch, WatchEvent, Write};

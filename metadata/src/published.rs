@@ -3,13 +3,15 @@
 //! A store puts a change in here once it can't be lost any more. Rows and watchers change at once,
 //! under one lock, and a watcher takes its snapshot under the same lock, so that it misses nothing.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard, Weak};
 
 use futures::{StreamExt, stream};
+use thalweg_types::resource::{Resource, ResourceKey, ResourceKind};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::rows::{Plan, Rows};
+use crate::rows::{Counters, Plan, Rows};
 use crate::{Watch, WatchEvent};
 
 /// How many changes a watcher may be behind before it gets a new snapshot instead.
@@ -19,12 +21,40 @@ const NO_PANIC: &str = "nothing panics while it holds the rows";
 
 /// The rows, and whoever watches them. Watchers end when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Published {
+pub struct Published {
     rows: RwLock<Rows>,
     changes: broadcast::Sender<WatchEvent>,
 }
 
 impl Published {
+    /// Shows `rows` to begin with.
+    #[must_use]
+    pub fn of(rows: BTreeMap<ResourceKey, Resource>) -> Arc<Self> {
+        Self::new(Rows::new(rows, Counters::default()))
+    }
+
+    /// The row of that key.
+    #[must_use]
+    pub fn get(&self, key: &ResourceKey) -> Option<Resource> {
+        self.rows().get(key).cloned()
+    }
+
+    /// The rows of that kind, in the order of their keys.
+    #[must_use]
+    pub fn list(&self, kind: ResourceKind) -> Vec<Resource> {
+        self.rows().list(kind)
+    }
+
+    /// Shows what has changed, in this order.
+    pub fn show(&self, changes: Vec<WatchEvent>) {
+        let counters = self.rows().counters();
+        self.publish(Plan {
+            changes,
+            counters,
+            answer: (),
+        });
+    }
+
     pub(crate) fn new(rows: Rows) -> Arc<Self> {
         Arc::new(Self {
             rows: RwLock::new(rows),
@@ -54,7 +84,9 @@ impl Published {
         let _ = self.changes.send(WatchEvent::Snapshot(held.all()));
     }
 
-    pub(crate) fn watch(self: &Arc<Self>) -> Watch {
+    /// All rows, and then every change; see [`MetadataStore::watch`](crate::MetadataStore::watch).
+    #[must_use]
+    pub fn watch(self: &Arc<Self>) -> Watch {
         let watcher = Watcher {
             // Weak, so that a watcher does not keep the store open.
             published: Arc::downgrade(self),

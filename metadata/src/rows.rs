@@ -34,7 +34,7 @@ impl Counters {
 /// What is to be stored, and what the caller is told once it is.
 #[derive(Debug)]
 pub(crate) struct Plan<T> {
-    /// In order; only `Upserted` and `Deleted`.
+    /// In order.
     pub(crate) changes: Vec<WatchEvent>,
     pub(crate) counters: Counters,
     pub(crate) answer: T,
@@ -123,7 +123,10 @@ impl Rows {
                 WatchEvent::Deleted(key) => {
                     self.rows.remove(key);
                 }
-                WatchEvent::Snapshot(_) => unreachable!("plans hold changes only"),
+                WatchEvent::Snapshot(all) => {
+                    let keyed = all.iter().map(|row| (row.key(), row.clone()));
+                    self.rows = keyed.collect();
+                }
             }
         }
     }

@@ -29,8 +29,8 @@ pub trait MetadataStore: fmt::Debug + Send + Sync + 'static {
     /// When the store can't be read.
     async fn list(&self, kind: ResourceKind) -> Result<Vec<Resource>, StoreError>;
 
-    /// Carries out `writes` in their order, each judged by itself: one that is refused does not
-    /// stop the others, and a crash may leave the first few done and the rest not.
+    /// Carries out `writes`, each judged by itself and those of one resource in their order: one that is
+    /// refused does not stop the others, and a crash may leave any resources' done and the rest not.
     ///
     /// The answer has one entry for each write: the resource with its new version, or for a
     /// deletion the resource that was deleted. Dropping the future does not undo anything.
@@ -60,7 +60,8 @@ pub trait MetadataStore: fmt::Debug + Send + Sync + 'static {
 pub enum Write {
     /// Store a resource that must not exist. Its version is ignored.
     Create(Resource),
-    /// Replace a resource that must still have the version that this one carries.
+    /// Replace a resource that must still have the version that this one carries. One that stays what it
+    /// is may keep its version.
     Update(Resource),
     /// Delete a resource that must still have this version.
     Delete {

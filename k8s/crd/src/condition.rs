@@ -69,7 +69,7 @@ mod tests {
             "Ready",
             verdict(true, "b"),
             Some(2),
-            &[first.clone()],
+            std::slice::from_ref(&first),
             9_000,
         );
         assert_eq!(same.last_transition_time.0.as_second(), 5);

@@ -1,0 +1,181 @@
+//! Topics. How many partitions is the spec's to say, how many replicas they have by now the status's.
+
+use kube::core::DynamicObject;
+use thalweg_k8s_crd::{
+    Aggregate, LookBack, Setting, Step, Topic as Object, TopicSpec as ObjectSpec, TopicStatus as ObjectStatus,
+    Verdict, row_object_name,
+};
+use thalweg_types::resource::{
+    ReplicaPlacement, Topic, TopicSpec, TopicState, TopicStatus,
+};
+use thalweg_types::{AggregateSpec, ChainSpec, SpuId, StepSpec, TopicConfig, TopicName};
+
+use super::{Reading, Stamp, Unreadable, has_finalizer, typed, unreadable, wrong_name};
+
+pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
+    let (typed, version): (Object, _) = typed(object)?;
+    let bad = |error: &dyn std::fmt::Display| unreadable(object, error);
+    let spec = typed.spec;
+    let text = spec.topic_name.as_deref();
+    let text = text.or(object.metadata.name.as_deref()).unwrap_or_default();
+    let name: TopicName = text.parse().map_err(|error| bad(&error))?;
+    if let Some(refused) = wrong_name(object, &row_object_name(name.as_str())) {
+        return Ok(refused);
+    }
+    let Some(id) = spec.id.as_deref().filter(|_| has_finalizer(object)) else {
+        return Ok(if object.metadata.deletion_timestamp.is_some() {
+            Reading::Nothing
+        } else {
+            Reading::Unadopted
+        });
+    };
+    let id = id.parse().map_err(|error| bad(&error))?;
+    let before = typed.status.unwrap_or_default();
+    let placement = placement(&spec, &before);
+    let mut config = TopicConfig::default();
+    for (key, value) in &spec.config {
+        config
+            .set(key, &value.as_text())
+            .map_err(|error| bad(&error))?;
+    }
+    let steps: Result<Vec<_>, _> = spec.produce_chain.into_iter().map(step).collect();
+    let steps = steps.map_err(|error| bad(&error))?;
+    // A count that has grown since is not provisioned, whoever wrote it.
+    let is_whole = before.partitions == placement.partition_count();
+    let state = match before.state.as_str() {
+        _ if object.metadata.deletion_timestamp.is_some() => TopicState::Deleting,
+        PROVISIONED if is_whole => TopicState::Provisioned,
+        _ => TopicState::Pending,
+    };
+    let reason = match state {
+        TopicState::Pending if before.state == PENDING => before.reason,
+        _ => String::new(),
+    };
+    let row = Topic {
+        name,
+        id,
+        spec: TopicSpec {
+            placement,
+            config,
+            produce_chain: ChainSpec { steps },
+        },
+        status: TopicStatus { state, reason },
+        version,
+    };
+    Ok(Reading::Row(row.into()))
+}
+
+const PENDING: &str = "Pending";
+const PROVISIONED: &str = "Provisioned";
+const DELETING: &str = "Deleting";
+
+fn placement(spec: &ObjectSpec, before: &ObjectStatus) -> ReplicaPlacement {
+    match &spec.assignments {
+        Some(assigned) => ReplicaPlacement::Assigned(
+            assigned
+                .iter()
+                .map(|spus| spus.iter().copied().map(SpuId).collect())
+                .collect(),
+        ),
+        None => ReplicaPlacement::Computed {
+            partitions: spec.partitions.unwrap_or(1),
+            replication_factor: match before.replication_factor {
+                0 => spec.replication_factor.unwrap_or(1),
+                by_now => by_now,
+            },
+        },
+    }
+}
+
+fn step(step: Step) -> Result<StepSpec, String> {
+    Ok(StepSpec {
+        uses: step.uses.parse().map_err(|error| format!("{error}"))?,
+        with: step.with,
+        look_back: step.look_back.map(|back| thalweg_types::LookBack {
+            last: back.last.and_then(|last| u64::try_from(last).ok()),
+            age_ms: back.age_ms.and_then(|age| u64::try_from(age).ok()),
+        }),
+        on_error: match step.on_error {
+            Some(policy) => policy.parse().map_err(|error| format!("{error}"))?,
+            None => thalweg_types::OnError::default(),
+        },
+        aggregate: step.aggregate.map(|aggregate| AggregateSpec {
+            initial: aggregate.initial,
+            by_key: aggregate.by_key,
+        }),
+    })
+}
+
+/// How many replicas are wanted of a topic is in force at its beginning; what there are by now is the
+/// status's. So a spec that was written once stays as it is when replicas move.
+pub(super) fn spec_of(row: &Topic) -> ObjectSpec {
+    let plain = row_object_name(row.name.as_str()) == row.name.as_str();
+    let (partitions, replication_factor, assignments) = match &row.spec.placement {
+        ReplicaPlacement::Computed {
+            partitions,
+            replication_factor,
+        } => (Some(*partitions), Some(*replication_factor), None),
+        ReplicaPlacement::Assigned(assigned) => {
+            let ids = |spus: &Vec<SpuId>| spus.iter().map(|spu| spu.0).collect();
+            (None, None, Some(assigned.iter().map(ids).collect()))
+        }
+    };
+    let settings = row.spec.config.overrides();
+    ObjectSpec {
+        topic_name: (!plain).then(|| row.name.to_string()),
+        id: Some(row.id.to_string()),
+        partitions,
+        replication_factor,
+        assignments,
+        config: settings
+            .map(|(key, value)| (key.to_owned(), Setting::of(value)))
+            .collect(),
+        produce_chain: row.spec.produce_chain.steps.iter().map(step_of).collect(),
+    }
+}
+
+fn step_of(step: &StepSpec) -> Step {
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    Step {
+        uses: step.uses.to_string(),
+        with: step.with.clone(),
+        look_back: step.look_back.map(|back| LookBack {
+            last: back.last.map(count),
+            age_ms: back.age_ms.map(count),
+        }),
+        on_error: match &step.on_error {
+            thalweg_types::OnError::Stop => None,
+            other => Some(other.to_string()),
+        },
+        aggregate: step.aggregate.as_ref().map(|aggregate| Aggregate {
+            initial: aggregate.initial.clone(),
+            by_key: aggregate.by_key,
+        }),
+    }
+}
+
+pub(super) fn status_of(row: &Topic, stamp: Stamp<'_>) -> ObjectStatus {
+    let TopicStatus { state, reason } = &row.status;
+    let (text, word) = match state {
+        TopicState::Pending => (PENDING, "NotPlaced"),
+        TopicState::Provisioned => (PROVISIONED, "Placed"),
+        TopicState::Deleting => (DELETING, "Deleting"),
+    };
+    let is_placed = *state == TopicState::Provisioned;
+    ObjectStatus {
+        state: text.to_owned(),
+        reason: reason.clone(),
+        partitions: if is_placed {
+            row.spec.placement.partition_count()
+        } else {
+            0
+        },
+        replication_factor: row.spec.placement.replication_factor(),
+        observed_generation: stamp.generation,
+        conditions: stamp.conditions(Verdict {
+            is_true: is_placed,
+            reason: word,
+            message: reason.clone(),
+        }),
+    }
+}

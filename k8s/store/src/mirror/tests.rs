@@ -1,0 +1,1 @@
+//! What the mirror makes of what it hears.
