@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod advertised;
 mod atomic_file;
 mod cluster_file;
 mod cluster_view;
@@ -19,10 +20,12 @@ mod control;
 pub mod data;
 mod disk_reserve;
 mod groups;
+mod health;
 mod incarnation;
 mod limits;
 mod metrics;
 mod modules;
+mod mounted_file;
 mod options;
 mod producer_ids;
 pub mod replica;
@@ -31,6 +34,7 @@ mod spu;
 mod upkeep;
 
 pub use admin::{AdminError, AdminForward, NewTopic, TopicUpdate};
+pub use advertised::AdvertiseError;
 pub use cluster_file::ClusterFileError;
 pub use cluster_view::{ClusterView, PartitionView, SpuView, TopicView, View};
 pub use context::SpuContext;
@@ -39,6 +43,7 @@ pub use groups::{GroupCoordinator, GroupOptions};
 pub use limits::raise_open_files_limit;
 pub use metrics::{Metrics, ModuleMetrics, ModuleUser, Place};
 pub use modules::{FoundModule, ModuleError, RegisteredModules};
+pub use mounted_file::MountedFileError;
 pub use options::SpuOptions;
 pub use producer_ids::{ProducerIds, ProducerIdsError};
 pub use spu::{Disk, Spu, StartError};

@@ -1,6 +1,6 @@
 //! The SPU's settings: a flag each, or an environment variable `THALWEG_SPU_*`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +20,11 @@ pub struct SpuOptions {
     #[arg(long, env = "THALWEG_SPU_ID", value_name = "N", value_parser = parse_spu_id)]
     pub id: SpuId,
 
+    /// Is added to `--id`, where that counts from 0 among some of the cluster's SPUs, as the pods of a
+    /// StatefulSet do.
+    #[arg(long, env = "THALWEG_SPU_ID_BASE", value_name = "N", value_parser = parse_spu_id, default_value = "0")]
+    pub id_base: SpuId,
+
     /// Where the SC listens.
     #[arg(long, env = "THALWEG_SPU_SC", value_name = "HOST:PORT")]
     pub sc: String,
@@ -37,8 +42,22 @@ pub struct SpuOptions {
     #[arg(long, env = "THALWEG_SPU_ADVERTISE", value_name = "HOST:PORT")]
     pub advertise: Option<String>,
 
-    /// Where Prometheus fetches metrics, by `GET /metrics`; nowhere where not given. Port 0 takes a
-    /// free one.
+    /// A file that says how clients reach this SPU: HOST:PORT, or :PORT for a port of `--host-ip`. It is
+    /// waited for, and followed when it changes.
+    #[arg(
+        long,
+        env = "THALWEG_SPU_ADVERTISE_FILE",
+        value_name = "FILE",
+        conflicts_with = "advertise"
+    )]
+    pub advertise_file: Option<PathBuf>,
+
+    /// Where the machine is reached, for an `--advertise-file` that says a port alone.
+    #[arg(long, env = "THALWEG_SPU_HOST_IP", value_name = "IP")]
+    pub host_ip: Option<IpAddr>,
+
+    /// Where Prometheus fetches metrics, by `GET /metrics`, and where `GET /startupz`, `/livez` and
+    /// `/readyz` say how this SPU fares; nowhere where not given. Port 0 takes a free one.
     #[arg(long, env = "THALWEG_SPU_METRICS_LISTEN", value_name = "ADDR")]
     pub metrics_listen: Option<SocketAddr>,
 
@@ -49,6 +68,15 @@ pub struct SpuOptions {
     /// Where this SPU stands, for keeping replicas apart.
     #[arg(long, env = "THALWEG_SPU_RACK", default_value = "")]
     pub rack: String,
+
+    /// A file that says where this SPU stands. It is waited for, and may be empty.
+    #[arg(
+        long,
+        env = "THALWEG_SPU_RACK_FILE",
+        value_name = "FILE",
+        conflicts_with = "rack"
+    )]
+    pub rack_file: Option<PathBuf>,
 
     /// Which log lines go to stderr.
     #[arg(
@@ -167,6 +195,14 @@ pub struct SpuOptions {
     pub groups: GroupOptions,
 }
 
+impl SpuOptions {
+    /// This SPU's number with all that is added to it; `None` where that is more than a number may be.
+    #[must_use]
+    pub fn spu_id(&self) -> Option<SpuId> {
+        self.id.0.checked_add(self.id_base.0).map(SpuId)
+    }
+}
+
 fn parse_spu_id(text: &str) -> Result<SpuId, String> {
     match text.parse() {
         Ok(SpuId(id)) if id >= 0 => Ok(SpuId(id)),
@@ -193,6 +229,35 @@ mod tests {
         assert_eq!(options.id, SpuId(3));
         assert_eq!(options.request_bytes_max, 100 << 20);
         assert_eq!(options.smartmodule_deadline, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn an_id_counts_from_its_base() {
+        let spu = |id, base: i32| {
+            let options = SpuOptions::parse_from([
+                "thalweg-spu",
+                &format!("--id={id}"),
+                &format!("--id-base={base}"),
+                "--sc=a:1",
+                "--data-dir=d",
+            ]);
+            options.spu_id()
+        };
+
+        assert_eq!(spu(2, 100), Some(SpuId(102)));
+        assert_eq!(spu(1, i32::MAX), None);
+    }
+
+    #[test]
+    fn an_address_and_a_rack_come_from_a_flag_or_from_a_file() {
+        let with = |flags: [&str; 2]| {
+            let needed = ["thalweg-spu", "--id=1", "--sc=a:1", "--data-dir=d"];
+            SpuOptions::try_parse_from(needed.into_iter().chain(flags))
+        };
+
+        assert!(with(["--advertise=a:1", "--advertise-file=f"]).is_err());
+        assert!(with(["--rack=r", "--rack-file=f"]).is_err());
+        assert!(with(["--rack-file=f", "--advertise-file=f"]).is_ok());
     }
 
     #[test]

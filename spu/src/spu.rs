@@ -5,6 +5,8 @@
 //! nothing new, finish what is in flight, then close the logs, so that the next start need not recover
 //! them.
 
+mod starting;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,14 +24,17 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::admin::AdminForward;
+use crate::advertised::AdvertiseError;
 use crate::cluster_file::{self, ClusterFileError};
 use crate::cluster_view::ClusterView;
 use crate::context::SpuContext;
 use crate::control::{ControlClient, Handover, Identity};
 use crate::data::DataServer;
 use crate::groups::GroupCoordinator;
-use crate::metrics::{self, Metrics};
+use crate::health::Health;
+use crate::metrics::Metrics;
 use crate::modules::RegisteredModules;
+use crate::mounted_file::MountedFileError;
 use crate::options::SpuOptions;
 use crate::producer_ids::{ProducerIds, ProducerIdsError};
 use crate::replica::{AssignedBy, LogStore, ReplicaOwner, ReplicaSet};
@@ -63,14 +68,20 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
-    /// Clients can't be told where to connect.
-    #[error(
-        "`--listen {address}` means every address of this machine: say with `--advertise HOST:PORT` how clients reach it"
-    )]
-    Advertise {
-        /// The address.
-        address: SocketAddr,
+    /// Its number is too large.
+    #[error("`--id {id}` and `--id-base {base}` make no number together: choose smaller ones")]
+    Id {
+        /// The number.
+        id: SpuId,
+        /// What is added to it.
+        base: SpuId,
     },
+    /// Clients can't be told where to connect.
+    #[error(transparent)]
+    Advertise(#[from] AdvertiseError),
+    /// Where it stands can't be told.
+    #[error(transparent)]
+    Rack(#[from] MountedFileError),
     /// The SC's address is none.
     #[error("`--sc {sc}` is no address, write HOST:PORT")]
     ScAddress {
@@ -116,6 +127,7 @@ pub struct Spu {
     metrics_address: Option<SocketAddr>,
     context: SpuContext,
     handover: Arc<Handover>,
+    health: Arc<Health>,
     serving: TaskGroup,
     background: TaskGroup,
     settling: TaskGroup,
@@ -152,23 +164,29 @@ impl Spu {
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_on(
-        options: SpuOptions,
+        mut options: SpuOptions,
         clock: Arc<dyn Clock>,
         disk: Disk,
     ) -> Result<Self, StartError> {
-        let spu_id = options.id;
+        let spu_id = options.spu_id().ok_or(StartError::Id {
+            id: options.id,
+            base: options.id_base,
+        })?;
+        // For who shows the settings.
+        (options.id, options.id_base) = (spu_id, SpuId(0));
+
         let data_dir = Arc::new(DataDir::open(&options.data_dir, OpenDataDir { spu_id })?);
         let last_view = cluster_file::load(data_dir.path())?
             .filter(|view| view.cluster_id == data_dir.cluster_id());
-        let (listener, data_address) = listen(options.listen, "--listen").await?;
-        let watched = match options.metrics_listen {
-            Some(address) => Some(listen(address, "--metrics-listen").await?),
-            None => None,
-        };
-        let identity = identity(&options, &data_dir, &*clock, data_address)?;
-
+        let (listener, data_address) = starting::listen(options.listen, "--listen").await?;
         let (serving, background, settling) =
             (TaskGroup::new(), TaskGroup::new(), TaskGroup::new());
+        let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::new()));
+        let metrics_address = starting::watched(&options, &metrics, &health, &background).await?;
+        let advertised =
+            starting::find_place(&mut options, data_address, &health, &background).await?;
+        let identity = starting::identity(&options, &data_dir, &*clock, advertised)?;
+
         let has_state = last_view.is_some();
         let view = Arc::new(ClusterView::new(last_view.unwrap_or_default()));
         let admin = admin(&options)?;
@@ -207,7 +225,7 @@ impl Spu {
             producer_ids: Arc::new(ProducerIds::open(data_dir.path(), Arc::clone(&admin))?),
             admin,
             engine: SmartEngine::new(engine_options(&options, &data_dir))?,
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             clock,
             options: Arc::new(options),
         };
@@ -218,34 +236,45 @@ impl Spu {
             told: watch::Sender::new(false),
             data_dir: Arc::clone(&data_dir),
             data_address,
-            metrics_address: watched.as_ref().map(|(_, address)| *address),
+            metrics_address,
             context,
             handover: Arc::default(),
+            health,
             serving,
             background,
             settling,
         };
 
-        if let Some((listener, _)) = watched {
-            metrics::serve(listener, Arc::clone(&spu.context.metrics), &spu.background);
-        }
-        let first_view = spu.context.view.current();
-        let replicas = &spu.context.replicas;
+        spu.serve(listener, identity, has_state).await?;
+        info!(spu = %spu_id, address = %data_address, "serving");
+        Ok(spu)
+    }
+
+    /// Opens what is assigned to this SPU and serves, once it is known what that is.
+    async fn serve(
+        &self,
+        listener: TcpListener,
+        identity: Identity,
+        has_state: bool,
+    ) -> Result<(), StartError> {
+        let context = &self.context;
+        let replicas = &context.replicas;
         let last_run = AssignedBy::LastRun {
-            ended_well: identity.life.last_ended_well,
+            ended_well: self.last_ended_well,
         };
-        replicas.apply(&first_view, last_run).await;
-        let told = spu.start_background(identity, &data_dir);
+        replicas.apply(&context.view.current(), last_run).await;
+        let told = self.start_background(identity, &self.data_dir);
         if !has_state {
-            spu.wait_for_the_sc(told).await?;
+            self.wait_for_the_sc(told).await?;
         }
         let opened = tokio::time::timeout(OPEN_WAIT, replicas.settled()).await;
         if opened.is_err() {
             info!("some partitions are still being opened");
         }
-        DataServer::serve(listener, data_address, spu.context.clone(), &spu.serving);
-        info!(spu = %spu_id, address = %data_address, "serving");
-        Ok(spu)
+        DataServer::serve(listener, self.data_address, context.clone(), &self.serving);
+        let view = Arc::clone(&context.view);
+        self.health.serves(self.id, view, Arc::clone(replicas));
+        Ok(())
     }
 
     /// Starts what works beside the serving. What it returns becomes true with the SC's first
@@ -302,6 +331,9 @@ impl Spu {
             sc,
             "nothing is known of the cluster yet, waiting for the SC"
         );
+        self.health.waits_for(format!(
+            "nothing is known of the cluster yet, waiting for the SC at `{sc}`"
+        ));
         tokio::select! {
             // An error would mean that the control task is gone, and that is seen beside it.
             Ok(_) = told.wait_for(|told| *told) => Ok(()),
@@ -350,6 +382,7 @@ impl Spu {
     /// Stops: lets others lead, accepts nothing new, finishes what is in flight, closes the logs.
     pub async fn stop(self) {
         info!("shutting down");
+        self.health.stops();
         let context = &self.context;
         self.handover
             .run(&context.view, self.id, context.options.handover_timeout)
@@ -374,39 +407,6 @@ impl Spu {
     }
 }
 
-async fn listen(
-    address: SocketAddr,
-    flag: &'static str,
-) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listen_error = |source| StartError::Listen {
-        address,
-        flag,
-        source,
-    };
-    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
-    let bound = listener.local_addr().map_err(listen_error)?;
-    Ok((listener, bound))
-}
-
-fn identity(
-    options: &SpuOptions,
-    data_dir: &DataDir,
-    clock: &dyn Clock,
-    bound: SocketAddr,
-) -> Result<Identity, StartError> {
-    let life = incarnation::begin(data_dir.path(), clock).map_err(|source| StartError::System {
-        action: "note this start in the data directory",
-        source,
-    })?;
-    Ok(Identity {
-        sc: options.sc.clone(),
-        spu_id: options.id,
-        life,
-        data_address: advertised(options, bound)?,
-        rack: options.rack.clone(),
-    })
-}
-
 fn admin(options: &SpuOptions) -> Result<Arc<AdminForward>, StartError> {
     AdminForward::new(&options.sc, options.id)
         .map(Arc::new)
@@ -414,15 +414,6 @@ fn admin(options: &SpuOptions) -> Result<Arc<AdminForward>, StartError> {
             sc: options.sc.clone(),
             source,
         })
-}
-
-/// Where clients connect.
-fn advertised(options: &SpuOptions, bound: SocketAddr) -> Result<String, StartError> {
-    match &options.advertise {
-        Some(address) => Ok(address.clone()),
-        None if bound.ip().is_unspecified() => Err(StartError::Advertise { address: bound }),
-        None => Ok(bound.to_string()),
-    }
 }
 
 /// Where SmartModules are kept, as they came and compiled. The engine makes the folder.

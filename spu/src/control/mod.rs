@@ -55,7 +55,8 @@ pub(crate) struct Identity {
     pub(crate) sc: String,
     pub(crate) spu_id: SpuId,
     pub(crate) life: Life,
-    pub(crate) data_address: String,
+    /// How clients reach it, which may change.
+    pub(crate) data_address: watch::Sender<String>,
     pub(crate) rack: String,
 }
 
@@ -86,6 +87,7 @@ impl ControlClient {
             }
             match ended {
                 SessionEnd::Shutdown => break,
+                SessionEnd::Moved => info!("registering again with another address"),
                 SessionEnd::Lost(reason) => self.log_lost(&reason, told_now, backoff.attempt()),
                 SessionEnd::Refused(refused) => {
                     // A process that serves goes on: its data is worth more than a clean state.

@@ -27,6 +27,8 @@ const OUTGOING_MAX: usize = 64;
 /// How a stream ended.
 pub(super) enum SessionEnd {
     Shutdown,
+    /// Clients reach this SPU elsewhere.
+    Moved,
     /// Worth another attempt.
     Lost(String),
     /// The SC does not want this SPU.
@@ -58,7 +60,9 @@ impl<'a> Session<'a> {
 
     async fn talk(&self, told: &mut bool) -> Result<std::convert::Infallible, SessionEnd> {
         let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
-        send(&outgoing, ToSc::Register(self.register()))?;
+        let mut address = self.client.identity.data_address.subscribe();
+        let register = self.register(address.borrow_and_update().clone());
+        send(&outgoing, ToSc::Register(register))?;
         let mut incoming = self
             .client
             .admin
@@ -101,6 +105,8 @@ impl<'a> Session<'a> {
                         return Err(SessionEnd::Lost("it said `registered` twice".into()));
                     }
                 },
+                // The sender lives in the identity, so the only outcome is another address.
+                _ = address.changed() => return Err(SessionEnd::Moved),
                 _now = heartbeat.tick() => send(&outgoing, ToSc::Heartbeat(v1::Heartbeat {}))?,
                 () = handover.begun(), if !says_it_stops => {
                     says_it_stops = true;
@@ -118,7 +124,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn register(&self) -> v1::Register {
+    fn register(&self, data_address: String) -> v1::Register {
         let ControlClient {
             identity, data_dir, ..
         } = self.client;
@@ -130,7 +136,7 @@ impl<'a> Session<'a> {
                 .map(|id| id.to_string())
                 .unwrap_or_default(),
             directory_id: data_dir.directory_id().to_string(),
-            data_address: identity.data_address.clone(),
+            data_address,
             rack: identity.rack.clone(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             ended_well: identity.life.last_ended_well,

@@ -2,7 +2,7 @@
 //!
 //! [`Metrics`] is made by `Spu::start` and handed on with the context: parts add to it, and
 //! [`serve`] answers `GET /metrics` with all of it in the OpenMetrics text format
-//! (<https://openmetrics.io>, version 1.0.0). Nothing here waits for anybody, and the number of
+//! (<https://openmetrics.io>, version 1.0.0), and says on the same port how this SPU fares. Nothing here waits for anybody, and the number of
 //! series is bounded whatever clients send.
 
 mod server;

@@ -22,6 +22,7 @@ use tracing::warn;
 
 use super::error::ReplicaError;
 use super::followed::Followed;
+use super::held::Held;
 use super::isr_changes::IsrChanges;
 use super::leader::Replica;
 use super::plan::{Assignment, Plan, is_gone};
@@ -172,6 +173,12 @@ impl ReplicaSet {
                 reason: reason.to_string(),
             }),
         }
+    }
+
+    /// How a partition is held that is assigned to this SPU.
+    pub(crate) fn held(&self, id: PartitionId) -> Held {
+        self.slot(id)
+            .map_or(Held::Opening, |slot| slot.state().into())
     }
 
     /// The logs that are open now.

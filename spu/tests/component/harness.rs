@@ -1,5 +1,6 @@
 //! An SPU in this process with a folder of its own, and how tests append and wait.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use thalweg_spu::replica::{Acks, ProduceError, Replica, ReplicaError};
 use thalweg_spu::{Spu, SpuOptions, StartError, View};
 use thalweg_storage::{Appended, LogFiles, StdFiles};
 use thalweg_types::{Offset, PartitionId, PartitionIndex, TopicId, TopicName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::scripted_sc::SPU;
 
@@ -86,6 +89,16 @@ pub(crate) async fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> 
         Ok(answer) => answer,
         Err(_) => panic!("waited in vain until {what}"),
     }
+}
+
+/// What an SPU's port for those who watch it answers.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> String {
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: spu\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 /// A batch with one record for each value, of now: retention takes old ones away.

@@ -6,6 +6,7 @@ mod bad_input;
 mod disk;
 mod follower_session;
 mod harness;
+mod kubelet;
 mod metrics;
 mod real_sc;
 mod refill;

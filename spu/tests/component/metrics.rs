@@ -4,20 +4,9 @@ use std::time::Duration;
 
 use thalweg_smartengine::StepMetrics;
 use thalweg_spu::Place;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::harness::{options, try_start};
+use crate::harness::{get, options, try_start};
 use crate::scripted_sc::{Script, ScriptedSc};
-
-async fn get(address: std::net::SocketAddr, path: &str) -> String {
-    let mut connection = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: spu\r\nConnection: close\r\n\r\n");
-    connection.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    answer
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_served_as_openmetrics_text_where_asked_for() {
