@@ -8,11 +8,13 @@
 
 mod copies;
 mod history;
+mod http;
 mod local_cluster;
 mod node;
 
 pub use copies::log_bytes;
 pub use history::{History, ReadBack, read_back};
+pub use http::http_get;
 pub use local_cluster::LocalCluster;
 pub use node::{Node, program_path};
 

@@ -23,6 +23,7 @@ mod modules;
 mod moves;
 mod placement_apis;
 mod projects;
+mod readiness;
 mod refill;
 mod refusals;
 mod registry;
