@@ -44,6 +44,10 @@ k8s *arguments:
 k8s-real *arguments:
     cargo xtask k8s-real {{ arguments }}
 
+# The container image, as an OCI archive: `just image NAME:TAG`
+image *name:
+    cargo xtask image {{ name }}
+
 # Kill SPUs under load, many more times than CI does
 crash rounds="50":
     cargo build --release --bins

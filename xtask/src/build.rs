@@ -33,10 +33,12 @@ pub(crate) fn generated_files() -> Result<()> {
     ]))
 }
 
-/// Builds every program, with the features that dependencies have in the whole workspace: the tests of
-/// the workspace then find everything compiled.
+/// Builds every program as the tests of the whole workspace want them. A test is built beside them, since
+/// dependencies have the features that tests need only where there is one: else all would be compiled
+/// once for the programs and once for the tests.
 pub(crate) fn all_programs() -> Result<()> {
-    run(cargo().args(["build", "--release", "--workspace", "--bins"]))
+    let all = ["build", "--release", "--workspace", "--bins"];
+    run(cargo().args(all).args(["--test", "k8s"]))
 }
 
 /// Builds the SmartModules of `examples/flights` and `examples/ports`.

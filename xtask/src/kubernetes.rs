@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::build;
 use crate::packages::{install, is_program};
 use crate::report::say;
 use crate::workspace::{capture, cargo, root, run as run_command};
+use crate::{build, image};
 
 /// Of which kind an instance's nodes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,9 @@ pub(crate) fn prepare(nodes: Nodes) -> Result<()> {
         if !rustix::process::geteuid().is_root() {
             bail!("real nodes need root");
         }
+        let namespaces = ["--net", "--mount", "true"];
+        run_command(Command::new("unshare").args(namespaces))
+            .context("real nodes need network and mount namespaces of their own")?;
         let missing = NODE_PROGRAMS
             .iter()
             .filter(|(path, _)| !PathBuf::from(path).is_file());
@@ -85,6 +88,11 @@ pub(crate) fn run(nodes: Nodes, arguments: &[&str]) -> Result<()> {
     run_command(cargo().args(tests).arg("--no-run"))?;
     let cargo = cargo();
     let mut with = script("with.sh");
+    if nodes == Nodes::Real {
+        // They have what they are given: nothing can be pulled.
+        with.env("K8S_ENV_IMAGES", image::make(image::NAME)?);
+        with.env("THALWEG_IMAGE", image::NAME);
+    }
     with.env("K8S_ENV_BIN", programs()?)
         .arg(kind)
         .arg(cargo.get_program())

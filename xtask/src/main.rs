@@ -7,6 +7,7 @@
 mod build;
 mod ci;
 mod demo;
+mod image;
 mod kubernetes;
 mod packages;
 mod report;
@@ -21,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   demo      the tour: a cluster, 336,776 flights, five SmartModules (cargo demo)
   ci        everything that must hold before a change goes in (cargo ci)
   generate  what is made from the sources: k8s/crds
+  image     the container image as an OCI archive; `image NAME:TAG` to call it so
   tidy      the shape of the sources: head comments, lengths, names, links
   k8s       tests against a real Kubernetes with simulated nodes; arguments go to the tests
   k8s-real  the same with real nodes, which needs root";
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["ci"] => ci::run(),
         ["generate"] => build::generated_files(),
+        ["image"] => image::make(image::NAME).map(drop),
+        ["image", name] => image::make(name).map(drop),
         ["tidy"] => tidy::run(),
         ["k8s", ref arguments @ ..] => kubernetes::test(Nodes::Simulated, arguments),
         ["k8s-real", ref arguments @ ..] => kubernetes::test(Nodes::Real, arguments),
