@@ -138,6 +138,18 @@ pub enum StoreError {
         /// What it said.
         reason: String,
     },
+    /// This process may no longer write, since another may. Nothing was written.
+    #[error("{reason}")]
+    NotLeading {
+        /// For people, with the next step.
+        reason: String,
+    },
+    /// The server behind the store does not allow what was asked. Nothing was written.
+    #[error("{reason}")]
+    Denied {
+        /// What it said.
+        reason: String,
+    },
     /// The store is closed, because this process is stopping.
     #[error("the metadata store is closed")]
     Closed,

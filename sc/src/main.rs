@@ -35,6 +35,18 @@ fn run(options: &ScOptions) -> Result<(), Box<dyn Error>> {
 async fn serve(options: &ScOptions) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    #[cfg(feature = "kubernetes")]
+    if options.kubernetes.kubernetes_namespace.is_some() {
+        let told_to_stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        let ready = |line: String| writeln!(std::io::stdout(), "{line}");
+        let clock = SystemClock::shared();
+        return thalweg_sc::serve_on_kubernetes(options, clock, ready, told_to_stop).await;
+    }
     let sc = Sc::start(options, SystemClock::shared()).await?;
     writeln!(std::io::stdout(), "{}", sc.ready_line())?;
     let failed = tokio::select! {

@@ -24,8 +24,18 @@ pub struct ScOptions {
     pub listen: SocketAddr,
 
     /// Where the cluster's resources are kept. It belongs to this SC alone.
-    #[arg(long, env = "THALWEG_SC_DATA_DIR", value_name = "DIR")]
-    pub data_dir: PathBuf,
+    #[arg(
+        long,
+        env = "THALWEG_SC_DATA_DIR",
+        value_name = "DIR",
+        required_unless_present = "kubernetes_namespace",
+        conflicts_with = "kubernetes_namespace"
+    )]
+    pub data_dir: Option<PathBuf>,
+
+    /// Of an SC on Kubernetes.
+    #[command(flatten)]
+    pub kubernetes: KubernetesOptions,
 
     /// How many clients and SPUs may be connected at a time.
     #[arg(
@@ -71,6 +81,41 @@ pub struct ScOptions {
     pub leader_balance_interval: Duration,
 }
 
+/// The settings of an SC that keeps the resources as objects of a Kubernetes namespace.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "On Kubernetes")]
+pub struct KubernetesOptions {
+    /// Keep the cluster's resources as objects of this namespace, in the place of --data-dir. Several SCs may
+    /// run: one leads, by a Lease.
+    #[arg(
+        long,
+        env = "THALWEG_SC_KUBERNETES_NAMESPACE",
+        value_name = "NAMESPACE"
+    )]
+    pub kubernetes_namespace: Option<String>,
+
+    /// Who this SC is among the others, for example its pod's name.
+    #[arg(
+        long,
+        env = "THALWEG_SC_IDENTITY",
+        value_name = "NAME",
+        default_value = "sc"
+    )]
+    pub identity: String,
+
+    /// Where the other SCs reach this one; the address it listens on where not given.
+    #[arg(long, env = "THALWEG_SC_ADVERTISE", value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+
+    /// Where `GET /livez`, `/readyz` and `/metrics` are answered; nowhere where not given.
+    #[arg(long, env = "THALWEG_SC_HEALTH_LISTEN", value_name = "ADDR")]
+    pub health_listen: Option<SocketAddr>,
+
+    /// How long an SC that says nothing to the API server still leads; another one takes over after it.
+    #[arg(long, env = "THALWEG_SC_LEASE_DURATION", value_name = "DURATION", value_parser = parse_duration, default_value = "3s")]
+    pub lease_duration: Duration,
+}
+
 /// Settings that can't go together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidOptions {
@@ -84,6 +129,12 @@ pub enum InvalidOptions {
         /// The interval as given.
         interval: Duration,
     },
+    /// There is nowhere to keep the resources.
+    #[error("give --data-dir, or --kubernetes-namespace where this program can run on Kubernetes")]
+    NoDataDir,
+    /// Kubernetes keeps whole seconds.
+    #[error("--lease-duration must be whole seconds from 2s to 60s, not {0:?}")]
+    LeaseDuration(Duration),
     /// SPUs would send without pause.
     #[error("--heartbeat-interval must be 10ms to 1h, not {0:?}")]
     Interval(Duration),
@@ -111,6 +162,10 @@ impl ScOptions {
                 interval,
             });
         }
+        let lease = self.kubernetes.lease_duration;
+        if lease.subsec_nanos() != 0 || !(2..=60).contains(&lease.as_secs()) {
+            return Err(InvalidOptions::LeaseDuration(lease));
+        }
         Ok(())
     }
 }
@@ -137,5 +192,22 @@ mod tests {
             parse(&["--heartbeat-interval=1ms"]),
             Err(InvalidOptions::Interval(_))
         ));
+        assert!(matches!(
+            parse(&["--lease-duration=2500ms"]),
+            Err(InvalidOptions::LeaseDuration(_))
+        ));
+    }
+
+    #[test]
+    fn resources_are_kept_in_one_place() {
+        let parse = |flags: &[&str]| {
+            let flags = ["thalweg-sc"].iter().chain(flags);
+            ScOptions::try_parse_from(flags).map(drop)
+        };
+
+        parse(&["--data-dir=d"]).unwrap();
+        parse(&["--kubernetes-namespace=n"]).unwrap();
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--data-dir=d", "--kubernetes-namespace=n"]).is_err());
     }
 }

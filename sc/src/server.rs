@@ -22,7 +22,7 @@ use crate::connections;
 use crate::control::{
     ControlService, Members, MembersOptions, OffsetsTopicOptions, spawn_failure_detector,
 };
-use crate::modules::ModuleRegistry;
+use crate::modules::{ModuleRegistry, spawn_remover};
 use crate::options::InvalidOptions;
 use crate::state::{Controller, spawn_leader_balancer, spawn_reconciler};
 
@@ -85,7 +85,9 @@ impl Sc {
     /// When the data directory can't be used, or the address is taken.
     pub async fn start(options: &ScOptions, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         options.check()?;
-        let store = SledStore::open(&options.data_dir, SledOptions::default()).await?;
+        let data_dir = options.data_dir.as_ref();
+        let data_dir = data_dir.ok_or(InvalidOptions::NoDataDir)?;
+        let store = SledStore::open(data_dir, SledOptions::default()).await?;
         Self::start_on(options, clock, Arc::new(store)).await
     }
 
@@ -129,6 +131,7 @@ impl Sc {
             spawn_leader_balancer(Arc::clone(&controller), pause, &tasks);
         }
         spawn_failure_detector(Arc::clone(&members), &tasks);
+        spawn_remover(Arc::clone(&registry), &tasks).await?;
         let sessions = tasks.child();
         let admin = AdminService::new(controller, registry, tasks.shutdown());
         let offsets_topic = OffsetsTopicOptions {

@@ -241,6 +241,7 @@ mod tests {
         let late = SmartModuleSpec {
             current: revision.version.clone(),
             revisions: vec![revision],
+            leaving: false,
         };
         view.smart_modules
             .insert("late".parse().unwrap(), Arc::new(late));

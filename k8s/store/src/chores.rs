@@ -33,9 +33,9 @@ pub(crate) async fn run(core: Arc<Core>, shutdown: CancellationToken) -> Result<
             continue;
         }
         let outcomes = core.do_chores(chores).await;
-        let failed = outcomes.into_iter().filter_map(|(place, outcome)| {
-            outcome.err().map(|error| (place, error))
-        });
+        let failed = outcomes
+            .into_iter()
+            .filter_map(|(place, outcome)| outcome.err().map(|error| (place, error)));
         let mut has_failed = false;
         for ((kind, name), error) in failed {
             match error {
@@ -64,12 +64,19 @@ pub(crate) async fn do_one(
     place: &Place,
     chore: Chore,
 ) -> Result<(), RequestError> {
-    let known = writing.mirror.lock().expect("nothing panics while it holds the mirror").known(place).cloned();
+    let known = writing
+        .mirror
+        .lock()
+        .expect("nothing panics while it holds the mirror")
+        .known(place)
+        .cloned();
     let Some(known) = known else { return Ok(()) };
     match chore {
         Chore::Adopt => adopt(writing, place, known).await,
         Chore::Acknowledge => {
-            let Some(row) = known.row.clone() else { return Ok(()) };
+            let Some(row) = known.row.clone() else {
+                return Ok(());
+            };
             writing.write_status(place, known, &row, 0).await.map(drop)
         }
         Chore::Refuse { reason, message } => refuse(writing, place, known, reason, message).await,
@@ -77,18 +84,16 @@ pub(crate) async fn do_one(
 }
 
 /// Gives an object what makes it a row.
-async fn adopt(
-    writing: &mut Writing<'_>,
-    place: &Place,
-    known: Known,
-) -> Result<(), RequestError> {
+async fn adopt(writing: &mut Writing<'_>, place: &Place, known: Known) -> Result<(), RequestError> {
     let (kind, name) = place;
     let mut operations = vec![with_finalizer(&known)];
     if *kind == ResourceKind::Topic && known.lacks_id {
         let id = Uuid::new_v4().to_string();
         operations.push(json!({"op": "add", "path": "/spec/id", "value": id}));
     }
-    let patch = writing.requests.patch(*kind, name, known.version, operations);
+    let patch = writing
+        .requests
+        .patch(*kind, name, known.version, operations);
     let object = writing.fenced(patch).await?;
     writing.take(place, &object);
     info!(?kind, name, "took an object that was applied");
@@ -110,14 +115,22 @@ async fn refuse(
     };
     let now_ms = writing.clock.now_ms();
     let before = &known.kept.conditions;
-    let ready = condition(CONDITION_READY, verdict, Some(known.generation), before, now_ms);
+    let ready = condition(
+        CONDITION_READY,
+        verdict,
+        Some(known.generation),
+        before,
+        now_ms,
+    );
     let status = json!({
         "state": "Refused",
         "reason": ready.message,
         "conditions": [ready],
         "observedGeneration": known.generation,
     });
-    let written = writing.requests.patch_status(*kind, name, known.version, status);
+    let written = writing
+        .requests
+        .patch_status(*kind, name, known.version, status);
     let object = writing.fenced(written).await?;
     writing.take(place, &object);
     Ok(())

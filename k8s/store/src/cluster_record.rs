@@ -66,7 +66,9 @@ impl ClusterRecord {
             let data = record.data.get_or_insert_default();
             let last: u64 = match data.get(key) {
                 None => 0,
-                Some(text) => text.parse().map_err(|_| damaged(format!("{key} is no number")))?,
+                Some(text) => text
+                    .parse()
+                    .map_err(|_| damaged(format!("{key} is no number")))?,
             };
             data.insert(key.to_owned(), (last + u64::from(count)).to_string());
             match in_time(self.api.replace(RECORD_NAME, &parameters(), &record)).await {
@@ -95,7 +97,9 @@ fn fresh() -> ConfigMap {
             name: Some(RECORD_NAME.to_owned()),
             ..ObjectMeta::default()
         },
-        data: Some(BTreeMap::from(entries.map(|(key, value)| (key.to_owned(), value)))),
+        data: Some(BTreeMap::from(
+            entries.map(|(key, value)| (key.to_owned(), value)),
+        )),
         ..ConfigMap::default()
     }
 }

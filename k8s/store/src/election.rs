@@ -89,10 +89,15 @@ impl Reign {
     /// When another SC leads, or the Lease could not be renewed in time.
     pub fn check(&self) -> Result<(), String> {
         if self.is_over.load(Ordering::Acquire) {
-            return Err("this SC no longer leads; connect again to reach the one that does".to_owned());
+            return Err(
+                "this SC no longer leads; connect again to reach the one that does".to_owned(),
+            );
         }
         if micros(self.clock.monotonic()) >= self.lapses_at.load(Ordering::Acquire) {
-            return Err("this SC could not renew its Lease at the Kubernetes API server; try again".to_owned());
+            return Err(
+                "this SC could not renew its Lease at the Kubernetes API server; try again"
+                    .to_owned(),
+            );
         }
         Ok(())
     }
@@ -191,7 +196,10 @@ impl Candidate {
         }
         lease = self.taken(lease);
         let asked_at = self.clock.monotonic();
-        match self.request(self.api.replace(LEASE_NAME, &parameters(), &lease)).await {
+        match self
+            .request(self.api.replace(LEASE_NAME, &parameters(), &lease))
+            .await
+        {
             Ok(taken) => Ok(Some(self.won(&taken, asked_at))),
             Err(RequestError::Conflict) => Ok(None),
             Err(error) => Err(error),
@@ -209,7 +217,10 @@ impl Candidate {
             spec.renew_time = Some(self.now());
         }
         let asked_at = self.clock.monotonic();
-        match self.request(self.api.replace(LEASE_NAME, &parameters(), &lease)).await {
+        match self
+            .request(self.api.replace(LEASE_NAME, &parameters(), &lease))
+            .await
+        {
             Ok(_) => {
                 reign.renewed(asked_at + self.options.duration);
                 Ok(true)
@@ -230,7 +241,8 @@ impl Candidate {
             if let Some(spec) = &mut lease.spec {
                 spec.holder_identity = Some(String::new());
             }
-            self.request(self.api.replace(LEASE_NAME, &parameters(), &lease)).await?;
+            self.request(self.api.replace(LEASE_NAME, &parameters(), &lease))
+                .await?;
             info!("gave up the Lease");
             Ok(())
         }
@@ -244,7 +256,10 @@ impl Candidate {
     fn has_lapsed(&self, lease: &Lease) -> bool {
         let now = self.clock.monotonic();
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+        let seconds = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.lease_duration_seconds);
         let lasts = seconds.map_or(self.options.duration, |seconds| {
             Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
         });
@@ -265,9 +280,15 @@ impl Candidate {
             ..lease.metadata
         };
         let address = (ADDRESS_ANNOTATION.to_owned(), self.options.address.clone());
-        lease.metadata.annotations.get_or_insert_default().extend([address]);
+        lease
+            .metadata
+            .annotations
+            .get_or_insert_default()
+            .extend([address]);
         let before = lease.spec.unwrap_or_default();
-        let transitions = before.lease_transitions.map_or(0, |count| count.saturating_add(1));
+        let transitions = before
+            .lease_transitions
+            .map_or(0, |count| count.saturating_add(1));
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(self.options.identity.clone()),
             lease_duration_seconds: i32::try_from(self.options.duration.as_secs()).ok(),
@@ -319,7 +340,8 @@ impl Candidate {
 
 fn holder_of(lease: &Lease) -> &str {
     let spec = lease.spec.as_ref();
-    spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
+    spec.and_then(|spec| spec.holder_identity.as_deref())
+        .unwrap_or_default()
 }
 
 fn parameters() -> PostParams {

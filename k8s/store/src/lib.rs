@@ -12,11 +12,14 @@ mod election;
 mod kinds;
 mod mirror;
 mod requests;
+mod rights;
 mod store;
 mod watching;
 mod writing;
 
 pub use cluster_record::RECORD_NAME;
 pub use election::{Candidate, ElectionOptions, LEASE_NAME, Leader, Reign};
+pub use kube::Client;
 pub use requests::{RequestError, connect};
+pub use rights::rights;
 pub use store::{KubernetesStore, OpenError};

@@ -117,7 +117,10 @@ impl Mirror {
         if is_unacknowledged(&known) {
             known.chore = Some(Chore::Acknowledge);
         }
-        let event = difference(before.and_then(|known| known.row.as_ref()), known.row.as_ref());
+        let event = difference(
+            before.and_then(|known| known.row.as_ref()),
+            known.row.as_ref(),
+        );
         match known.chore {
             Some(_) => self.chores.insert(place.clone()),
             None => self.chores.remove(&place),
@@ -149,9 +152,7 @@ impl Mirror {
     }
 
     /// Takes all objects of a kind as they were at `version`; what watchers of rows should hear.
-    ///
-    /// # Errors
-    /// When one can't be read. The others are taken.
+    /// Those that can't be read come back; their rows stay as they were.
     pub(crate) fn listed(
         &mut self,
         kind: ResourceKind,
@@ -202,9 +203,11 @@ fn difference(before: Option<&Resource>, now: Option<&Resource>) -> Option<Watch
 
 /// A refusal is said once for each generation.
 fn refusal(known: &Known, reason: &'static str, message: String) -> Option<Chore> {
-    let said = known.kept.conditions.iter().any(|one| {
-        one.reason == reason && one.observed_generation == Some(known.generation)
-    });
+    let said = known
+        .kept
+        .conditions
+        .iter()
+        .any(|one| one.reason == reason && one.observed_generation == Some(known.generation));
     (!said).then_some(Chore::Refuse { reason, message })
 }
 

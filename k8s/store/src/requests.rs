@@ -46,6 +46,9 @@ pub enum RequestError {
     /// The API server does not allow it: rights, or the schema.
     #[error("the Kubernetes API server refused: {0}")]
     Denied(String),
+    /// This SC may not write: it does not lead. Nothing was asked.
+    #[error("{0}")]
+    NotLeading(String),
     /// The API server can't be reached, or can't answer now. What was asked may have happened or not.
     #[error("the Kubernetes API server does not answer: {0}")]
     Unavailable(String),
@@ -257,10 +260,7 @@ fn parameters() -> PatchParams {
 
 /// The operations, for an object that still has `version`; of another version the API server answers
 /// with a conflict.
-fn of_version(
-    version: ResourceVersion,
-    operations: Vec<Value>,
-) -> Result<Patch<()>, RequestError> {
+fn of_version(version: ResourceVersion, operations: Vec<Value>) -> Result<Patch<()>, RequestError> {
     let expected = json!({
         "op": "replace",
         "path": "/metadata/resourceVersion",

@@ -13,9 +13,7 @@ use futures::future::try_join_all;
 use futures::{StreamExt as _, stream};
 use kube::Client;
 use kube::core::DynamicObject;
-use thalweg_metadata::{
-    Counter, MetadataStore, Published, Refused, StoreError, Watch, Write,
-};
+use thalweg_metadata::{Counter, MetadataStore, Published, Refused, StoreError, Watch, Write};
 use thalweg_runtime::{Clock, TaskGroup};
 use thalweg_types::ClusterId;
 use thalweg_types::resource::{Resource, ResourceKey, ResourceKind, ResourceVersion};
@@ -30,7 +28,7 @@ use crate::kinds::KINDS;
 use crate::mirror::{Chore, Mirror, Place};
 use crate::requests::{RequestError, Requests};
 use crate::watching::follow;
-use crate::writing::Writing;
+use crate::writing::{Writing, failed};
 
 /// How many rows are written at a time. Each is a request or two of a few milliseconds.
 const WRITES_AT_A_TIME: usize = 16;
@@ -117,7 +115,9 @@ impl KubernetesStore {
             });
         }
         let of_chores = Arc::clone(&core);
-        tasks.spawn("kubernetes-chores", move |shutdown| chores::run(of_chores, shutdown));
+        tasks.spawn("kubernetes-chores", move |shutdown| {
+            chores::run(of_chores, shutdown)
+        });
         Ok(Self { core, tasks })
     }
 
@@ -180,11 +180,17 @@ impl Core {
             self.published.show(writing.changes);
             (place, outcome)
         });
-        stream::iter(done).buffer_unordered(WRITES_AT_A_TIME).collect().await
+        stream::iter(done)
+            .buffer_unordered(WRITES_AT_A_TIME)
+            .collect()
+            .await
     }
 
     /// Makes writes: those of one row in their order, rows side by side.
-    async fn write(&self, writes: Vec<Write>) -> Result<Vec<Result<Resource, Refused>>, StoreError> {
+    async fn write(
+        &self,
+        writes: Vec<Write>,
+    ) -> Result<Vec<Result<Resource, Refused>>, StoreError> {
         let _changing = self.changing.lock().await;
         let count = writes.len();
         let mut by_row: HashMap<ResourceKey, Vec<(usize, Write)>> = HashMap::new();
@@ -203,7 +209,8 @@ impl Core {
                 let mut writing = self.writing();
                 let answer = writing.write(write).await;
                 // Of several steps the last is what became of it.
-                self.published.show(writing.changes.pop().into_iter().collect());
+                self.published
+                    .show(writing.changes.pop().into_iter().collect());
                 answers.push((position, answer?));
             }
             Ok::<_, StoreError>(answers)
@@ -240,15 +247,9 @@ impl Core {
     }
 
     async fn take(&self, counter: Counter, count: u32) -> Result<u64, StoreError> {
-        let failed = |error: RequestError| StoreError::Failed {
-            reason: error.to_string(),
-        };
-        if let Some(reign) = &self.reign {
-            reign
-                .check()
-                .map_err(|reason| failed(RequestError::Denied(reason)))?;
-        }
-        self.record.take(counter, count).await.map_err(failed)
+        let taking = self.record.take(counter, count);
+        let taken = self.writing().fenced(taking).await;
+        taken.map_err(|error| failed(&error, None))
     }
 }
 
@@ -301,4 +302,3 @@ impl MetadataStore for KubernetesStore {
         self.core.take(counter, count).await
     }
 }
-

@@ -99,7 +99,9 @@ fn move_on(version: &mut String, object: &DynamicObject) {
 pub(crate) async fn relist(core: &Core, kind: ResourceKind) -> Result<String, RequestError> {
     let (objects, version) = core.requests.list(kind).await?;
     let number = version.parse().map_err(|_| {
-        RequestError::Denied(format!("a list has version `{version}`, which is no number"))
+        RequestError::Denied(format!(
+            "a list has version `{version}`, which is no number"
+        ))
     })?;
     core.listed(kind, &objects, ResourceVersion(number)).await;
     Ok(version)

@@ -12,9 +12,7 @@ use serde_json::{Map, Value, json};
 use thalweg_k8s_crd::SC_FINALIZER;
 use thalweg_metadata::{Refused, StoreError, WatchEvent, Write};
 use thalweg_runtime::Clock;
-use thalweg_types::resource::{
-    Resource, ResourceKey, ResourceKind, ResourceVersion, TopicState,
-};
+use thalweg_types::resource::{Resource, ResourceKey, ResourceKind, ResourceVersion, TopicState};
 
 use crate::convert::{Stamp, same_spec, same_status, spec_of, status_of};
 use crate::election::Reign;
@@ -43,7 +41,7 @@ impl Writing<'_> {
             Write::Update(row) => self.update(&row).await,
             Write::Delete { key, version } => self.delete(&key, version).await,
         }
-        .map_err(|error| failed(&key, &error))
+        .map_err(|error| failed(&error, Some(&key)))
     }
 
     async fn create(&mut self, row: &Resource) -> Result<Judged, RequestError> {
@@ -59,7 +57,8 @@ impl Writing<'_> {
                 self.give_finalizer(&place, known).await?
             }
             Some(known) => {
-                self.remove(&place, known.version, &known.finalizers).await?;
+                self.remove(&place, known.version, &known.finalizers)
+                    .await?;
                 self.make(&place, row).await?
             }
             None => match self.make(&place, row).await {
@@ -126,7 +125,10 @@ impl Writing<'_> {
         let mut marked = at;
         if !marked.is_deleting {
             let (kind, name) = &place;
-            match self.fenced(self.requests.delete(*kind, name, marked.version)).await {
+            match self
+                .fenced(self.requests.delete(*kind, name, marked.version))
+                .await
+            {
                 Ok(Some(object)) => marked = self.take(&place, &object),
                 Ok(None) => {
                     self.forget(&place);
@@ -138,7 +140,8 @@ impl Writing<'_> {
                 Err(error) => return Err(error),
             }
         }
-        self.release(&place, marked.version, &marked.finalizers).await?;
+        self.release(&place, marked.version, &marked.finalizers)
+            .await?;
         Ok(Ok(row))
     }
 
@@ -150,7 +153,10 @@ impl Writing<'_> {
         finalizers: &[String],
     ) -> Result<(), RequestError> {
         let (kind, name) = place;
-        match self.fenced(self.requests.delete(*kind, name, version)).await? {
+        match self
+            .fenced(self.requests.delete(*kind, name, version))
+            .await?
+        {
             Some(object) => {
                 let marked = self.take(place, &object);
                 self.release(place, marked.version, finalizers).await
@@ -169,14 +175,20 @@ impl Writing<'_> {
         version: ResourceVersion,
         finalizers: &[String],
     ) -> Result<(), RequestError> {
-        let others: Vec<_> = finalizers.iter().filter(|one| *one != SC_FINALIZER).collect();
+        let others: Vec<_> = finalizers
+            .iter()
+            .filter(|one| *one != SC_FINALIZER)
+            .collect();
         let operations = vec![json!({
             "op": "add",
             "path": "/metadata/finalizers",
             "value": others,
         })];
         let (kind, name) = place;
-        match self.fenced(self.requests.patch(*kind, name, version, operations)).await {
+        match self
+            .fenced(self.requests.patch(*kind, name, version, operations))
+            .await
+        {
             // Somebody else has done it.
             Ok(_) | Err(RequestError::NotFound) => {}
             Err(error) => return Err(error),
@@ -193,8 +205,14 @@ impl Writing<'_> {
         at: Known,
     ) -> Result<Judged, RequestError> {
         let (kind, name) = place;
-        match self.fenced(self.requests.delete(*kind, name, at.version)).await {
-            Ok(Some(object)) => Ok(self.take(place, &object).row.ok_or(Refused::NotFound(key.clone()))),
+        match self
+            .fenced(self.requests.delete(*kind, name, at.version))
+            .await
+        {
+            Ok(Some(object)) => Ok(self
+                .take(place, &object)
+                .row
+                .ok_or(Refused::NotFound(key.clone()))),
             Ok(None) => {
                 self.forget(place);
                 Ok(Err(Refused::NotFound(key.clone())))
@@ -208,7 +226,9 @@ impl Writing<'_> {
 
     async fn make(&mut self, place: &Place, row: &Resource) -> Result<Known, RequestError> {
         let (kind, name) = place;
-        let made = self.fenced(self.requests.create(*kind, name, spec_of(row))).await?;
+        let made = self
+            .fenced(self.requests.create(*kind, name, spec_of(row)))
+            .await?;
         Ok(self.take(place, &made))
     }
 
@@ -218,7 +238,9 @@ impl Writing<'_> {
         }
         let (kind, name) = place;
         let operations = vec![with_finalizer(&at)];
-        let given = self.fenced(self.requests.patch(*kind, name, at.version, operations)).await?;
+        let given = self
+            .fenced(self.requests.patch(*kind, name, at.version, operations))
+            .await?;
         Ok(self.take(place, &given))
     }
 
@@ -299,7 +321,7 @@ impl Writing<'_> {
         request: impl Future<Output = Result<T, RequestError>>,
     ) -> Result<T, RequestError> {
         if let Some(reign) = self.reign {
-            reign.check().map_err(RequestError::Denied)?;
+            reign.check().map_err(RequestError::NotLeading)?;
         }
         request.await
     }
@@ -385,8 +407,14 @@ fn fields(spec: Value) -> Map<String, Value> {
     }
 }
 
-fn failed(key: &ResourceKey, error: &RequestError) -> StoreError {
-    StoreError::Failed {
-        reason: format!("{key}: {error}"),
+pub(crate) fn failed(error: &RequestError, key: Option<&ResourceKey>) -> StoreError {
+    let reason = match key {
+        Some(key) => format!("{key}: {error}"),
+        None => error.to_string(),
+    };
+    match error {
+        RequestError::NotLeading(_) => StoreError::NotLeading { reason },
+        RequestError::Denied(_) => StoreError::Denied { reason },
+        _ => StoreError::Failed { reason },
     }
 }

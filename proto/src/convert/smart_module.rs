@@ -58,13 +58,19 @@ impl TryFrom<v1::SmartModuleSpec> for SmartModuleSpec {
         Ok(Self {
             current: parse("current", &current)?,
             revisions,
+            // The SC's own business.
+            leaving: false,
         })
     }
 }
 
 impl From<SmartModuleSpec> for v1::SmartModuleSpec {
     fn from(spec: SmartModuleSpec) -> Self {
-        let SmartModuleSpec { current, revisions } = spec;
+        let SmartModuleSpec {
+            current,
+            revisions,
+            leaving: _,
+        } = spec;
         Self {
             current: current.to_string(),
             revisions: revisions.into_iter().map(Into::into).collect(),
@@ -208,6 +214,7 @@ mod tests {
                     offset: Offset(7),
                     created_ms: 1_700_000_000_000,
                 }],
+                leaving: false,
             },
             version: ResourceVersion(3),
         };

@@ -50,13 +50,19 @@ impl From<v1::SpuSpec> for SpuSpec {
         Self {
             draining,
             rack: Some(rack).filter(|rack| !rack.is_empty()),
+            // The SC's own business.
+            leaving: false,
         }
     }
 }
 
 impl From<SpuSpec> for v1::SpuSpec {
     fn from(spec: SpuSpec) -> Self {
-        let SpuSpec { rack, draining } = spec;
+        let SpuSpec {
+            rack,
+            draining,
+            leaving: _,
+        } = spec;
         Self {
             draining,
             rack: rack.unwrap_or_default(),
@@ -130,6 +136,7 @@ mod tests {
                 spec: SpuSpec {
                     draining: rack.is_some(),
                     rack,
+                    leaving: false,
                 },
                 status: SpuStatus {
                     state,

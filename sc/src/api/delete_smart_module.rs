@@ -4,7 +4,7 @@
 use thalweg_metadata::Write;
 use thalweg_proto::v1::{DeleteSmartModuleRequest, DeleteSmartModuleResponse};
 use thalweg_types::resource::{Resource, SmartModule};
-use thalweg_types::{ModuleRef, ModuleVersion};
+use thalweg_types::{ModuleRef, ModuleVersion, ResourceName};
 use tracing::{info, warn};
 
 use super::error::ApiError;
@@ -19,7 +19,15 @@ pub(super) async fn delete_smart_module(
     let DeleteSmartModuleRequest { name, version } = request;
     let name = module_name(&name)?;
     let version = optional_version(&version)?;
+    remove(registry, name, version).await
+}
 
+/// Removes a SmartModule, or one version of it.
+pub(crate) async fn remove(
+    registry: &ModuleRegistry,
+    name: ResourceName,
+    version: Option<ModuleVersion>,
+) -> Result<DeleteSmartModuleResponse, ApiError> {
     let _writing = registry.write().await;
     let changing = registry.controller.change().await;
     let module = registry.get::<ApiError>(&name).await?;

@@ -12,7 +12,7 @@ use crate::state::ChangeError;
 
 /// Every way an admin request can fail.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ApiError {
+pub(crate) enum ApiError {
     /// A field can't be what it is.
     #[error(transparent)]
     Invalid(#[from] InvalidField),

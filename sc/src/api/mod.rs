@@ -40,6 +40,7 @@ use thalweg_proto::v1::{
 use thalweg_runtime::CancellationToken;
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::delete_smart_module::remove as remove_smart_module;
 use self::error::ApiError;
 use crate::modules::ModuleRegistry;
 use crate::state::Controller;

@@ -156,6 +156,7 @@ mod tests {
                 spec: SmartModuleSpec {
                     current: revision.version.clone(),
                     revisions: vec![revision],
+                    leaving: false,
                 },
                 version: ResourceVersion(1),
             };

@@ -155,6 +155,7 @@ impl Registration {
                 rack: self.rack.clone(),
                 // A restart ends no drain.
                 draining: stored.is_some_and(|stored| stored.spec.draining),
+                leaving: stored.is_some_and(|stored| stored.spec.leaving),
             },
             status: SpuStatus {
                 state: SpuState::Online,

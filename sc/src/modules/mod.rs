@@ -11,6 +11,7 @@
 //!   names.
 
 mod bytes_topic;
+mod leaving;
 pub(crate) mod rules;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use thalweg_types::resource::{Resource, ResourceKey, SmartModule, UnknownModule}
 use tokio::sync::{Mutex, MutexGuard};
 
 pub(crate) use bytes_topic::{BytesError, BytesTopic};
+pub(crate) use leaving::spawn_remover;
 
 use crate::state::{ChangeError, Controller};
 

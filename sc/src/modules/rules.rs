@@ -162,6 +162,7 @@ pub(crate) fn with_revision(
         return Ok(SmartModuleSpec {
             current: revision.version.clone(),
             revisions: vec![revision],
+            leaving: false,
         });
     };
     let version = revision.version.clone();

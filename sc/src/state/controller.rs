@@ -56,7 +56,10 @@ impl ServiceError for ChangeError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Store(StoreError::Failed { .. }) => ErrorCode::OutcomeUnknown,
-            Self::Store(StoreError::Closed) => ErrorCode::Unavailable,
+            Self::Store(StoreError::Denied { .. }) => ErrorCode::InvalidRequest,
+            Self::Store(StoreError::NotLeading { .. } | StoreError::Closed) => {
+                ErrorCode::Unavailable
+            }
             Self::Refused(Refused::AlreadyExists(_)) => ErrorCode::AlreadyExists,
             Self::Refused(Refused::NotFound(_)) => ErrorCode::NotFound,
             Self::Refused(Refused::Conflict { .. }) => ErrorCode::Conflict,

@@ -6,6 +6,7 @@
 //! - A topic gets the partitions that it lacks. Until it has all, it says why not.
 //! - A partition whose leader is not fit gets another, or none and the reason.
 //! - A move of replicas ends once its new replicas are in sync; moves begin where an SPU is drained.
+//! - An SPU that is to leave goes once it is down and holds nothing.
 //! - A topic has as many replicas as its partitions, where moves have given all of them another number.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,14 @@ pub(crate) fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
     }
     if writes.is_empty() {
         writes.extend(drain(observed));
+    }
+    for spu in observed.spus.values() {
+        if spu.spec.leaving && !spu.is_online() && observed.replicas_on(spu.id) == 0 {
+            writes.push(Write::Delete {
+                key: ResourceKey::Spu(spu.id),
+                version: spu.version,
+            });
+        }
     }
     for topic in observed.topics.values() {
         if topic.status.state == TopicState::Deleting {

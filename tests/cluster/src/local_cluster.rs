@@ -52,13 +52,9 @@ impl LocalCluster {
     ) -> Self {
         let owned = |arguments: &[&str]| arguments.iter().map(|text| (*text).to_owned()).collect();
         let mut cluster = Self {
-            folder: tempfile::tempdir().expect("a temporary folder can be made"),
-            sc: None,
-            sc_address: "127.0.0.1:0".to_owned(),
-            spus: BTreeMap::new(),
-            spu_addresses: BTreeMap::new(),
             sc_arguments: owned(sc_arguments),
             spu_arguments: owned(spu_arguments),
+            ..Self::around("127.0.0.1:0")
         };
         cluster.start_sc();
         for id in 0..spu_count {
@@ -66,6 +62,23 @@ impl LocalCluster {
         }
         cluster.all_online().await;
         cluster
+    }
+
+    /// SPUs, as many as the test starts, around an SC at `sc_address` that the test has itself.
+    ///
+    /// # Panics
+    /// When there is no room for a folder.
+    #[must_use]
+    pub fn around(sc_address: &str) -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder can be made"),
+            sc: None,
+            sc_address: sc_address.to_owned(),
+            spus: BTreeMap::new(),
+            spu_addresses: BTreeMap::new(),
+            sc_arguments: Vec::new(),
+            spu_arguments: Vec::new(),
+        }
     }
 
     /// Starts the SC, where it was before.

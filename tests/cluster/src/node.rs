@@ -32,6 +32,21 @@ impl Node {
         )
     }
 
+    /// As [`Node::start`], with variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub fn start_with(
+        program: &str,
+        arguments: &[String],
+        variables: &[(&str, &Path)],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(program_path(program)?);
+        command.envs(variables.iter().copied());
+        Self::serve(program, command, arguments, log)
+    }
+
     /// As [`Node::start`], in a network namespace that `ip netns` knows.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 
 mod alone;
 mod audit;
+mod controllers;
 mod identity;
 mod instance;
 mod kubectl;
@@ -18,6 +19,7 @@ mod namespace;
 
 pub use alone::{Alone, Paused};
 pub use audit::{AuditMark, AuditedRequest};
+pub use controllers::Controllers;
 pub use identity::Identity;
 pub use instance::Instance;
 pub use kubectl::Kubectl;

@@ -28,6 +28,9 @@ pub struct SmartModuleSpec {
     pub current: ModuleVersion,
     /// Every version, in the order of registration. Never empty.
     pub revisions: Vec<ModuleRevision>,
+    /// Whether it is to be deleted, which happens once nothing uses it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
 }
 
 /// Why a reference names nothing that is registered.

@@ -44,6 +44,9 @@ pub struct SpuSpec {
     /// Whether it is to give all that it holds to others.
     #[serde(default)]
     pub draining: bool,
+    /// Whether it is to be removed from the cluster, which happens once it is down and holds nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
 }
 
 /// Whether the SC hears from an SPU.

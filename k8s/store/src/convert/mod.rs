@@ -36,7 +36,9 @@ pub(crate) enum Reading {
 
 /// Why an object can't be read. Its schema allows no such.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{kind} `{name}` can't be read: {reason}; mend the object, or apply the definitions in k8s/crds anew")]
+#[error(
+    "{kind} `{name}` can't be read: {reason}; mend the object, or apply the definitions in k8s/crds anew"
+)]
 pub struct Unreadable {
     pub(crate) kind: String,
     pub(crate) name: String,
@@ -164,9 +166,7 @@ fn to_value<T: Serialize>(value: &T) -> Value {
 }
 
 /// The object as its type, and its version.
-fn typed<K: DeserializeOwned>(
-    object: &DynamicObject,
-) -> Result<(K, ResourceVersion), Unreadable> {
+fn typed<K: DeserializeOwned>(object: &DynamicObject) -> Result<(K, ResourceVersion), Unreadable> {
     let typed = to_value(object);
     let typed = serde_json::from_value(typed).map_err(|error| unreadable(object, error))?;
     let version = version_of(object).ok_or_else(|| unreadable(object, "it has no version"))?;
@@ -187,6 +187,8 @@ fn wrong_name(object: &DynamicObject, expected: &str) -> Option<Reading> {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     (name != expected).then(|| Reading::Refused {
         reason: "WrongName",
-        message: format!("the object of this one must be called `{expected}`; make it anew under that name"),
+        message: format!(
+            "the object of this one must be called `{expected}`; make it anew under that name"
+        ),
     })
 }

@@ -45,7 +45,11 @@ pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
     let expected = partition_object_name(&row.topic_partition());
     // Nobody makes one by hand, and one under another name stands for nothing.
     let is_named = object.metadata.name.as_deref() == Some(&expected);
-    Ok(if is_named { Reading::Row(row.into()) } else { Reading::Nothing })
+    Ok(if is_named {
+        Reading::Row(row.into())
+    } else {
+        Reading::Nothing
+    })
 }
 
 fn ids(numbers: Vec<i32>) -> Vec<SpuId> {

@@ -6,7 +6,9 @@ use thalweg_k8s_crd::{
     Param, Revision, SmartModule as Object, SmartModuleStatus as ObjectStatus, Verdict,
     row_object_name,
 };
-use thalweg_types::resource::{ModuleParam, ModuleRevision, SmartModule, SmartModuleKind, SmartModuleSpec};
+use thalweg_types::resource::{
+    ModuleParam, ModuleRevision, SmartModule, SmartModuleKind, SmartModuleSpec,
+};
 use thalweg_types::{ModuleVersion, Offset, ResourceName};
 
 use super::{Reading, Stamp, Unreadable, has_finalizer, typed, unreadable, wrong_name};
@@ -38,7 +40,11 @@ pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
         .unwrap_or_else(|| newest.version.clone());
     let row = SmartModule {
         name,
-        spec: SmartModuleSpec { current, revisions },
+        spec: SmartModuleSpec {
+            current,
+            revisions,
+            leaving: object.metadata.deletion_timestamp.is_some(),
+        },
         version,
     };
     Ok(Reading::Row(row.into()))

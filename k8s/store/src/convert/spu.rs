@@ -15,12 +15,14 @@ pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
         return Ok(Reading::Nothing);
     };
     let state = STATES.iter().find(|(_, word)| *word == status.state);
-    let (state, _) = state.ok_or_else(|| unreadable(object, format!("state `{}`", status.state)))?;
+    let (state, _) =
+        state.ok_or_else(|| unreadable(object, format!("state `{}`", status.state)))?;
     let row = Spu {
         id: SpuId(typed.spec.id),
         spec: SpuSpec {
             rack: typed.spec.rack,
             draining: typed.spec.draining,
+            leaving: object.metadata.deletion_timestamp.is_some(),
         },
         status: SpuStatus {
             state: *state,
@@ -37,7 +39,11 @@ pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
     let expected = spu_object_name(row.id);
     // Nobody makes one by hand, and one under another name stands for nothing.
     let is_named = object.metadata.name.as_deref() == Some(&expected);
-    Ok(if is_named { Reading::Row(row.into()) } else { Reading::Nothing })
+    Ok(if is_named {
+        Reading::Row(row.into())
+    } else {
+        Reading::Nothing
+    })
 }
 
 const STATES: [(SpuState, &str); 3] = [

@@ -2,12 +2,10 @@
 
 use kube::core::DynamicObject;
 use thalweg_k8s_crd::{
-    Aggregate, LookBack, Setting, Step, Topic as Object, TopicSpec as ObjectSpec, TopicStatus as ObjectStatus,
-    Verdict, row_object_name,
+    Aggregate, LookBack, Setting, Step, Topic as Object, TopicSpec as ObjectSpec,
+    TopicStatus as ObjectStatus, Verdict, row_object_name,
 };
-use thalweg_types::resource::{
-    ReplicaPlacement, Topic, TopicSpec, TopicState, TopicStatus,
-};
+use thalweg_types::resource::{ReplicaPlacement, Topic, TopicSpec, TopicState, TopicStatus};
 use thalweg_types::{AggregateSpec, ChainSpec, SpuId, StepSpec, TopicConfig, TopicName};
 
 use super::{Reading, Stamp, Unreadable, has_finalizer, typed, unreadable, wrong_name};

@@ -36,6 +36,7 @@ fn spec(current: &str, versions: &[&str]) -> SmartModuleSpec {
             .iter()
             .map(|number| revision(number, SmartModuleKind::Filter))
             .collect(),
+        leaving: false,
     }
 }
 

@@ -403,3 +403,32 @@ fn a_topic_has_as_many_replicas_as_its_partitions_after_moves() {
 
     assert_eq!(observed.topic("t").spec.placement, computed(2, 3));
 }
+
+#[test]
+fn an_spu_that_is_to_leave_goes_once_it_is_down_and_holds_nothing() {
+    let mut observed = Observed::with_spus([0, 1]);
+    let goes = |observed: &Observed| {
+        let key = ResourceKey::Spu(SpuId(1));
+        plan(observed, &Unfit::new())
+            .iter()
+            .any(|write| matches!(write, Write::Delete { .. }) && write.key() == key)
+    };
+    let leaving = |observed: &mut Observed| {
+        let spu = observed.spus.get_mut(&SpuId(1)).unwrap();
+        spu.spec.leaving = true;
+    };
+    leaving(&mut observed);
+    assert!(!goes(&observed), "it is up");
+
+    observed.set_spu(1, SpuState::Offline);
+    assert!(!goes(&observed), "nobody wants it gone");
+    leaving(&mut observed);
+    assert!(goes(&observed));
+
+    observed.set_spu(1, SpuState::Online);
+    observed.add_topic("t", 1, ReplicaPlacement::Assigned(vec![vec![SpuId(1)]]));
+    observed.settle(&Unfit::new());
+    observed.set_spu(1, SpuState::Offline);
+    leaving(&mut observed);
+    assert!(!goes(&observed), "it holds a partition");
+}

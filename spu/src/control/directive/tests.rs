@@ -45,6 +45,7 @@ fn late() -> SmartModule {
         spec: SmartModuleSpec {
             current: "1.0.0".parse().unwrap(),
             revisions: Vec::new(),
+            leaving: false,
         },
         version: ResourceVersion(1),
     }

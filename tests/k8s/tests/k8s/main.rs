@@ -6,3 +6,5 @@
 )]
 
 mod admit_environment;
+mod e2e_controllers;
+mod e2e_store;

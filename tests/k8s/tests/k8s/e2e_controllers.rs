@@ -1,0 +1,254 @@
+//! SCs over objects, with SPUs that serve: who leads, and what becomes of rows that users write.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use thalweg_client::{Producer, ProducerOptions, ProducerRecord};
+use thalweg_tests_cluster::{LocalCluster, Node};
+use thalweg_tests_k8s::{Alone, AuditedRequest, Controllers, Namespace, eventually};
+use thalweg_types::TopicName;
+
+const ANY: &str = "127.0.0.1:0";
+
+/// Runs `thalweg` at the SC that `cluster` knows; what it printed.
+fn thalweg(cluster: &LocalCluster, arguments: &[&str]) -> String {
+    let output = cluster.thalweg(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "thalweg {arguments:?}: {stderr}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn topic_manifest(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: thalweg.dev/v1alpha1\nkind: Topic\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+    )
+}
+
+async fn is_provisioned(namespace: &Namespace, topic: &str) -> Value {
+    let what = format!("topic {topic} is provisioned");
+    eventually(&what, async || {
+        let object = namespace.get(&["topic", topic])?;
+        (object["status"]["state"] == "Provisioned").then_some(object)
+    })
+    .await
+}
+
+async fn producer(cluster: &LocalCluster, topic: &TopicName) -> Producer {
+    let client = cluster.client().await;
+    client
+        .producer(topic, ProducerOptions::default())
+        .await
+        .unwrap()
+}
+
+/// Produces a record, and waits until it is kept.
+async fn produce(producer: &Producer, value: &str) {
+    let record = ProducerRecord::new(value.as_bytes());
+    producer.send(record).await.unwrap().await.unwrap();
+}
+
+/// One SC, the SPUs, and what they run in.
+struct Stage {
+    controllers: Controllers,
+    first: Node,
+    second: Node,
+    cluster: LocalCluster,
+}
+
+/// Two SCs, of which `first` leads, and SPUs that know the second.
+async fn stage(namespace: &Namespace, spus: i32) -> Stage {
+    let controllers = Controllers::of(namespace);
+    let first = controllers.start("first", ANY);
+    controllers.leads(namespace, "first").await;
+    let second = controllers.start("second", ANY);
+    let cluster = controllers.spus(second.ready_field("admin"), spus).await;
+    Stage {
+        controllers,
+        first,
+        second,
+        cluster,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
+async fn kubectl_and_the_cli_act_on_the_same_rows() {
+    let namespace = Namespace::new("same-rows").await;
+    let stage = stage(&namespace, 3).await;
+    let audit = namespace.audit_from_now();
+
+    namespace.apply_yaml(&topic_manifest(
+        "flights",
+        "{partitions: 4, replicationFactor: 3, config: {min.insync.replicas: 2}}",
+    ));
+    let object = is_provisioned(&namespace, "flights").await;
+    assert_eq!(object["status"]["partitions"], 4);
+    assert_eq!(
+        object["status"]["observedGeneration"],
+        object["metadata"]["generation"]
+    );
+    let columns = namespace.run(&["get", "partitions"]);
+    assert!(columns.contains("flights-3   Online"), "{columns}");
+    let writes = audit
+        .writes_of(stage.controllers.user(), namespace.name())
+        .await;
+    let of = |resource: &str| {
+        let of = |write: &&AuditedRequest| write.resource.split('/').next() == Some(resource);
+        writes.iter().filter(of).count()
+    };
+    assert!(of("topics") <= 3, "{writes:?}");
+    assert!(of("partitions") <= 2 * 4, "{writes:?}");
+
+    let described = thalweg(&stage.cluster, &["topic", "describe", "flights"]);
+    assert!(described.contains("min.insync.replicas"), "{described}");
+    thalweg(
+        &stage.cluster,
+        &["topic", "create", "My_Topic", "--partitions=2"],
+    );
+    let listed = namespace.run(&["get", "topics", "-o", "wide"]);
+    assert!(listed.contains("My_Topic"), "{listed}");
+    let spus = namespace.run(&["get", "spus"]);
+    assert_eq!(spus.matches("Online").count(), 3, "{spus}");
+
+    namespace.apply_yaml(&topic_manifest(
+        "flights",
+        "{partitions: 6, replicationFactor: 3}",
+    ));
+    eventually("six partitions", async || {
+        let partitions = namespace.get(&["partitions", "--field-selector=spec.topic=flights"])?;
+        (partitions["items"].as_array()?.len() == 6).then_some(())
+    })
+    .await;
+    namespace.run(&["delete", "topic", "flights", "--timeout=60s"]);
+    let left = namespace
+        .get(&["partitions", "--field-selector=spec.topic=flights"])
+        .unwrap();
+    assert_eq!(left["items"].as_array().unwrap().len(), 0);
+    let listed = thalweg(&stage.cluster, &["topic", "list"]);
+    assert!(
+        !listed.contains("flights") && listed.contains("My_Topic"),
+        "{listed}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
+async fn another_sc_leads_once_the_holder_is_killed_and_records_flow_meanwhile() {
+    let namespace = Namespace::new("takeover").await;
+    let stage = stage(&namespace, 1).await;
+    let topic = stage.cluster.create_topic("t", 1, &[]).await;
+    let producer = producer(&stage.cluster, &topic).await;
+
+    let killed_at = Instant::now();
+    stage.first.kill();
+    let produced = AtomicU32::new(0);
+    eventually("the second SC takes a topic", async || {
+        produce(&producer, "a record").await;
+        produced.fetch_add(1, Ordering::Relaxed);
+        let made = stage
+            .cluster
+            .thalweg(&["topic", "create", "later", "--partitions=1"]);
+        made.status.success().then_some(())
+    })
+    .await;
+
+    println!(
+        "another SC led after {:?}, {produced:?} records meanwhile",
+        killed_at.elapsed()
+    );
+    stage.controllers.leads(&namespace, "second").await;
+    is_provisioned(&namespace, "later").await;
+    assert!(
+        !stage.second.log_text().contains("ERROR"),
+        "{}",
+        stage.second.log_text()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
+async fn a_holder_that_is_told_to_stop_gives_the_lease_up() {
+    let namespace = Namespace::new("give-up").await;
+    let stage = stage(&namespace, 1).await;
+
+    assert!(stage.first.stop().unwrap().success());
+    stage.controllers.leads(&namespace, "second").await;
+
+    stage.cluster.all_online().await;
+    stage.cluster.create_topic("t", 1, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
+async fn a_paused_holder_that_wakes_up_is_fenced_and_stands_by() {
+    let namespace = Namespace::new("paused").await;
+    let mut stage = stage(&namespace, 3).await;
+    let topic = stage.cluster.create_replicated_topic("t", 3, 3, &[]).await;
+
+    stage.first.pause().unwrap();
+    stage.controllers.leads(&namespace, "second").await;
+    // What the paused one would have to write about, too.
+    stage.cluster.take_spu(0).kill();
+    eventually("the second SC has stored that SPU 0 is gone", async || {
+        let spu = namespace.get(&["spu", "spu-0"])?;
+        (spu["status"]["state"] == "Offline").then_some(())
+    })
+    .await;
+    let audit = namespace.audit_from_now();
+    stage.first.resume().unwrap();
+
+    eventually("the first SC stands by", async || {
+        let log = stage.first.log_text();
+        log.contains("no longer leads").then_some(())
+    })
+    .await;
+    stage.controllers.leads(&namespace, "second").await;
+    let refused: Vec<_> = audit
+        .writes_of(stage.controllers.user(), namespace.name())
+        .await
+        .into_iter()
+        .filter(|write| write.code == 409)
+        .collect();
+    assert!(refused.is_empty(), "two SCs wrote: {refused:?}");
+    // It passes on to the one that leads.
+    let through = LocalCluster::around(stage.first.ready_field("admin"));
+    let described = thalweg(&through, &["topic", "describe", topic.as_str()]);
+    assert!(described.contains('t'), "{described}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
+async fn an_api_server_that_hangs_or_is_away_stops_no_record() {
+    let alone = Alone::new().await;
+    let namespace = alone.namespace("away");
+    let stage = stage(&namespace, 1).await;
+    let topic = stage.cluster.create_topic("t", 1, &[]).await;
+    let producer = producer(&stage.cluster, &topic).await;
+
+    let hanging = alone.pause("kube-apiserver");
+    eventually("the SC notices", async || {
+        stage
+            .first
+            .log_text()
+            .contains("failed to renew the Lease")
+            .then_some(())
+    })
+    .await;
+    let refused = stage.cluster.thalweg(&["topic", "create", "later"]);
+    assert!(!refused.status.success());
+    let reason = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(reason.contains("API server"), "{reason}");
+    produce(&producer, "while it hangs").await;
+    drop(hanging);
+    alone.restart("kube-apiserver", Duration::from_secs(5));
+    produce(&producer, "while it is away").await;
+    alone.api_server_is_back().await;
+
+    eventually("a topic can be made again", async || {
+        let made = stage.cluster.thalweg(&["topic", "create", "later"]);
+        made.status.success().then_some(())
+    })
+    .await;
+    is_provisioned(&namespace, "later").await;
+}
