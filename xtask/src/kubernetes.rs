@@ -22,14 +22,15 @@ pub(crate) enum Nodes {
     Real,
 }
 
-/// Programs that real nodes consist of, and in which Debian package they are.
-const NODE_PROGRAMS: [(&str, &str); 6] = [
+/// What real nodes consist of and what tests call there, and in which Debian package it is.
+const NODE_PROGRAMS: [(&str, &str); 7] = [
     ("/usr/bin/containerd", "containerd"),
     ("/usr/sbin/runc", "runc"),
     ("/usr/lib/cni/bridge", "containernetworking-plugins"),
     ("/usr/sbin/iptables", "iptables"),
     ("/usr/sbin/conntrack", "conntrack"),
     ("/usr/bin/ip", "iproute2"),
+    ("/usr/bin/kcat", "kcat"),
 ];
 
 /// Prepares what is needed and runs the tests that `arguments` choose, or all.

@@ -1,5 +1,7 @@
 //! Harm to what all tests share, while no other test runs.
 
+mod cut_off;
+
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};

@@ -51,6 +51,16 @@ impl Instance {
         Kubectl::with(&self.kubeconfig)
     }
 
+    /// The image with Thalweg's programs that real nodes have.
+    ///
+    /// # Panics
+    /// When this run has none: the nodes are simulated.
+    #[must_use]
+    pub fn image() -> String {
+        std::env::var("THALWEG_IMAGE")
+            .expect("`THALWEG_IMAGE` is not set: run these tests with `cargo xtask k8s-real`")
+    }
+
     /// The process of one of its programs, such as `kube-apiserver` or `kubelet-0`.
     ///
     /// # Panics

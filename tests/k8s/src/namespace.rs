@@ -1,5 +1,8 @@
 //! A test's own place in the instance.
 
+mod containers;
+mod pod;
+
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,7 +10,7 @@ use serde_json::json;
 use tokio::sync::RwLockReadGuard;
 
 use crate::alone::OTHERS;
-use crate::{AuditMark, Identity, Instance, Kubectl};
+use crate::{AuditMark, Identity, Instance, Kubectl, eventually};
 
 /// A namespace that enforces Pod Security `restricted`. It derefs to [`Kubectl`], which acts in it
 /// as the cluster's admin. It is deleted when dropped, unless the test has failed.
@@ -73,6 +76,19 @@ impl Namespace {
     #[must_use]
     pub fn identity(&self, account: &str) -> Identity {
         Identity::of(self, account)
+    }
+
+    /// Waits until a pod's condition `Ready` has that status: `True`, `False` or `Unknown`.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
+    pub async fn pod_is_ready(&self, pod: &str, status: &str) {
+        let what = format!("the pod `{pod}` with Ready={status}");
+        eventually(&what, async || {
+            let ready = self.condition("pod", pod, "Ready")?;
+            (ready == status).then_some(())
+        })
+        .await;
     }
 
     /// From when on requests are counted.

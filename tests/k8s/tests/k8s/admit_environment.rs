@@ -4,40 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use thalweg_tests_k8s::{Alone, AuditedRequest, Kubectl, Namespace, eventually};
+use thalweg_tests_k8s::{Alone, AuditedRequest, Namespace};
 
-/// A pod that Pod Security `restricted` lets in.
+/// A pod of the restricted level on a simulated node, which runs nothing.
 fn pod(name: &str, node: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {
-            "nodeName": node,
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [{
-                "name": "main",
-                "image": "localhost/none:1",
-                "securityContext": {
-                    "allowPrivilegeEscalation": false,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-            }],
-        },
-    })
-}
-
-async fn is_ready(kubectl: &Kubectl, pod: &str, status: &str) {
-    let what = format!("the pod `{pod}` with Ready={status}");
-    eventually(&what, async || {
-        let ready = kubectl.condition("pod", pod, "Ready")?;
-        (ready == status).then_some(())
-    })
-    .await;
+    Namespace::restricted_pod(name, node, "localhost/none:1", &[("main", &[])])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +18,7 @@ async fn a_pod_of_the_restricted_level_gets_ready() {
 
     namespace.apply_yaml(&pod("allowed", "node-0").to_string());
 
-    is_ready(&namespace, "allowed", "True").await;
+    namespace.pod_is_ready("allowed", "True").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,15 +92,15 @@ async fn a_node_that_dies_takes_its_pods_and_comes_back() {
     let namespace = alone.namespace("dead-node");
     namespace.apply_yaml(&pod("on-it", "node-2").to_string());
     namespace.apply_yaml(&pod("beside", "node-1").to_string());
-    is_ready(&namespace, "on-it", "True").await;
-    is_ready(&namespace, "beside", "True").await;
+    namespace.pod_is_ready("on-it", "True").await;
+    namespace.pod_is_ready("beside", "True").await;
 
     alone.kill_node("node-2").await;
 
-    is_ready(&namespace, "on-it", "False").await;
-    is_ready(&namespace, "beside", "True").await;
+    namespace.pod_is_ready("on-it", "False").await;
+    namespace.pod_is_ready("beside", "True").await;
     alone.revive_node("node-2").await;
-    is_ready(&namespace, "on-it", "True").await;
+    namespace.pod_is_ready("on-it", "True").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

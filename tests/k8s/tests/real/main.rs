@@ -1,1 +1,9 @@
 //! Against real nodes, whose containers run.
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test's helper unwraps fails the test, as in the test itself"
+)]
+
+mod image;
+mod nodes;
+mod spu_pod;
