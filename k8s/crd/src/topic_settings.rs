@@ -29,12 +29,13 @@ impl Setting {
         }
     }
 
-    /// The value as people would write it: numbers without quotes.
+    /// The value as people would write it: numbers without quotes, but for those that programs which read
+    /// JSON's numbers as floating point would change.
     #[must_use]
     pub fn of(value: &str) -> Self {
-        match value.parse() {
-            Ok(number) => Self::Number(number),
-            Err(_) => Self::Text(value.to_owned()),
+        match value.parse::<i64>() {
+            Ok(number) if number.unsigned_abs() < 1 << 53 => Self::Number(number),
+            _ => Self::Text(value.to_owned()),
         }
     }
 }
@@ -167,6 +168,8 @@ mod tests {
     fn a_value_is_written_as_people_would() {
         assert_eq!(Setting::of("604800000"), Setting::Number(604_800_000));
         assert_eq!(Setting::of("compact"), Setting::Text("compact".to_owned()));
+        let never = i64::MAX.to_string();
+        assert_eq!(Setting::of(&never), Setting::Text(never));
         // In quotes, as its schema wants it.
         assert_eq!(Setting::of("0.5"), Setting::Text("0.5".to_owned()));
     }

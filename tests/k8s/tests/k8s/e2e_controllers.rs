@@ -1,10 +1,11 @@
 //! SCs over objects, with SPUs that serve: who leads, and what becomes of rows that users write.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use thalweg_client::{Producer, ProducerOptions, ProducerRecord};
+use thalweg_runtime::{Clock as _, SystemClock};
 use thalweg_tests_cluster::{LocalCluster, Node};
 use thalweg_tests_k8s::{Alone, AuditedRequest, Controllers, Namespace, eventually};
 use thalweg_types::TopicName;
@@ -140,7 +141,8 @@ async fn another_sc_leads_once_the_holder_is_killed_and_records_flow_meanwhile()
     let topic = stage.cluster.create_topic("t", 1, &[]).await;
     let producer = producer(&stage.cluster, &topic).await;
 
-    let killed_at = Instant::now();
+    let clock = SystemClock::new();
+    let killed_at = clock.monotonic();
     stage.first.kill();
     let produced = AtomicU32::new(0);
     eventually("the second SC takes a topic", async || {
@@ -155,7 +157,7 @@ async fn another_sc_leads_once_the_holder_is_killed_and_records_flow_meanwhile()
 
     println!(
         "another SC led after {:?}, {produced:?} records meanwhile",
-        killed_at.elapsed()
+        clock.monotonic() - killed_at
     );
     stage.controllers.leads(&namespace, "second").await;
     is_provisioned(&namespace, "later").await;
@@ -251,4 +253,45 @@ async fn an_api_server_that_hangs_or_is_away_stops_no_record() {
     })
     .await;
     is_provisioned(&namespace, "later").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
+async fn what_kubectl_deletes_goes_once_nothing_hangs_on_it() {
+    let namespace = Namespace::new("deletions").await;
+    let mut stage = stage(&namespace, 2).await;
+    let topic = stage.cluster.create_topic("t", 2, &[]).await;
+    let patch = |what: &str, patch: &str| {
+        namespace.run(&["patch", what, "--type=merge", "-p", patch]);
+    };
+
+    // A partition is its topic's.
+    namespace.run(&["delete", "partition", "t-0", "--wait=false"]);
+    namespace.run(&["delete", "spu", "spu-1", "--wait=false"]);
+    let producer = producer(&stage.cluster, &topic).await;
+    for number in 0..20 {
+        produce(&producer, &number.to_string()).await;
+    }
+    assert!(namespace.get(&["partition", "t-0"]).is_some());
+
+    // An SPU goes once it holds nothing and is down.
+    patch("spu/spu-1", r#"{"spec":{"draining":true}}"#);
+    eventually("SPU 1 holds nothing", async || {
+        let partitions = namespace.get(&["partitions"])?;
+        let holds = |row: &Value| {
+            row["spec"]["replicas"]
+                .as_array()
+                .unwrap()
+                .contains(&1.into())
+        };
+        let none = !partitions["items"].as_array()?.iter().any(holds);
+        none.then_some(())
+    })
+    .await;
+    assert!(namespace.get(&["spu", "spu-1"]).is_some(), "it is up");
+    stage.cluster.take_spu(1).stop().unwrap();
+    namespace.run(&["wait", "--for=delete", "spu/spu-1", "--timeout=60s"]);
+
+    namespace.run(&["delete", "topic", "t", "--timeout=60s"]);
+    assert!(namespace.get(&["partition", "t-0"]).is_none());
 }

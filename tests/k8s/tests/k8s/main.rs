@@ -6,5 +6,6 @@
 )]
 
 mod admit_environment;
+mod admit_rows;
 mod e2e_controllers;
 mod e2e_store;
