@@ -2,32 +2,50 @@
 //!
 //! [`Topic`], [`Partition`], [`Spu`] and [`SmartModule`] are the SC's rows (`thalweg-k8s-store` reads and
 //! writes them). Their schemas refuse at the API server what the SC would refuse, with the same
-//! next step. [`crds`] is what `k8s/crds` holds as YAML; `cargo xtask generate` writes it.
+//! next step. [`Cluster`] and [`SpuGroup`] are what the operator (`thalweg-operator`) works from. [`crds`] is
+//! what `k8s/crds` holds as YAML; `cargo xtask generate` writes it.
 #![forbid(unsafe_code)]
 #![allow(
     unreachable_pub,
     reason = "kube's derive repeats each struct where nobody can reach it"
 )]
 
+mod address;
+mod cluster;
 mod condition;
 mod names;
 mod partition;
+mod pod_settings;
+mod sc_settings;
 mod schema;
 mod smart_module;
 mod spu;
+mod spu_group;
+mod spu_settings;
+mod text;
 mod topic;
 mod topic_settings;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
+pub use address::{Address, AddressType, ExternalTrafficPolicy};
+pub use cluster::{
+    Cluster, ClusterSpec, ClusterStatus, ImagePullPolicy, MetricsSpec, NetworkPolicySpec, Racks,
+    ScService, ScSpec, ServiceType,
+};
 pub use condition::{CONDITION_READY, Verdict, condition};
 pub use names::{partition_object_name, row_object_name, spu_object_name};
 pub use partition::{Move, Partition, PartitionSpec, PartitionStatus};
+pub use pod_settings::{PodSettings, Resources};
+pub use sc_settings::ScSettings;
 pub use smart_module::{
     ConfigMapKey, Param, Revision, SmartModule, SmartModuleSpec, SmartModuleStatus, Source,
 };
 pub use spu::{Spu, SpuSpec, SpuStatus};
+pub use spu_group::{ClaimPolicy, SpuGroup, SpuGroupSpec, SpuGroupStatus, Storage, UpdateStrategy};
+pub use spu_settings::SpuSettings;
+pub use text::{BytesText, DiskSize, DurationText};
 pub use topic::{Aggregate, LookBack, Step, Topic, TopicSpec, TopicStatus};
 pub use topic_settings::Setting;
 
@@ -44,9 +62,11 @@ pub const SC_FINALIZER: &str = "thalweg.dev/sc";
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut crds = vec![
+        Cluster::crd(),
         Partition::crd(),
         SmartModule::crd(),
         Spu::crd(),
+        SpuGroup::crd(),
         Topic::crd(),
     ];
     crds.sort_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
