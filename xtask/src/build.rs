@@ -23,14 +23,22 @@ pub(crate) fn programs() -> Result<()> {
     ]))
 }
 
-/// Writes what is made from the sources and kept: the custom resource definitions.
+/// Writes what is made from the sources and kept: the custom resource definitions, the operator's rights.
 pub(crate) fn generated_files() -> Result<()> {
-    run(cargo().args([
-        "run",
-        "--release",
-        "--package=thalweg-k8s-crd",
-        "--example=generate",
-    ]))
+    for (package, example) in [
+        ("thalweg-k8s-crd", "generate"),
+        ("thalweg-operator", "rights"),
+    ] {
+        run(cargo().args([
+            "run",
+            "--release",
+            "--package",
+            package,
+            "--example",
+            example,
+        ]))?;
+    }
+    Ok(())
 }
 
 /// Builds every program as the tests of the whole workspace want them. A test is built beside them, since

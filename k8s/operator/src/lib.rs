@@ -1,1 +1,31 @@
-//! The operator.
+//! The operator: makes of `Cluster` and `SpuGroup` what runs, and keeps it so.
+//!
+//! Reconcile is read ([`Observed`]), plan ([`Plan`], pure), apply. It has no state of its own and calls
+//! nothing but the API server. `docs/rfcs/kubernetes.md` has the rules.
+#![forbid(unsafe_code)]
+
+mod applying;
+mod lease;
+mod live;
+mod metrics;
+mod names;
+mod objects;
+mod observed;
+mod operator;
+mod options;
+mod plan;
+mod quantity;
+mod queue;
+mod reading;
+pub mod rights;
+mod scope;
+mod server;
+mod watching;
+
+pub use applying::with_causes;
+pub use lease::LeaseLost;
+pub use objects::{Kind, Wanted};
+pub use observed::Observed;
+pub use operator::{Operator, StartError};
+pub use options::OperatorOptions;
+pub use plan::{Deletion, Event, OwnerKind, Plan, Step};
