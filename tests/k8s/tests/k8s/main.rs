@@ -5,7 +5,13 @@
     reason = "what a test's helper unwraps fails the test, as in the test itself"
 )]
 
+mod admit_chart;
+mod admit_clusters;
 mod admit_environment;
 mod admit_rows;
+mod admit_settings;
 mod e2e_controllers;
+mod e2e_operator_changes;
+mod e2e_operator_runs;
 mod e2e_store;
+mod operator;
