@@ -11,7 +11,7 @@ programs=$1 root=$2
 certificates=/etc/ssl/certs/ca-certificates.crt
 [ -f "$certificates" ] || { echo "$0: no $certificates: apt-get install ca-certificates" >&2; exit 1; }
 
-for program in thalweg thalweg-sc thalweg-spu; do
+for program in thalweg thalweg-sc thalweg-spu thalweg-operator; do
   [ -x "$programs/$program" ] || { echo "$0: no $program in $programs: cargo build --release --workspace --bins" >&2; exit 1; }
   install -D -m 755 "$programs/$program" "$root/usr/bin/$program"
   # The names of functions stay, for backtraces.

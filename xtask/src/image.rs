@@ -159,7 +159,7 @@ mod tests {
         folder
     }
 
-    const PROGRAMS: [&str; 3] = ["thalweg", "thalweg-sc", "thalweg-spu"];
+    const PROGRAMS: [&str; 4] = ["thalweg", "thalweg-sc", "thalweg-spu", "thalweg-operator"];
 
     fn names(listing: &[u8]) -> Vec<String> {
         let mut names: Vec<_> = std::str::from_utf8(listing)
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_program_that_was_not_built_is_named() {
-        let (programs, folder) = (programs(&PROGRAMS[..2]), tempfile::tempdir().unwrap());
+        let (programs, folder) = (programs(&PROGRAMS[..3]), tempfile::tempdir().unwrap());
 
         let script = root().join("k8s/image/layout.sh");
         let output = Command::new(script)
@@ -230,7 +230,7 @@ mod tests {
 
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success());
-        assert!(errors.contains("no thalweg-spu in"), "{errors}");
+        assert!(errors.contains("no thalweg-operator in"), "{errors}");
     }
 
     #[test]

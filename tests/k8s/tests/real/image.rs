@@ -6,10 +6,11 @@ use thalweg_tests_k8s::{Instance, Namespace, eventually};
 #[ignore = "needs a Kubernetes with real nodes: `cargo xtask k8s-real`"]
 async fn every_program_runs_as_nobody_on_a_file_system_that_it_cannot_write() {
     let namespace = Namespace::new("image").await;
-    let programs: [(&str, &[&str]); 3] = [
+    let programs: [(&str, &[&str]); 4] = [
         ("cli", &["thalweg", "version"]),
         ("sc", &["thalweg-sc", "--version"]),
         ("spu", &["thalweg-spu", "--version"]),
+        ("operator", &["thalweg-operator", "--version"]),
     ];
 
     let pod = Namespace::restricted_pod("programs", "node-0", &Instance::image(), &programs);
