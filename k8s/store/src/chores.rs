@@ -12,6 +12,7 @@ use thalweg_types::resource::ResourceKind;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
+use crate::convert::{Stamp, status_of};
 use crate::mirror::{Chore, Known, Place};
 use crate::requests::RequestError;
 use crate::store::Core;
@@ -122,12 +123,20 @@ async fn refuse(
         before,
         now_ms,
     );
-    let status = json!({
-        "state": "Refused",
-        "reason": ready.message,
-        "conditions": [ready],
-        "observedGeneration": known.generation,
-    });
+    // Next to what else the status says, which for a SmartModule is what was registered before.
+    let stamp = Stamp {
+        generation: known.generation,
+        before: &known.kept,
+        now_ms,
+    };
+    let row = known.row.as_ref();
+    let mut status = row.map_or_else(|| json!({}), |row| status_of(row, stamp));
+    status["conditions"] = json!([ready]);
+    status["observedGeneration"] = known.generation.into();
+    if *kind == ResourceKind::Topic {
+        status["state"] = "Refused".into();
+        status["reason"] = ready.message.into();
+    }
     let written = writing
         .requests
         .patch_status(*kind, name, known.version, status);

@@ -11,6 +11,7 @@ use thalweg_metadata::WatchEvent;
 use thalweg_types::resource::{Resource, ResourceKey, ResourceKind, ResourceVersion, TopicState};
 
 use crate::convert::{Kept, Reading, Unreadable, kept, read, version_of};
+use crate::module_sources::WantedModule;
 
 /// What is known of one object.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,10 @@ pub(crate) struct Known {
     pub(crate) is_deleting: bool,
     pub(crate) finalizers: Vec<String>,
     pub(crate) row: Option<Resource>,
+    /// The version of a SmartModule that is to be registered.
+    pub(crate) wants: Option<WantedModule>,
+    /// The version that a SmartModule's status says its name stands for.
+    told_current: Option<String>,
     chore: Option<Chore>,
 }
 
@@ -75,6 +80,17 @@ impl Mirror {
             .collect()
     }
 
+    /// The versions of SmartModules that are to be registered.
+    pub(crate) fn wanted_modules(&self) -> Vec<WantedModule> {
+        let mut wanted: Vec<_> = self
+            .known
+            .values()
+            .filter_map(|known| known.wants.clone())
+            .collect();
+        wanted.sort_by(|one, other| one.name.cmp(&other.name));
+        wanted
+    }
+
     /// Takes an object as it is told; what watchers of rows should hear of it.
     ///
     /// # Errors
@@ -104,8 +120,15 @@ impl Mirror {
             is_deleting: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.metadata.finalizers.clone().unwrap_or_default(),
             row: None,
+            wants: None,
+            told_current: None,
             chore: None,
         };
+        if kind == ResourceKind::SmartModule {
+            known.wants = WantedModule::of(object);
+            let current = object.data["status"]["current"].as_str();
+            known.told_current = current.map(str::to_owned);
+        }
         match reading {
             Reading::Row(row) => known.row = Some(row),
             Reading::Unadopted => known.chore = Some(Chore::Adopt),
@@ -218,7 +241,10 @@ fn is_unacknowledged(known: &Known) -> bool {
     let waits = matches!(row, Resource::Topic(topic)
         if topic.status.state == TopicState::Deleting
             || topic.status.state == TopicState::Pending && topic.status.reason.is_empty());
-    !waits && known.kept.observed_generation != known.generation
+    // Which version a name stands for may be the spec's to say.
+    let is_other = matches!(row, Resource::SmartModule(module)
+        if known.told_current.as_ref() != Some(&module.spec.current.to_string()));
+    !waits && (is_other || known.kept.observed_generation != known.generation)
 }
 
 #[cfg(test)]

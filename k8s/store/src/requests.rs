@@ -109,6 +109,10 @@ impl Requests {
         }
     }
 
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }

@@ -25,8 +25,10 @@ pub fn rights() -> Value {
             "apiGroups": [""],
             "resources": ["configmaps"],
             "resourceNames": [RECORD_NAME],
-            "verbs": ["get", "update"],
+            "verbs": ["update"],
         },
+        // SmartModules come from ConfigMaps that their authors name.
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]},
         {
             "apiGroups": ["coordination.k8s.io"],
             "resources": ["leases"],

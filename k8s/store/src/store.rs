@@ -26,6 +26,7 @@ use crate::convert::Unreadable;
 use crate::election::Reign;
 use crate::kinds::KINDS;
 use crate::mirror::{Chore, Mirror, Place};
+use crate::module_sources::{SourceRefused, WantedModule};
 use crate::requests::{RequestError, Requests};
 use crate::watching::follow;
 use crate::writing::{Writing, failed};
@@ -65,6 +66,8 @@ pub(crate) struct Core {
     changing: tokio::sync::Mutex<()>,
     /// Told when there may be chores.
     pub(crate) owes: Notify,
+    /// Told when other SmartModules may be wanted.
+    pub(crate) wants: Notify,
 }
 
 impl KubernetesStore {
@@ -106,6 +109,7 @@ impl KubernetesStore {
             mirror: Mutex::new(mirror),
             changing: tokio::sync::Mutex::default(),
             owes: Notify::new(),
+            wants: Notify::new(),
         });
         let tasks = TaskGroup::new();
         for (kind, version) in versions {
@@ -119,6 +123,10 @@ impl KubernetesStore {
             chores::run(of_chores, shutdown)
         });
         Ok(Self { core, tasks })
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
     }
 
     /// Ends what follows the API server. Watchers hear no more.
@@ -137,6 +145,9 @@ impl Core {
             Err(error) => error!(%error, "its row stays as it was"),
         }
         self.owes.notify_one();
+        if kind == ResourceKind::SmartModule {
+            self.wants.notify_one();
+        }
     }
 
     /// Takes what the watch says of the end of an object.
@@ -162,6 +173,23 @@ impl Core {
             error!(%error, "its row stays as it was");
         }
         self.owes.notify_one();
+    }
+
+    pub(crate) fn wanted_modules(&self) -> Vec<WantedModule> {
+        self.mirror().wanted_modules()
+    }
+
+    /// Whether the status of an object says already that it is refused for that reason.
+    pub(crate) fn has_said(&self, place: &Place, refused: &SourceRefused) -> bool {
+        let mirror = self.mirror();
+        let Some(known) = mirror.known(place) else {
+            return true;
+        };
+        known.kept.conditions.iter().any(|one| {
+            one.reason == refused.reason
+                && one.message == refused.message
+                && one.observed_generation == Some(known.generation)
+        })
     }
 
     pub(crate) fn chores(&self, count: usize) -> Vec<(Place, Chore)> {

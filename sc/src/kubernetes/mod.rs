@@ -3,6 +3,7 @@
 
 mod forwarder;
 mod health;
+mod module_sources;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -155,6 +156,8 @@ impl OneOfSeveral {
         let clock = Arc::clone(&self.clock);
         let sc = Sc::start_on(&self.options, clock, Arc::new(store.clone())).await?;
         self.health.set(Role::Leads { epoch: sc.epoch() });
+        let sources = TaskGroup::new();
+        module_sources::spawn(store.clone(), sc.admin_address(), &sources).await?;
         let outcome = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
             () = lost.notified() => {
@@ -164,6 +167,7 @@ impl OneOfSeveral {
             failed = sc.failed() => Err(failed.into()),
         };
         self.health.set(Role::StandsBy);
+        sources.stop().await;
         sc.stop().await;
         store.close().await;
         info!("no longer leads");

@@ -295,3 +295,53 @@ async fn what_kubectl_deletes_goes_once_nothing_hangs_on_it() {
     namespace.run(&["delete", "topic", "t", "--timeout=60s"]);
     assert!(namespace.get(&["partition", "t-0"]).is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
+async fn a_smart_module_comes_from_a_config_map_and_goes_once_no_topic_uses_it() {
+    let namespace = Namespace::new("modules").await;
+    let stage = stage(&namespace, 1).await;
+    let module = |version: &str| {
+        format!(
+            "apiVersion: thalweg.dev/v1alpha1\nkind: SmartModule\nmetadata: {{name: keep}}\nspec: {{version: {version}, source: {{configMap: {{name: modules, key: keep.wasm}}}}}}\n"
+        )
+    };
+    let condition = |reason: &'static str| {
+        let namespace = &namespace;
+        async move {
+            eventually(reason, async || {
+                let object = namespace.get(&["smartmodule", "keep"])?;
+                let condition = object["status"]["conditions"][0].clone();
+                (condition["reason"] == reason).then_some(object)
+            })
+            .await
+        }
+    };
+
+    namespace.apply_yaml(&module("1.0.0"));
+    let object = condition("ConfigMapNotFound").await;
+    assert_eq!(object["status"]["conditions"][0]["status"], "False");
+
+    let wasm = stage.cluster.path("keep.wasm");
+    std::fs::write(&wasm, thalweg_tests_hostile::honest().unwrap()).unwrap();
+    let from_file = format!("--from-file=keep.wasm={}", wasm.display());
+    namespace.run(&["create", "configmap", "modules", &from_file]);
+    let object = condition("Registered").await;
+    assert_eq!(object["status"]["current"], "1.0.0");
+    let listed = thalweg(&stage.cluster, &["smartmodule", "list"]);
+    assert!(listed.contains("keep"), "{listed}");
+
+    namespace.apply_yaml(&topic_manifest("t", "{produceChain: [{uses: keep}]}"));
+    is_provisioned(&namespace, "t").await;
+    namespace.run(&["delete", "smartmodule", "keep", "--wait=false"]);
+    let topic: TopicName = "t".parse().unwrap();
+    let producer = producer(&stage.cluster, &topic).await;
+    produce(&producer, "kept").await;
+    assert!(
+        namespace.get(&["smartmodule", "keep"]).is_some(),
+        "a topic uses it"
+    );
+
+    namespace.run(&["delete", "topic", "t", "--timeout=60s"]);
+    namespace.run(&["wait", "--for=delete", "smartmodule/keep", "--timeout=60s"]);
+}
