@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::objects::{Kind, sc_rules};
+use crate::objects::Kind;
 
 /// What the generated files begin with.
 const GENERATED: &str =
@@ -31,6 +31,7 @@ pub fn namespaced_rules() -> Value {
             &["update"],
         ),
         rule("", &["pods"], &["get", "list", "watch", "delete"]),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
         rule(
             "",
             &["persistentvolumeclaims"],
@@ -41,7 +42,7 @@ pub fn namespaced_rules() -> Value {
         let verbs = ["get", "list", "watch", "create", "patch", "delete"];
         rule(kind.group(), &[kind.plural()], &verbs)
     }));
-    if let Value::Array(of_sc) = sc_rules() {
+    if let Value::Array(of_sc) = thalweg_k8s_store::rights() {
         rules.extend(of_sc);
     }
     Value::Array(rules)

@@ -27,7 +27,7 @@ pub use kind::Kind;
 pub(crate) use budget::{sc_budget, spu_budget};
 pub(crate) use policies::policies;
 pub(crate) use racks::racks;
-pub(crate) use sc_access::{access, rules as sc_rules};
+pub(crate) use sc_access::access;
 pub(crate) use sc_deployment::deployment;
 pub(crate) use service_monitor::service_monitor;
 pub(crate) use services::{addresses, advertised, headless, sc_service, spu_service};

@@ -3,7 +3,7 @@
 //! All of it is within the namespace. The operator can only give what it has itself, so its own rights
 //! hold these too.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Kind, Owner, Wanted};
 use crate::names;
@@ -28,7 +28,7 @@ pub(crate) fn access(owner: &Owner<'_>, cluster: &str) -> Vec<Wanted> {
             Kind::Role,
             name.clone(),
             json!({}),
-            json!({"rules": rules()}),
+            json!({"rules": thalweg_k8s_store::rights()}),
         ),
         owner.object(
             Kind::RoleBinding,
@@ -40,36 +40,4 @@ pub(crate) fn access(owner: &Owner<'_>, cluster: &str) -> Vec<Wanted> {
             }),
         ),
     ]
-}
-
-/// What an SC asks of the API server (`thalweg-k8s-store`).
-pub(crate) fn rules() -> Value {
-    let rows = ["topics", "partitions", "spus", "smartmodules"];
-    json!([
-        {
-            "apiGroups": ["thalweg.dev"],
-            "resources": rows,
-            "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
-        },
-        {
-            "apiGroups": ["thalweg.dev"],
-            "resources": rows.map(|row| format!("{row}/status")),
-            "verbs": ["get", "update", "patch"],
-        },
-        {
-            "apiGroups": [""],
-            "resources": ["configmaps"],
-            "verbs": ["get", "list", "watch", "create", "update", "patch"],
-        },
-        {
-            "apiGroups": ["coordination.k8s.io"],
-            "resources": ["leases"],
-            "verbs": ["get", "list", "watch", "create", "update", "patch"],
-        },
-        {
-            "apiGroups": ["events.k8s.io"],
-            "resources": ["events"],
-            "verbs": ["create", "patch"],
-        },
-    ])
 }

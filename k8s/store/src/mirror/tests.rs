@@ -192,7 +192,7 @@ fn an_object_under_a_wrong_name_is_told_so_once() {
     assert!(message.contains("`flights-x"), "{message}");
 
     let mut told = object("flights", "a", 6, wrong);
-    told.data["status"] = json!({"conditions": [{
+    told.data["status"] = json!({"state": "Refused", "conditions": [{
         "type": "Ready", "status": "False", "reason": "WrongName", "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1,
     }]});
