@@ -76,7 +76,7 @@ impl Applier<'_> {
         }
         self.write_statuses(&plan).await?;
         for event in &plan.events {
-            self.publish(event).await?;
+            self.publish(event).await;
         }
         for step in releases {
             self.step(step).await?;
@@ -242,7 +242,7 @@ impl Applier<'_> {
         unless_stale(outcome.map(drop), what)
     }
 
-    async fn publish(&self, event: &Event) -> Result<(), ApplyError> {
+    async fn publish(&self, event: &Event) {
         let reference = match event.owner {
             OwnerKind::Cluster => {
                 let mut all = self.observed.clusters.iter();
@@ -256,7 +256,7 @@ impl Applier<'_> {
             }
         };
         let Some(reference) = reference else {
-            return Ok(());
+            return;
         };
         let event = KubeEvent {
             type_: if event.is_warning {
@@ -269,8 +269,11 @@ impl Applier<'_> {
             action: "Reconciling".to_owned(),
             secondary: None,
         };
-        let outcome = self.recorder.publish(&event, &reference).await;
-        unless_stale(outcome, "publish an event".to_owned())
+        // The condition says the same. A namespace that is going takes no events, and goes only once the
+        // finalizers are off: nothing may wait for an event.
+        if let Err(error) = self.recorder.publish(&event, &reference).await {
+            debug!(%error, reason = event.reason, "an event was not taken");
+        }
     }
 
     fn api<K>(&self) -> Api<K>
