@@ -196,6 +196,10 @@ fn place_lacking(
     lacking: &[PartitionIndex],
     candidates: &mut [Candidate],
 ) -> Result<Vec<Vec<SpuId>>, TooFewSpus> {
+    if lacking.is_empty() {
+        // A topic that has all of its partitions stays placed, however few SPUs are up.
+        return Ok(Vec::new());
+    }
     let placed = match placement {
         ReplicaPlacement::Computed {
             replication_factor, ..

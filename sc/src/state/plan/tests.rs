@@ -432,3 +432,15 @@ fn an_spu_that_is_to_leave_goes_once_it_is_down_and_holds_nothing() {
     leaving(&mut observed);
     assert!(!goes(&observed), "it holds a partition");
 }
+
+#[test]
+fn a_topic_that_is_placed_stays_so_when_fewer_spus_are_up_than_it_has_replicas() {
+    let mut observed = Observed::with_spus([0, 1, 2]);
+    observed.add_topic("t", 1, computed(2, 3));
+    observed.settle(&Unfit::new());
+
+    observed.set_spu(2, SpuState::Offline);
+    observed.settle(&Unfit::new());
+
+    assert_eq!(observed.topic("t").status.state, TopicState::Provisioned);
+}
