@@ -23,7 +23,7 @@ pub(crate) enum Nodes {
 }
 
 /// What real nodes consist of and what tests call there, and in which Debian package it is.
-const NODE_PROGRAMS: [(&str, &str); 7] = [
+const NODE_PROGRAMS: [(&str, &str); 8] = [
     ("/usr/bin/containerd", "containerd"),
     ("/usr/sbin/runc", "runc"),
     ("/usr/lib/cni/bridge", "containernetworking-plugins"),
@@ -31,6 +31,7 @@ const NODE_PROGRAMS: [(&str, &str); 7] = [
     ("/usr/sbin/conntrack", "conntrack"),
     ("/usr/bin/ip", "iproute2"),
     ("/usr/bin/kcat", "kcat"),
+    ("/usr/bin/zstd", "zstd"),
 ];
 
 /// Prepares what is needed and runs the tests that `arguments` choose, or all.
@@ -80,6 +81,10 @@ pub(crate) fn run(nodes: Nodes, arguments: &[&str]) -> Result<()> {
     say("Building Kubernetes from its sources, which takes about 12 minutes the first time.");
     run_command(script("build.sh").arg(programs()?))?;
     build::all_programs()?;
+    if nodes == Nodes::Real {
+        // What the guide registers.
+        build::smartmodules()?;
+    }
     let (kind, name) = match nodes {
         Nodes::Simulated => ("simulated", "k8s"),
         Nodes::Real => ("real", "k8s-real"),

@@ -4,6 +4,7 @@
     reason = "what a test's helper unwraps fails the test, as in the test itself"
 )]
 
+mod guide;
 mod image;
 mod nodes;
 mod spu_pod;
