@@ -77,9 +77,14 @@ pub(crate) async fn view_where(spu: &Spu, condition: impl FnMut(&View) -> bool) 
 
 /// Asks again and again until there is an answer.
 pub(crate) async fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    until_told(what, async || ask()).await
+}
+
+/// As [`until`], of somebody who takes time to answer.
+pub(crate) async fn until_told<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {
-            if let Some(answer) = ask() {
+            if let Some(answer) = ask().await {
                 return answer;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -6,7 +6,7 @@ use std::path::Path;
 use thalweg_spu::{Spu, SpuOptions, StartError};
 use thalweg_types::SpuId;
 
-use crate::harness::{get, leader, options, try_start, until, view_where};
+use crate::harness::{get, leader, options, try_start, until, until_told, view_where};
 use crate::scripted_sc::{SPU, Script, ScriptedSc};
 
 /// An address that nothing listens on.
@@ -23,18 +23,17 @@ fn watched_options(sc: &str, dir: &Path) -> SpuOptions {
 
 /// Waits until `/readyz` has that status and says that.
 async fn readyz(address: SocketAddr, status: u16, text: &str) {
-    let mut answer = String::new();
-    for _ in 0..400 {
-        answer = match tokio::net::TcpStream::connect(address).await {
-            Ok(_) => get(address, "/readyz").await,
-            Err(error) => error.to_string(),
-        };
-        if answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(text) {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("/readyz never came to {status} with `{text}`: {answer}");
+    let status = format!("HTTP/1.1 {status}");
+    until_told(
+        &format!("/readyz says {status} with `{text}`"),
+        async || {
+            // Its port may not be taken yet.
+            tokio::net::TcpStream::connect(address).await.ok()?;
+            let answer = get(address, "/readyz").await;
+            (answer.starts_with(&status) && answer.contains(text)).then_some(())
+        },
+    )
+    .await;
 }
 
 /// What goes on while an SPU starts, and the SPU.
