@@ -3,6 +3,8 @@
 //!
 //! What is so already causes no request.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{
     Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
@@ -13,13 +15,13 @@ use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use thalweg_k8s_crd::{Cluster, Spu, SpuGroup};
+use thalweg_k8s_crd::{Cluster, Partition, SmartModule, Spu, SpuGroup, Topic};
 use tracing::{debug, info};
 
 use crate::live::is_as_wanted;
 use crate::names::{MANAGER, SCALE_IN};
 use crate::objects::Wanted;
-use crate::observed::Observed;
+use crate::observed::{Observed, RowKind};
 use crate::plan::{Deletion, Event, OwnerKind, Plan, Step};
 
 /// The longest note of an event, in bytes.
@@ -37,6 +39,9 @@ pub(crate) enum ApplyError {
         #[source]
         source: kube::Error,
     },
+    /// It took too long.
+    #[error("the API server has not answered everything within {0:?}")]
+    TimedOut(Duration),
 }
 
 /// Carries plans out in one namespace.
@@ -175,6 +180,16 @@ impl Applier<'_> {
                 info!(pod, "restarting");
                 let outcome = self.api::<Pod>().delete(pod, &this_one(uid)).await;
                 unless_stale(outcome.map(drop), format!("delete pod {pod}"))
+            }
+            Step::ReleaseRow(row) => {
+                let change =
+                    json!({"metadata": {"resourceVersion": row.version, "finalizers": row.others}});
+                match row.kind {
+                    RowKind::Topic => self.merge::<Topic>(&row.name, &change).await,
+                    RowKind::Partition => self.merge::<Partition>(&row.name, &change).await,
+                    RowKind::Spu => self.merge::<Spu>(&row.name, &change).await,
+                    RowKind::SmartModule => self.merge::<SmartModule>(&row.name, &change).await,
+                }
             }
             Step::GrowClaim { claim, size } => {
                 info!(claim, size, "growing");

@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 mod applying;
-mod lease;
 mod live;
 mod metrics;
 mod names;
@@ -23,9 +22,8 @@ mod server;
 mod watching;
 
 pub use applying::with_causes;
-pub use lease::LeaseLost;
 pub use objects::{Kind, Wanted};
-pub use observed::Observed;
+pub use observed::{HeldRow, Observed, RowKind};
 pub use operator::{Operator, StartError};
 pub use options::OperatorOptions;
 pub use plan::{Deletion, Event, OwnerKind, Plan, Step};

@@ -6,18 +6,48 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::ResourceExt as _;
+use kube::{Resource, ResourceExt as _};
 use serde_json::Value;
 use thalweg_k8s_crd::{Cluster, Partition, Spu, SpuGroup};
 
 use crate::names;
 use crate::objects::Kind;
 
+/// A kind of the SC's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowKind {
+    /// A topic.
+    Topic,
+    /// A partition.
+    Partition,
+    /// An SPU.
+    Spu,
+    /// A SmartModule.
+    SmartModule,
+}
+
+/// A row that somebody deleted and that waits for an SC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRow {
+    /// What it is.
+    pub kind: RowKind,
+    /// Its object.
+    pub name: String,
+    /// The version that this was seen in.
+    pub version: String,
+    /// The finalizers that it has besides the SC's.
+    pub others: Vec<String>,
+}
+
 /// All that is so in a namespace.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
     /// Its name.
     pub namespace: String,
+    /// Whether it was deleted itself: nothing can be made in it any more, and no SC will come back.
+    pub is_terminating: bool,
+    /// What waits for an SC then.
+    pub held_rows: Vec<HeldRow>,
     /// Clusters; one is in force at most.
     pub clusters: Vec<Cluster>,
     /// Groups of SPUs.
@@ -43,6 +73,14 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Whether somebody has deleted any of what waits for the operator or for an SC.
+    #[must_use]
+    pub fn is_anything_going(&self) -> bool {
+        self.clusters.iter().any(is_going)
+            || self.groups.iter().any(is_going)
+            || !self.held_rows.is_empty()
+    }
+
     /// The object of that kind and name.
     #[must_use]
     pub fn object(&self, kind: Kind, name: &str) -> Option<&Value> {
@@ -82,6 +120,11 @@ impl Observed {
     pub fn claim(&self, name: &str) -> Option<&PersistentVolumeClaim> {
         self.claims.iter().find(|claim| claim.name_any() == name)
     }
+}
+
+/// Whether somebody has deleted it.
+pub(crate) fn is_going<K: Resource>(object: &K) -> bool {
+    object.meta().deletion_timestamp.is_some()
 }
 
 /// A whole number in an object.

@@ -10,12 +10,12 @@ use std::time::Duration;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::events::{Recorder, Reporter};
+use thalweg_k8s_store::{Candidate, ElectionOptions};
 use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken, Clock, TaskFailed, TaskGroup};
 use tokio::net::TcpListener;
 use tracing::{info, instrument, warn};
 
 use crate::applying::{Applier, ApplyError, with_causes};
-use crate::lease::{Candidate, LeaseLost};
 use crate::names::MANAGER;
 use crate::options::OperatorOptions;
 use crate::plan::Plan;
@@ -30,6 +30,18 @@ const RETRIES: BackoffOptions = BackoffOptions {
     initial: Duration::from_millis(200),
     max: Duration::from_secs(60),
 };
+
+/// How long one look at a namespace may take: an API server that does not answer must not hold the others up.
+const RECONCILED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a holder of the Lease that is not heard of keeps the others waiting. Two operators at once would
+/// do no harm: what they apply is the same, and what takes something away names the very object.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
+
+/// Why an operator works no longer. It ends, and is started again by kubelet.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the Lease {MANAGER} was lost, another operator works")]
+pub(crate) struct LeaseLost;
 
 /// Why an operator could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -91,10 +103,7 @@ impl Operator {
         let tasks = TaskGroup::new();
         let health = Arc::new(Health::default());
         let served = health.clone();
-        let group = tasks.clone();
-        tasks.spawn("probes", |shutdown| {
-            serve(listener, served, group, shutdown)
-        });
+        tasks.spawn("probes", |shutdown| serve(listener, served, shutdown));
         let work = Work {
             client,
             own_namespace,
@@ -149,21 +158,28 @@ struct Work {
 impl Work {
     async fn run(self, tasks: TaskGroup, shutdown: CancellationToken) -> Result<(), LeaseLost> {
         let namespace = self.options.lease_namespace.as_ref();
-        let candidate = Candidate::new(
-            &self.client,
-            namespace.unwrap_or(&self.own_namespace),
-            self.options.identity.clone(),
-            self.clock.clone(),
-        );
+        let election = ElectionOptions {
+            name: MANAGER,
+            namespace: namespace.unwrap_or(&self.own_namespace).clone(),
+            identity: self.options.identity.clone(),
+            address: String::new(),
+            duration: LEASE_DURATION,
+        };
+        let candidate = Candidate::new(self.client.clone(), election, self.clock.clone());
         // One that waits for its turn is as ready as it gets: a new one must not wait for the old one's end.
         self.health.is_ready.store(true, Ordering::Release);
-        if !candidate.acquire(&shutdown).await {
-            return Ok(());
-        }
-        tasks.spawn(
-            "lease",
-            |shutdown| async move { candidate.keep(shutdown).await },
-        );
+        let reign = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            reign = candidate.elected() => reign,
+        };
+        tasks.spawn("lease", |shutdown| async move {
+            candidate.hold(&reign, &shutdown).await;
+            if shutdown.is_cancelled() {
+                Ok(())
+            } else {
+                Err(LeaseLost)
+            }
+        });
         let queue = Arc::new(Queue::new(self.clock.clone()));
         let scope = Scope(self.options.namespace.clone());
         let watching = tokio::select! {
@@ -199,11 +215,13 @@ impl Work {
                 namespace = queue.next() => namespace,
             };
             let begun = self.clock.monotonic();
+            let reconciling = self.reconcile(watching, &recorder, &namespace);
             let outcome = tokio::select! {
                 // What a plan says is said again by the next operator: nothing is lost in the middle.
                 () = shutdown.cancelled() => return,
-                outcome = self.reconcile(watching, &recorder, &namespace) => outcome,
+                outcome = tokio::time::timeout(RECONCILED_WITHIN, reconciling) => outcome,
             };
+            let outcome = outcome.unwrap_or(Err(ApplyError::TimedOut(RECONCILED_WITHIN)));
             let took = self.clock.monotonic() - begun;
             self.health.metrics.reconciled(took, outcome.is_ok());
             match outcome {
@@ -234,14 +252,20 @@ impl Work {
         namespace: &str,
     ) -> Result<Option<Duration>, ApplyError> {
         let mut observed = reading::from_memory(watching, namespace, &self.options.image);
+        let unread = |source| ApplyError::Request {
+            what: format!("read namespace {namespace}"),
+            source,
+        };
+        if observed.is_anything_going() {
+            observed.is_terminating = reading::is_terminating(&self.client, namespace)
+                .await
+                .map_err(unread)?;
+        }
         let mut plan = Plan::compute(&observed, self.clock.now_ms());
         if plan.is_careful(&observed) {
             observed = reading::from_the_api_server(&self.client, &observed)
                 .await
-                .map_err(|source| ApplyError::Request {
-                    what: format!("read namespace {namespace}"),
-                    source,
-                })?;
+                .map_err(unread)?;
             plan = Plan::compute(&observed, self.clock.now_ms());
         }
         let look_again = plan.look_again;

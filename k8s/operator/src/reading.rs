@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::api::{Api, DynamicObject, ListParams, PartialObjectMeta};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use thalweg_k8s_crd::SC_FINALIZER;
 
 use crate::names::MANAGER;
 use crate::objects::Kind;
-use crate::observed::Observed;
+use crate::observed::{HeldRow, Observed, RowKind};
 use crate::watching::Watching;
 
 /// What the watches have of `namespace`.
@@ -30,6 +31,8 @@ pub(crate) fn from_memory(watching: &Watching, namespace: &str, image: &str) -> 
         .collect();
     Observed {
         namespace: namespace.to_owned(),
+        is_terminating: false,
+        held_rows: held_rows(watching, namespace),
         clusters: copies(&watching.clusters, namespace),
         groups: copies(&watching.groups, namespace),
         spus: copies(&watching.spus, namespace),
@@ -42,6 +45,51 @@ pub(crate) fn from_memory(watching: &Watching, namespace: &str, image: &str) -> 
         has_service_monitors: watching.has_service_monitors.load(Ordering::Acquire),
         default_image: image.to_owned(),
     }
+}
+
+/// Whether `namespace` was deleted.
+///
+/// # Errors
+/// When the API server does not answer, or refuses.
+pub(crate) async fn is_terminating(client: &Client, namespace: &str) -> kube::Result<bool> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let found = api.get_metadata_opt(namespace).await?;
+    Ok(found.is_none_or(|found| found.metadata.deletion_timestamp.is_some()))
+}
+
+/// Rows that were deleted and that wait for an SC.
+fn held_rows(watching: &Watching, namespace: &str) -> Vec<HeldRow> {
+    let mut rows = Vec::new();
+    rows.extend(held(&watching.topics, RowKind::Topic, namespace));
+    rows.extend(held(&watching.partitions, RowKind::Partition, namespace));
+    rows.extend(held(&watching.spus, RowKind::Spu, namespace));
+    rows.extend(held(&watching.modules, RowKind::SmartModule, namespace));
+    rows
+}
+
+fn held<K>(store: &Store<K>, kind: RowKind, namespace: &str) -> Vec<HeldRow>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let is_held = |object: &K| {
+        let meta = object.meta();
+        meta.namespace.as_deref() == Some(namespace)
+            && meta.deletion_timestamp.is_some()
+            && object.finalizers().iter().any(|one| one == SC_FINALIZER)
+    };
+    let row = |object: Arc<K>| HeldRow {
+        kind,
+        name: object.name_any(),
+        version: object.resource_version().unwrap_or_default(),
+        others: without(object.finalizers(), SC_FINALIZER),
+    };
+    let found = store.state_filter(is_held);
+    found.into_iter().map(row).collect()
+}
+
+fn without(finalizers: &[String], one: &str) -> Vec<String> {
+    let others = finalizers.iter().filter(|other| *other != one);
+    others.cloned().collect()
 }
 
 /// What the API server has of it now, where `before` is what the watches had. Nodes and storage classes

@@ -30,6 +30,8 @@ pub fn namespaced_rules() -> Value {
             &["clusters/finalizers", "spugroups/finalizers"],
             &["update"],
         ),
+        // Whether it was deleted, and all with it.
+        rule("", &["namespaces"], &["get"]),
         rule("", &["pods"], &["get", "list", "watch", "delete"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
         rule(

@@ -20,7 +20,7 @@ use kube::runtime::reflector::{self, Store, store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use thalweg_k8s_crd::{Cluster, Partition, Spu, SpuGroup};
+use thalweg_k8s_crd::{Cluster, Partition, SmartModule, Spu, SpuGroup, Topic};
 use thalweg_runtime::{CancellationToken, TaskGroup};
 use tracing::{debug, warn};
 
@@ -39,6 +39,8 @@ pub(crate) struct Watching {
     pub(crate) groups: Store<SpuGroup>,
     pub(crate) spus: Store<Spu>,
     pub(crate) partitions: Store<Partition>,
+    pub(crate) topics: Store<PartialObjectMeta<Topic>>,
+    pub(crate) modules: Store<PartialObjectMeta<SmartModule>>,
     pub(crate) pods: Store<Pod>,
     pub(crate) claims: Store<PersistentVolumeClaim>,
     pub(crate) nodes: Option<Store<PartialObjectMeta<Node>>>,
@@ -73,6 +75,8 @@ impl Watching {
             groups: starter.typed("spugroups", any.clone()),
             spus: starter.typed("spus", any.clone()),
             partitions: starter.typed("partitions", any.clone()),
+            topics: starter.typed("topics", any.clone()),
+            modules: starter.typed("smartmodules", any.clone()),
             pods: starter.typed("pods", pods_of.clone()),
             claims: starter.typed("claims", pods_of),
             nodes: (!namespaced_only).then(|| starter.nodes()),
@@ -93,6 +97,8 @@ impl Watching {
         let _ = self.groups.wait_until_ready().await;
         let _ = self.spus.wait_until_ready().await;
         let _ = self.partitions.wait_until_ready().await;
+        let _ = self.topics.wait_until_ready().await;
+        let _ = self.modules.wait_until_ready().await;
         let _ = self.pods.wait_until_ready().await;
         let _ = self.claims.wait_until_ready().await;
         if let Some(nodes) = &self.nodes {

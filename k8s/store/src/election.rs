@@ -1,5 +1,5 @@
-//! Which of several SCs is active: the holder of a Lease (coordination.k8s.io), by the rules of Kubernetes'
-//! own leader election.
+//! Which of several processes is active: the holder of a Lease (coordination.k8s.io), by the rules of Kubernetes'
+//! own leader election. SCs and operators take part, each in one of their own.
 //!
 //! The holder renews the Lease three times in its duration. Everyone judges by an own monotonic clock: the
 //! holder by when it sent the last renewal that was answered, others by when they first saw it; so the holder
@@ -18,28 +18,30 @@ use thalweg_runtime::{CancellationToken, Clock};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::requests::{FIELD_MANAGER, RequestError};
+use crate::requests::RequestError;
 
-/// The name of the Lease.
+/// The name of the SCs' Lease.
 pub const LEASE_NAME: &str = "thalweg-sc";
 
 /// Where the holder can be reached.
 const ADDRESS_ANNOTATION: &str = "thalweg.dev/address";
 
-/// How an SC takes part.
+/// How a process takes part.
 #[derive(Debug, Clone)]
 pub struct ElectionOptions {
+    /// The Lease's name, and what its holder is called among the managers of fields.
+    pub name: &'static str,
     /// The Lease's namespace.
     pub namespace: String,
     /// Who this is: unique among the SCs, another one in each life.
     pub identity: String,
-    /// `host:port` where the others reach this SC.
+    /// `host:port` where the others reach this one; empty where they need not.
     pub address: String,
     /// How long the Lease lasts, in whole seconds.
     pub duration: Duration,
 }
 
-/// Who leads, as this SC last saw it.
+/// Who leads, as it was last seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leader {
     /// Who it is.
@@ -48,7 +50,7 @@ pub struct Leader {
     pub address: String,
 }
 
-/// One SC that takes part in the election.
+/// One that takes part in an election.
 #[derive(Debug)]
 pub struct Candidate {
     api: Api<Lease>,
@@ -65,7 +67,7 @@ struct Seen {
     since: Duration,
 }
 
-/// The time for which this SC holds the Lease.
+/// The time for which this process holds the Lease.
 #[derive(Debug)]
 pub struct Reign {
     clock: Arc<dyn Clock>,
@@ -134,7 +136,7 @@ impl Candidate {
         self.leader.subscribe()
     }
 
-    /// Waits until this SC holds the Lease. Cancel-safe, but for a Lease that was just taken, which lapses.
+    /// Waits until this process holds the Lease. Cancel-safe, but for a Lease that was just taken, which lapses.
     pub async fn elected(&self) -> Arc<Reign> {
         let mut looks = tokio::time::interval(self.renew_interval() / 2);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -148,7 +150,7 @@ impl Candidate {
         }
     }
 
-    /// Renews the Lease until it is lost to another SC or given up, which it is when `shutdown` fires.
+    /// Renews the Lease until it is lost to another one or given up, which it is when `shutdown` fires.
     pub async fn hold(&self, reign: &Reign, shutdown: &CancellationToken) {
         let mut renewals = tokio::time::interval(self.renew_interval());
         renewals.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -165,7 +167,7 @@ impl Candidate {
                 Ok(true) => {}
                 Ok(false) => {
                     reign.end();
-                    warn!("another SC leads, this one's reign is over");
+                    warn!("another one leads, this one's reign is over");
                     return;
                 }
                 Err(error) => warn!(%error, "failed to renew the Lease, trying again"),
@@ -180,9 +182,12 @@ impl Candidate {
     /// Takes the Lease if it is free or has lapsed.
     async fn try_take(&self) -> Result<Option<Reign>, RequestError> {
         let asked_at = self.clock.monotonic();
-        let Some(mut lease) = self.request(self.api.get_opt(LEASE_NAME)).await? else {
+        let Some(mut lease) = self.request(self.api.get_opt(self.options.name)).await? else {
             let lease = self.taken(Lease::default());
-            return match self.request(self.api.create(&parameters(), &lease)).await {
+            return match self
+                .request(self.api.create(&self.parameters(), &lease))
+                .await
+            {
                 Ok(made) => Ok(Some(self.won(&made, asked_at))),
                 Err(RequestError::AlreadyExists) => Ok(None),
                 Err(error) => Err(error),
@@ -197,7 +202,10 @@ impl Candidate {
         lease = self.taken(lease);
         let asked_at = self.clock.monotonic();
         match self
-            .request(self.api.replace(LEASE_NAME, &parameters(), &lease))
+            .request(
+                self.api
+                    .replace(self.options.name, &self.parameters(), &lease),
+            )
             .await
         {
             Ok(taken) => Ok(Some(self.won(&taken, asked_at))),
@@ -206,9 +214,9 @@ impl Candidate {
         }
     }
 
-    /// Renews the Lease; false where another SC holds it.
+    /// Renews the Lease; false where another one holds it.
     async fn renew(&self, reign: &Reign) -> Result<bool, RequestError> {
-        let mut lease = self.request(self.api.get(LEASE_NAME)).await?;
+        let mut lease = self.request(self.api.get(self.options.name)).await?;
         if holder_of(&lease) != self.options.identity {
             self.show(&lease);
             return Ok(false);
@@ -218,7 +226,10 @@ impl Candidate {
         }
         let asked_at = self.clock.monotonic();
         match self
-            .request(self.api.replace(LEASE_NAME, &parameters(), &lease))
+            .request(
+                self.api
+                    .replace(self.options.name, &self.parameters(), &lease),
+            )
             .await
         {
             Ok(_) => {
@@ -231,18 +242,21 @@ impl Candidate {
         }
     }
 
-    /// Lets another SC take the Lease at once.
+    /// Lets another one take the Lease at once.
     async fn give_up(&self) {
         let given: Result<(), RequestError> = async {
-            let mut lease = self.request(self.api.get(LEASE_NAME)).await?;
+            let mut lease = self.request(self.api.get(self.options.name)).await?;
             if holder_of(&lease) != self.options.identity {
                 return Ok(());
             }
             if let Some(spec) = &mut lease.spec {
                 spec.holder_identity = Some(String::new());
             }
-            self.request(self.api.replace(LEASE_NAME, &parameters(), &lease))
-                .await?;
+            self.request(
+                self.api
+                    .replace(self.options.name, &self.parameters(), &lease),
+            )
+            .await?;
             info!("gave up the Lease");
             Ok(())
         }
@@ -276,15 +290,14 @@ impl Candidate {
     /// The Lease as it is once this SC has it.
     fn taken(&self, mut lease: Lease) -> Lease {
         lease.metadata = ObjectMeta {
-            name: Some(LEASE_NAME.to_owned()),
+            name: Some(self.options.name.to_owned()),
             ..lease.metadata
         };
-        let address = (ADDRESS_ANNOTATION.to_owned(), self.options.address.clone());
-        lease
-            .metadata
-            .annotations
-            .get_or_insert_default()
-            .extend([address]);
+        if !self.options.address.is_empty() {
+            let address = (ADDRESS_ANNOTATION.to_owned(), self.options.address.clone());
+            let annotations = lease.metadata.annotations.get_or_insert_default();
+            annotations.extend([address]);
+        }
         let before = lease.spec.unwrap_or_default();
         let transitions = before
             .lease_transitions
@@ -302,7 +315,11 @@ impl Candidate {
 
     fn won(&self, lease: &Lease, asked_at: Duration) -> Reign {
         self.show(lease);
-        info!(identity = self.options.identity, "this SC leads");
+        info!(
+            identity = self.options.identity,
+            lease = self.options.name,
+            "this one leads"
+        );
         Reign::new(Arc::clone(&self.clock), asked_at + self.options.duration)
     }
 
@@ -319,6 +336,13 @@ impl Candidate {
             *shown = Some(leader);
             changed
         });
+    }
+
+    fn parameters(&self) -> PostParams {
+        PostParams {
+            field_manager: Some(self.options.name.to_owned()),
+            ..PostParams::default()
+        }
     }
 
     fn now(&self) -> MicroTime {
@@ -342,11 +366,4 @@ fn holder_of(lease: &Lease) -> &str {
     let spec = lease.spec.as_ref();
     spec.and_then(|spec| spec.holder_identity.as_deref())
         .unwrap_or_default()
-}
-
-fn parameters() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    }
 }

@@ -33,7 +33,8 @@ pub(crate) async fn follow(
             ended = follow_once(&core, kind, &mut version, &mut backoff) => ended,
         };
         match ended {
-            Ok(()) => {}
+            // The API server ends a watch after a while. One that ends all of them at once is not asked in a hurry.
+            Ok(()) => backoff.wait(&shutdown).await,
             Err(RequestError::Expired) => {
                 debug!(kind = %kind_name(kind), "the watch has expired, listing anew");
                 let relisted = tokio::select! {

@@ -10,7 +10,7 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use thalweg_k8s_store::{Candidate, ElectionOptions, KubernetesStore, Reign, connect};
+use thalweg_k8s_store::{Candidate, ElectionOptions, KubernetesStore, LEASE_NAME, Reign, connect};
 use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken, Clock, TaskGroup};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
@@ -41,6 +41,7 @@ pub async fn serve_on_kubernetes(
     options.listen = forwarder.address();
     let address = options.listen.to_string();
     let election = ElectionOptions {
+        name: LEASE_NAME,
         namespace: namespace.clone(),
         // A process that was restarted is another one: it has forgotten what it was about to write.
         identity: format!("{}_{}", settings.identity, Uuid::new_v4()),

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt as _};
 use thalweg_k8s_crd::{Cluster, SpuGroup, Verdict};
 
-use crate::observed::Observed;
+use crate::observed::{Observed, is_going};
 
 /// What is in force.
 #[derive(Debug)]
@@ -72,11 +72,6 @@ impl<'a> Acceptance<'a> {
                 replicas: Some(group.spec.replicas),
             })
     }
-}
-
-/// Whether somebody has deleted it.
-pub(super) fn is_going<K: Resource>(object: &K) -> bool {
-    object.meta().deletion_timestamp.is_some()
 }
 
 fn age<K: Resource>(object: &K) -> (Option<Time>, String) {

@@ -7,11 +7,11 @@
 use kube::ResourceExt as _;
 use thalweg_k8s_crd::Cluster;
 
-use super::acceptance::{Acceptance, is_going};
+use super::acceptance::Acceptance;
 use super::{OwnerKind, Plan, Step};
 use crate::names::{self, Component};
 use crate::objects::{self, Kind, Owner};
-use crate::observed::Observed;
+use crate::observed::{Observed, is_going};
 
 /// Adds what the clusters of the namespace stand for.
 pub(super) fn plan(observed: &Observed, acceptance: &Acceptance<'_>, plan: &mut Plan) {

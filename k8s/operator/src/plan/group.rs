@@ -11,14 +11,14 @@ use kube::ResourceExt as _;
 use serde_json::Value;
 use thalweg_k8s_crd::{Cluster, SpuGroup, Verdict};
 
-use super::acceptance::{Acceptance, is_going};
+use super::acceptance::Acceptance;
 use super::claims::{Claims, claims};
 use super::cluster::{hold, image, release};
 use super::scale::{Scaling, scale};
 use super::{Deletion, OwnerKind, Plan};
 use crate::names::{self, Component};
 use crate::objects::{self, Kind, Owner, SpuSetOptions};
-use crate::observed::Observed;
+use crate::observed::{Observed, is_going};
 
 /// What was found of a group, for the report.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ mod claims;
 mod cluster;
 mod failure;
 mod group;
+mod leaving;
 mod obsolete;
 mod pods;
 mod report;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use thalweg_k8s_crd::{ClusterStatus, SpuGroupStatus};
 
 use crate::objects::{Kind, Wanted};
-use crate::observed::Observed;
+use crate::observed::{HeldRow, Observed};
 
 use acceptance::Acceptance;
 use report::Report;
@@ -99,6 +100,8 @@ pub enum Step {
         /// Which one.
         uid: String,
     },
+    /// Let a row go that waits for an SC.
+    ReleaseRow(HeldRow),
     /// Ask for a larger disk.
     GrowClaim {
         /// The claim.
@@ -136,6 +139,9 @@ impl Plan {
     /// Works out what must change so that `observed` becomes what its clusters and groups say.
     #[must_use]
     pub fn compute(observed: &Observed, now_ms: i64) -> Self {
+        if observed.is_terminating {
+            return leaving::plan(observed);
+        }
         let acceptance = Acceptance::of(observed);
         let mut plan = Self::default();
         cluster::plan(observed, &acceptance, &mut plan);
@@ -167,7 +173,7 @@ impl Plan {
         let takes_away = |step: &Step| match step {
             Step::RestartPod { .. } | Step::DeleteSpu { .. } | Step::SetDraining { .. } => true,
             Step::Finalizer { finalizers, .. } => finalizers.is_empty(),
-            Step::GrowClaim { .. } => false,
+            Step::GrowClaim { .. } | Step::ReleaseRow(_) => false,
         };
         let shrinks = |wanted: &Wanted| {
             wanted.kind == Kind::StatefulSet

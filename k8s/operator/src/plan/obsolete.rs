@@ -4,10 +4,10 @@
 use kube::ResourceExt as _;
 use serde_json::Value;
 
-use super::acceptance::{Acceptance, is_going};
+use super::acceptance::Acceptance;
 use super::{Deletion, Plan};
 use crate::objects::Kind;
-use crate::observed::Observed;
+use crate::observed::{Observed, is_going};
 
 /// Adds the deletions. What goes with its owner is left to Kubernetes, and a StatefulSet to
 /// the group's own plan.

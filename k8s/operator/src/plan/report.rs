@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use std::time::Duration;
 use thalweg_k8s_crd::{Cluster, ClusterStatus, SpuGroup, SpuGroupStatus, Verdict, condition};
 
-use super::acceptance::{Acceptance, is_going};
+use super::acceptance::Acceptance;
 use super::group::Outcome;
 use super::pods::{is_outdated, is_ready, why_not_ready};
 use super::restart::Restarts;
@@ -16,7 +16,7 @@ use super::{Event, OwnerKind, Plan, Step};
 use crate::names;
 use crate::names::Component;
 use crate::objects::Kind;
-use crate::observed::{Observed, is_seen_by_its_controller, number};
+use crate::observed::{Observed, is_going, is_seen_by_its_controller, number};
 
 /// How soon a namespace where something is under way is looked at again, since some waits have an end
 /// that no event marks.

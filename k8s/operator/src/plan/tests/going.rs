@@ -4,6 +4,7 @@ use super::super::Step;
 use super::world::World;
 use crate::names;
 use crate::objects::Kind;
+use crate::observed::{HeldRow, RowKind};
 
 fn is_release(step: &Step) -> bool {
     matches!(step, Step::Finalizer { finalizers, .. } if finalizers.is_empty())
@@ -152,4 +153,33 @@ fn a_set_of_the_same_name_that_is_another_is_not_deleted() {
         world.observed.objects[&key]["metadata"]["uid"],
         serde_json::json!(deletion.uid)
     );
+}
+
+#[test]
+fn with_its_namespace_everything_goes_at_once_and_with_the_cluster_alone_rows_wait_for_an_sc() {
+    let mut world = World::settled(2);
+    world.add_partition(0, &[0, 1]);
+    world.observed.held_rows = vec![HeldRow {
+        kind: RowKind::Topic,
+        name: "orders".to_owned(),
+        version: "7".to_owned(),
+        others: vec!["example.com/backup".to_owned()],
+    }];
+    World::delete(world.cluster());
+    World::delete(world.group());
+    let lets_rows_go =
+        |step: &Step| matches!(step, Step::ReleaseRow(row) if row.others == ["example.com/backup"]);
+    assert!(!world.plan().steps.iter().any(lets_rows_go));
+
+    world.observed.is_terminating = true;
+    let plan = world.step();
+
+    assert!(plan.steps.iter().any(lets_rows_go));
+    assert_eq!(
+        plan.objects,
+        [],
+        "nothing can be made in a namespace that goes"
+    );
+    assert!(world.observed.clusters.is_empty() && world.observed.groups.is_empty());
+    assert!(world.observed.held_rows.is_empty());
 }

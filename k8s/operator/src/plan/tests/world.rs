@@ -238,6 +238,7 @@ impl World {
             Step::RestartPod { pod, .. } => {
                 self.observed.pods.retain(|one| one.name_any() != *pod);
             }
+            Step::ReleaseRow(row) => self.observed.held_rows.retain(|one| one != row),
             Step::GrowClaim { claim, size } => {
                 let mut claims = self.observed.claims.iter_mut();
                 let claim = claims.find(|one| one.name_any() == *claim).unwrap();
