@@ -101,9 +101,10 @@ impl<'a> Owner<'a> {
     }
 }
 
-/// Puts what `more` has into `target`, map by map.
+/// Puts what `more` has into `target`, map by map. What `more` leaves out stays.
 fn merge(target: &mut Value, more: Value) {
     match (target, more) {
+        (_, Value::Null) => {}
         (Value::Object(target), Value::Object(more)) => {
             for (key, value) in more {
                 merge(target.entry(key).or_insert(Value::Null), value);
