@@ -111,6 +111,11 @@ pub struct KubernetesOptions {
     #[arg(long, env = "THALWEG_SC_HEALTH_LISTEN", value_name = "ADDR")]
     pub health_listen: Option<SocketAddr>,
 
+    /// Folder of the Secrets (`kubernetes.io/dockerconfigjson`, a folder each) that open the registries of
+    /// SmartModules.
+    #[arg(long, env = "THALWEG_SC_REGISTRY_CREDENTIALS", value_name = "DIR")]
+    pub registry_credentials: Option<PathBuf>,
+
     /// How long an SC that says nothing to the API server still leads; another one takes over after it.
     #[arg(long, env = "THALWEG_SC_LEASE_DURATION", value_name = "DURATION", value_parser = parse_duration, default_value = "3s")]
     pub lease_duration: Duration,

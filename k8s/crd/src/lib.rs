@@ -40,7 +40,8 @@ pub use partition::{Move, Partition, PartitionSpec, PartitionStatus};
 pub use pod_settings::{PodSettings, Resources};
 pub use sc_settings::ScSettings;
 pub use smart_module::{
-    ConfigMapKey, Param, Revision, SmartModule, SmartModuleSpec, SmartModuleStatus, Source,
+    ConfigMapKey, OciArtifact, Param, Revision, SmartModule, SmartModuleSpec, SmartModuleStatus,
+    Source,
 };
 pub use spu::{Spu, SpuSpec, SpuStatus};
 pub use spu_group::{ClaimPolicy, SpuGroup, SpuGroupSpec, SpuGroupStatus, Storage, UpdateStrategy};

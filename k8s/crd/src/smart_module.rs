@@ -43,12 +43,31 @@ pub struct SmartModuleSpec {
     pub description: String,
 }
 
-/// Where a SmartModule's bytes come from.
+/// Where a SmartModule's bytes come from: one of these.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.configMap) != has(self.oci)").message("give one of configMap and oci"))]
 pub struct Source {
     /// A ConfigMap of the same namespace (at most 1 MiB).
-    pub config_map: ConfigMapKey,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ConfigMapKey>,
+    /// An artifact in an OCI registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oci: Option<OciArtifact>,
+}
+
+/// An artifact in an OCI registry, of which one layer is a module (`application/wasm`).
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OciArtifact {
+    /// `registry/repository:tag`, or with `@sha256:` and a digest. It is fetched once for each version: a tag
+    /// that is moved changes nothing. The Cluster's `imagePullSecrets` open the registry.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^[^/@[:space:]]+(/[^/@[:space:]]+)+(:[A-Za-z0-9_][-A-Za-z0-9_.]*|@sha256:[a-f0-9]{64})$')").message("write the reference as registry/repository:tag, for example registry.example.com/acme/late:1.2.0, or with @sha256: and a digest"))]
+    pub reference: String,
+    /// Whether the registry is spoken to without TLS.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain_http: bool,
 }
 
 /// A key of a ConfigMap.

@@ -21,7 +21,7 @@ mod writing;
 pub use cluster_record::RECORD_NAME;
 pub use election::{Candidate, ElectionOptions, LEASE_NAME, Leader, Reign};
 pub use kube::Client;
-pub use module_sources::{SourceRefused, WantedModule};
+pub use module_sources::{ModuleSource, SourceRefused, WantedModule};
 pub use requests::{RequestError, connect};
 pub use rights::rights;
 pub use store::{KubernetesStore, OpenError};

@@ -20,8 +20,44 @@ pub struct WantedModule {
     pub version: ModuleVersion,
     /// What it is for.
     pub description: String,
-    config_map: String,
-    key: String,
+    /// Where they are.
+    pub source: ModuleSource,
+}
+
+/// Where the bytes of a version are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModuleSource {
+    /// Under a key of a ConfigMap of the namespace.
+    ConfigMap {
+        /// Its name.
+        name: String,
+        /// The key, under `binaryData`.
+        key: String,
+    },
+    /// In a registry.
+    Oci {
+        /// `registry/repository:tag`, or `@sha256:…` in the place of the tag.
+        reference: String,
+        /// Whether the registry has no TLS.
+        plain_http: bool,
+    },
+}
+
+impl ModuleSource {
+    fn of(source: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        if let Some(oci) = source.get("oci") {
+            return Some(Self::Oci {
+                reference: text(&oci["reference"])?,
+                plain_http: oci["plainHttp"].as_bool().unwrap_or_default(),
+            });
+        }
+        let config_map = source.get("configMap")?;
+        Some(Self::ConfigMap {
+            name: text(&config_map["name"])?,
+            key: text(&config_map["key"])?,
+        })
+    }
 }
 
 /// Why a SmartModule can't be registered, as its status says it.
@@ -37,7 +73,6 @@ impl WantedModule {
     /// What an object asks for that its status does not have.
     pub(crate) fn of(object: &DynamicObject) -> Option<Self> {
         let (spec, status) = (&object.data["spec"], &object.data["status"]);
-        let source = &spec["source"]["configMap"];
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let version = text(&spec["version"])?;
         let mut revisions = status["revisions"].as_array().into_iter().flatten();
@@ -49,8 +84,7 @@ impl WantedModule {
             name: object.metadata.name.as_deref()?.parse().ok()?,
             version: version.parse().ok()?,
             description: text(&spec["description"]).unwrap_or_default(),
-            config_map: text(&source["name"])?,
-            key: text(&source["key"])?,
+            source: ModuleSource::of(&spec["source"])?,
         })
     }
 }
@@ -67,14 +101,15 @@ impl KubernetesStore {
         self.core().wants.notified().await;
     }
 
-    /// The bytes of a version.
+    /// What the namespace's ConfigMap `config_map` has under `key`.
     ///
     /// # Errors
-    /// When its ConfigMap, or the key in it, is not there, or the API server does not answer.
-    pub async fn module_bytes(&self, wanted: &WantedModule) -> Result<Vec<u8>, SourceRefused> {
-        let WantedModule {
-            config_map, key, ..
-        } = wanted;
+    /// When it, or the key in it, is not there, or the API server does not answer.
+    pub async fn config_map_bytes(
+        &self,
+        config_map: &str,
+        key: &str,
+    ) -> Result<Vec<u8>, SourceRefused> {
         let requests = &self.core().requests;
         let api: Api<ConfigMap> = Api::namespaced(requests.client(), requests.namespace());
         let found = in_time(api.get(config_map)).await.map_err(|error| {

@@ -12,7 +12,6 @@ mod error;
 mod get_smart_module;
 mod module_fields;
 mod move_replicas;
-mod produce_chain;
 mod read;
 mod rebalance;
 mod rollback_smart_module;

@@ -7,7 +7,7 @@ use thalweg_types::resource::{ReplicaPlacement, TopicSpec};
 use thalweg_types::{ConfigKey, SpuId, TopicName};
 
 use super::error::ApiError;
-use super::produce_chain::check_produce_chain;
+use crate::modules::produce_chain::check_produce_chain;
 use crate::placement::place;
 use crate::state::Observed;
 

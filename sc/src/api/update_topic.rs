@@ -10,8 +10,8 @@ use thalweg_types::{ConfigKey, SpuId};
 use tracing::info;
 
 use super::error::ApiError;
-use super::produce_chain::check_produce_chain;
 use super::topic_rules::{check_min_isr, check_partition_count, check_replicas, own_topic_name};
+use crate::modules::produce_chain::check_produce_chain;
 use crate::state::{Controller, Observed};
 
 pub(super) async fn update_topic(

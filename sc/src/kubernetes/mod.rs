@@ -4,6 +4,7 @@
 mod forwarder;
 mod health;
 mod module_sources;
+mod oci;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -158,7 +159,9 @@ impl OneOfSeveral {
         let sc = Sc::start_on(&self.options, clock, Arc::new(store.clone())).await?;
         self.health.set(Role::Leads { epoch: sc.epoch() });
         let sources = TaskGroup::new();
-        module_sources::spawn(store.clone(), sc.admin_address(), &sources).await?;
+        let credentials = self.options.kubernetes.registry_credentials.clone();
+        let address = sc.admin_address();
+        module_sources::spawn(store.clone(), address, credentials, &sources).await?;
         let outcome = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
             () = lost.notified() => {

@@ -12,6 +12,7 @@
 
 mod bytes_topic;
 mod leaving;
+pub(crate) mod produce_chain;
 pub(crate) mod rules;
 
 use std::sync::Arc;

@@ -3,7 +3,8 @@
 //! - A partition whose topic is gone, is being deleted, or is another one of the same name, goes.
 //! - A topic that is being deleted goes once none of its partitions is stored: a crash in between
 //!   leaves a topic that says so, never partitions without one.
-//! - A topic gets the partitions that it lacks. Until it has all, it says why not.
+//! - A topic gets the partitions that it lacks. Until it has all, it says why not. One that has all says
+//!   when its chain refuses producers.
 //! - A partition whose leader is not fit gets another, or none and the reason.
 //! - A move of replicas ends once its new replicas are in sync; moves begin where an SPU is drained.
 //! - An SPU that is to leave goes once it is down and holds nothing.
@@ -21,6 +22,7 @@ use thalweg_types::{PartitionId, PartitionIndex, SpuId};
 use super::Observed;
 use super::drain::drain;
 use crate::election::{Fitness, elect, first_status};
+use crate::modules::produce_chain;
 use crate::moves;
 use crate::placement::{Candidate, TooFewSpus, place};
 
@@ -158,9 +160,11 @@ fn provision(observed: &Observed, topic: &Topic, candidates: &mut [Candidate]) -
         .collect();
     if writes.is_empty() {
         let placement = placement_now(observed, topic);
+        let chain = &topic.spec.produce_chain;
+        let problem = produce_chain::problem(&topic.name, chain, observed);
         let status = TopicStatus {
             state: TopicState::Provisioned,
-            reason: String::new(),
+            reason: problem.unwrap_or_default(),
         };
         writes.extend(change(topic, placement, status));
     }

@@ -94,7 +94,7 @@ pub enum TopicState {
 pub struct TopicStatus {
     /// Where it is in its life.
     pub state: TopicState,
-    /// Why it is not provisioned, for people; empty otherwise.
+    /// Why it is not provisioned, or why producers are refused though it is; for people, else empty.
     #[serde(default)]
     pub reason: String,
 }

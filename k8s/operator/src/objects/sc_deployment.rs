@@ -11,6 +11,9 @@ use super::settings::{given, of_pod, variables};
 use super::{Kind, Owner, Wanted};
 use crate::names::{self, Component};
 
+/// Where the Secrets that open registries are: SmartModules come from there, too.
+const CREDENTIALS: &str = "/etc/thalweg/registries";
+
 /// The Deployment of `cluster`, called `name`, running `image`.
 pub(crate) fn deployment(owner: &Owner<'_>, name: &str, cluster: &Cluster, image: &str) -> Wanted {
     let sc = &cluster.spec.sc;
@@ -28,6 +31,10 @@ pub(crate) fn deployment(owner: &Owner<'_>, name: &str, cluster: &Cluster, image
             format!("0.0.0.0:{}", names::SC_METRICS_PORT),
         ),
     ];
+    let secrets = &cluster.spec.image_pull_secrets;
+    if !secrets.is_empty() {
+        env.push(given("THALWEG_SC_REGISTRY_CREDENTIALS", CREDENTIALS));
+    }
     env.extend(variables("THALWEG_SC_", &sc.settings));
     let pod = template(PodOptions {
         cluster,
@@ -45,14 +52,27 @@ pub(crate) fn deployment(owner: &Owner<'_>, name: &str, cluster: &Cluster, image
             ],
             "livenessProbe": probe("/livez", 10, 6),
             "readinessProbe": probe("/readyz", 2, 2),
-            "volumeMounts": [],
+            "volumeMounts": secrets.iter().enumerate().map(|(number, secret)| json!({
+                "name": format!("registry-{number}"),
+                "mountPath": format!("{CREDENTIALS}/{secret}"),
+                "readOnly": true,
+            })).collect::<Vec<_>>(),
         }),
         spec: json!({
             "serviceAccountName": names::sc(name),
             "automountServiceAccountToken": true,
             "terminationGracePeriodSeconds": 30,
         }),
-        volumes: Vec::new(),
+        volumes: secrets
+            .iter()
+            .enumerate()
+            .map(|(number, secret)| {
+                json!({
+                    "name": format!("registry-{number}"),
+                    "secret": {"secretName": secret, "optional": true},
+                })
+            })
+            .collect(),
     });
     let spec = json!({
         "replicas": sc.replicas,

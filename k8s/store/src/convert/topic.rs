@@ -47,6 +47,7 @@ pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
     };
     let reason = match state {
         TopicState::Pending if before.state == PENDING => before.reason,
+        TopicState::Provisioned => before.reason,
         _ => String::new(),
     };
     let row = Topic {
@@ -156,7 +157,8 @@ pub(super) fn status_of(row: &Topic, stamp: Stamp<'_>) -> ObjectStatus {
     let TopicStatus { state, reason } = &row.status;
     let (text, word) = match state {
         TopicState::Pending => (PENDING, "NotPlaced"),
-        TopicState::Provisioned => (PROVISIONED, "Placed"),
+        TopicState::Provisioned if reason.is_empty() => (PROVISIONED, "Placed"),
+        TopicState::Provisioned => (PROVISIONED, "ProducersRefused"),
         TopicState::Deleting => (DELETING, "Deleting"),
     };
     let is_placed = *state == TopicState::Provisioned;
@@ -171,7 +173,7 @@ pub(super) fn status_of(row: &Topic, stamp: Stamp<'_>) -> ObjectStatus {
         replication_factor: row.spec.placement.replication_factor(),
         observed_generation: stamp.generation,
         conditions: stamp.conditions(Verdict {
-            is_true: is_placed,
+            is_true: is_placed && reason.is_empty(),
             reason: word,
             message: reason.clone(),
         }),

@@ -2,7 +2,8 @@
 
 use thalweg_types::resource::{Spu, SpuSpec, SpuState, SpuStatus, TopicSpec};
 use thalweg_types::{
-    ChainSpec, DirectoryId, Incarnation, TopicConfig, TopicId, TopicName, TopicPartition,
+    ChainSpec, DirectoryId, Incarnation, OnError, StepSpec, TopicConfig, TopicId, TopicName,
+    TopicPartition,
 };
 use uuid::Uuid;
 
@@ -141,6 +142,32 @@ fn a_topic_that_lacks_spus_says_so_and_is_finished_when_they_come() {
     observed.settle(&Unfit::new());
 
     assert_eq!(observed.topic("t").status.state, TopicState::Provisioned);
+    assert_eq!(observed.topic("t").status.reason, "");
+}
+
+#[test]
+fn a_topic_whose_chain_names_what_nobody_registered_says_so_and_is_placed() {
+    let mut observed = Observed::with_spus([0]);
+    observed.add_topic("t", 1, computed(1, 1));
+    let step = StepSpec {
+        uses: "late".parse().unwrap(),
+        with: BTreeMap::new(),
+        look_back: None,
+        on_error: OnError::Stop,
+        aggregate: None,
+    };
+    let topic = observed.topics.get_mut(&name("t")).unwrap();
+    topic.spec.produce_chain.steps.push(step);
+
+    observed.settle(&Unfit::new());
+
+    let status = &observed.topic("t").status;
+    assert_eq!(status.state, TopicState::Provisioned);
+    assert!(status.reason.contains("step 1"), "{}", status.reason);
+    assert!(status.reason.contains("late"), "{}", status.reason);
+    let topic = observed.topics.get_mut(&name("t")).unwrap();
+    topic.spec.produce_chain.steps.clear();
+    observed.settle(&Unfit::new());
     assert_eq!(observed.topic("t").status.reason, "");
 }
 

@@ -4,11 +4,11 @@ use thalweg_proto::InvalidField;
 use thalweg_types::resource::{ModuleRevision, UnknownModule};
 use thalweg_types::{ChainSpec, OnError, StepSpec, TopicName};
 
-use crate::modules::rules::check_place;
+use super::rules::check_place;
 use crate::state::Observed;
 
 /// Checks the chain of topic `name` against what is registered.
-pub(super) fn check_produce_chain(
+pub(crate) fn check_produce_chain(
     name: &TopicName,
     chain: &ChainSpec,
     observed: &Observed,
@@ -28,6 +28,20 @@ pub(super) fn check_produce_chain(
             .map_err(|reason| InvalidField::new(format!("{field}.steps[{index}]"), reason))?;
     }
     Ok(())
+}
+
+/// Why producers to topic `name` are refused; `None` where they are not. A chain may come about that was never
+/// checked, where topics are written by others than this SC.
+pub(crate) fn problem(name: &TopicName, chain: &ChainSpec, observed: &Observed) -> Option<String> {
+    let mut steps = chain.steps.iter().enumerate();
+    steps.find_map(|(index, step)| {
+        let is_last = index + 1 == chain.steps.len();
+        let reason = check_step(name, step, is_last, observed).err()?;
+        let number = index + 1;
+        Some(format!(
+            "producers are refused because of step {number} of the produce chain: {reason}"
+        ))
+    })
 }
 
 fn check_step(
