@@ -12,6 +12,7 @@ mod end_request;
 mod error;
 mod exit_code;
 mod failure_notes;
+mod kubernetes;
 mod local_cluster;
 mod output;
 mod printer;

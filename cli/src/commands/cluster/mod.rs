@@ -1,8 +1,9 @@
-//! `cluster`: clusters on this machine.
+//! `cluster`: clusters on this machine and on Kubernetes.
 
 mod delete;
 mod rebalance;
 mod start;
+mod start_kubernetes;
 mod status;
 mod stop;
 

@@ -5,29 +5,34 @@ use std::path::PathBuf;
 use serde::Serialize;
 use thalweg_types::ResourceName;
 
+use super::start_kubernetes::{self, KubernetesStart};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::local_cluster::{LocalCluster, StartOptions, start};
 use crate::output::{Format, OutputArguments, Render, Table, note};
 use crate::profiles::{DEFAULT_PROFILE, Profile, Profiles, config_path};
 
-/// Start a cluster on this machine: a controller and SPUs, as processes of their own.
+/// Start a cluster on this machine, a controller and SPUs as processes of their own, or on Kubernetes.
 ///
 /// Returns once it serves. Started again, it starts only what is down, on the same ports. The
 /// profile `local`, or the one given by --profile, points to it afterwards. The servers listen on
 /// 127.0.0.1 only.
+///
+/// With --kubernetes the operator is installed, and keeps the cluster from then on; the profile is called
+/// `kubernetes`. Started again, what the options say is changed. `kubectl` does everything else.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   $ thalweg cluster start
   $ thalweg cluster start --spus 3 --data-dir ~/trial --profile trial
-  $ thalweg cluster start --output json")]
+  $ thalweg cluster start --output json
+  $ thalweg cluster start --kubernetes --namespace prod --spus 5")]
 pub(crate) struct StartArguments {
     /// Where the cluster keeps its data. Default: the directory of the profile, or
     /// ~/.local/share/thalweg/local.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// How many SPUs. Default: as many as the cluster has, 1 for a new one.
+    /// How many SPUs. Default: as many as the cluster has, 1 for a new one, 3 on Kubernetes.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     spus: Option<u16>,
 
@@ -46,6 +51,9 @@ pub(crate) struct StartArguments {
 
     #[command(flatten)]
     output: OutputArguments,
+
+    #[command(flatten)]
+    on_kubernetes: KubernetesStart,
 }
 
 /// Where a cluster runs. Programs read this: its form is fixed.
@@ -114,6 +122,15 @@ impl From<&LocalCluster> for Started {
 }
 
 pub(crate) async fn run(arguments: StartArguments, context: &Context) -> Result<(), CliError> {
+    if arguments.on_kubernetes.kubernetes {
+        let StartArguments {
+            on_kubernetes,
+            spus,
+            output,
+            ..
+        } = arguments;
+        return start_kubernetes::run(on_kubernetes, spus, output, context).await;
+    }
     let options = StartOptions {
         data_dir: context.data_dir(arguments.data_dir)?,
         spus: arguments.spus,

@@ -7,6 +7,7 @@ use thalweg_types::ResourceName;
 use crate::arguments::address;
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
+use crate::kubernetes::{Access, KubernetesArguments, sc_address};
 use crate::output::note;
 use crate::profiles::{Profile, Profiles, config_path};
 
@@ -15,27 +16,57 @@ use crate::profiles::{Profile, Profiles, config_path};
 /// The cluster's SPUs are asked for and kept in the profile, so that producing and consuming go
 /// on while its controller is down.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  $ thalweg profile add trial 127.0.0.1:9003
+  $ thalweg profile add prod --kubernetes --namespace prod")]
 pub(crate) struct AddArguments {
     /// Name of the profile.
     name: ResourceName,
 
     /// The cluster, as host:port of its controller's admin port.
-    #[arg(value_parser = address)]
-    address: String,
+    #[arg(value_parser = address, required_unless_present = "kubernetes", conflicts_with = "kubernetes")]
+    address: Option<String>,
 
     /// host:port of an SPU's data port; may be repeated. Default: those that are online now.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     bootstrap: Vec<String>,
+
+    /// Find the cluster on Kubernetes, by the kubeconfig.
+    #[arg(long, help_heading = "Kubernetes options")]
+    kubernetes: bool,
+
+    #[command(flatten)]
+    access: KubernetesArguments,
+}
+
+/// What becomes of a profile of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    Refuse,
+    Replace,
 }
 
 pub(crate) async fn run(arguments: AddArguments) -> Result<(), CliError> {
-    let AddArguments {
-        name,
-        address,
-        mut bootstrap,
-    } = arguments;
+    let cluster = match arguments.address {
+        Some(address) => address,
+        None => sc_address(&Access::of(&arguments.access).await?).await?,
+    };
+    let name = arguments.name;
+    write(&name, cluster, arguments.bootstrap, Existing::Refuse).await?;
+    note(&format!("profile `{name}` added and in use"));
+    Ok(())
+}
+
+/// Has the profile `name` point to the controller at `cluster` and uses it. Without `bootstrap` the SPUs that
+/// are online are asked for.
+pub(crate) async fn write(
+    name: &ResourceName,
+    cluster: String,
+    mut bootstrap: Vec<String>,
+    existing: Existing,
+) -> Result<(), CliError> {
     if bootstrap.is_empty() {
-        let client = Client::connect(ClientOptions::new(&address)).await?;
+        let client = Client::connect(ClientOptions::new(&cluster)).await?;
         let spus = client.admin().list_spus().await?.into_iter();
         bootstrap = spus
             .filter(|spu| spu.is_online())
@@ -43,7 +74,7 @@ pub(crate) async fn run(arguments: AddArguments) -> Result<(), CliError> {
             .collect();
     }
     Profiles::update(&config_path()?, |profiles| {
-        if profiles.profiles.contains_key(&name) {
+        if existing == Existing::Refuse && profiles.profiles.contains_key(name) {
             let error = anyhow!("profile `{name}` exists");
             return Err(
                 CliError::new(ExitCode::AlreadyExists, error).next_step(format!(
@@ -52,14 +83,12 @@ pub(crate) async fn run(arguments: AddArguments) -> Result<(), CliError> {
             );
         }
         let profile = Profile {
-            cluster: address,
+            cluster,
             bootstrap,
             data_dir: None,
         };
         profiles.profiles.insert(name.clone(), profile);
         profiles.current = Some(name.clone());
         Ok(())
-    })?;
-    note(&format!("profile `{name}` added and in use"));
-    Ok(())
+    })
 }

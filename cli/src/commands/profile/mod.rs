@@ -1,6 +1,6 @@
 //! `profile`: the clusters that this user knows.
 
-mod add;
+pub(crate) mod add;
 mod current;
 mod delete;
 mod list;
