@@ -40,6 +40,12 @@ pub(crate) fn test(nodes: Nodes, arguments: &[&str]) -> Result<()> {
     run(nodes, arguments)
 }
 
+/// Prints the figures of a cluster with many topics, on simulated nodes.
+pub(crate) fn figures() -> Result<()> {
+    prepare(Nodes::Simulated)?;
+    run_tests(Nodes::Simulated, "k8s-figures", &["--nocapture"])
+}
+
 /// Installs what can be, and says what is missing.
 pub(crate) fn prepare(nodes: Nodes) -> Result<()> {
     let needed = needed_go()?;
@@ -78,6 +84,14 @@ pub(crate) fn prepare(nodes: Nodes) -> Result<()> {
 
 /// Builds the instance's programs and ours, and runs the tests against an instance.
 pub(crate) fn run(nodes: Nodes, arguments: &[&str]) -> Result<()> {
+    let name = match nodes {
+        Nodes::Simulated => "k8s",
+        Nodes::Real => "k8s-real",
+    };
+    run_tests(nodes, name, arguments)
+}
+
+fn run_tests(nodes: Nodes, name: &str, arguments: &[&str]) -> Result<()> {
     say("Building Kubernetes from its sources, which takes about 12 minutes the first time.");
     run_command(script("build.sh").arg(programs()?))?;
     build::all_programs()?;
@@ -85,9 +99,9 @@ pub(crate) fn run(nodes: Nodes, arguments: &[&str]) -> Result<()> {
         // What the guide registers.
         build::smartmodules()?;
     }
-    let (kind, name) = match nodes {
-        Nodes::Simulated => ("simulated", "k8s"),
-        Nodes::Real => ("real", "k8s-real"),
+    let kind = match nodes {
+        Nodes::Simulated => "simulated",
+        Nodes::Real => "real",
     };
     // Within the network of real nodes there is nothing else, so the tests are built before.
     let tests = ["test", "--release", "--workspace", "--test", name];
