@@ -38,6 +38,32 @@ impl Alone {
         Namespace::made(name, None)
     }
 
+    /// Has Kubernetes forget the custom resources, and all that tests have left of them.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub fn forget_resources(&self) {
+        let kubectl = self.instance.kubectl();
+        let place =
+            "jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{\"\\n\"}{end}";
+        let known = kubectl.run(&["get", "crd", "-o", "jsonpath={.items[*].metadata.name}"]);
+        let ours = known
+            .split_whitespace()
+            .filter(|name| name.ends_with(".thalweg.dev"));
+        for kind in ours {
+            // Nobody is left who would let them go.
+            let left = kubectl.run(&["get", kind, "--all-namespaces", "-o", place]);
+            for line in left.lines() {
+                let (namespace, name) = line.split_once(' ').expect("as it was asked for");
+                let free = r#"{"metadata":{"finalizers":null}}"#;
+                let patch = ["patch", kind, name, "--type=merge", "-p", free];
+                // An error means that it is gone.
+                let _ = kubectl.attempt(&[&patch[..], &["-n", namespace]].concat(), "");
+            }
+            kubectl.run(&["delete", "crd", kind, "--timeout=60s"]);
+        }
+    }
+
     /// Kills a program of the instance, such as `kube-apiserver`, `etcd` or `kubelet-0`, and starts it
     /// again after `pause`.
     ///

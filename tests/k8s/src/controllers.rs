@@ -1,5 +1,6 @@
 //! SCs that keep their rows in a namespace, as processes beside it: pods of simulated nodes run nothing.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -8,14 +9,15 @@ use thalweg_tests_cluster::{LocalCluster, Node};
 
 use crate::{Identity, Namespace, eventually};
 
-/// The ServiceAccount that they act as.
-const ACCOUNT: &str = "sc";
+/// The Role that they have.
+const ROLE: &str = "sc";
 
-/// Several SCs of one cluster, each a process with the rights that an SC has on Kubernetes.
+/// Several SCs of one cluster, each a process with an account of its own and the rights that an SC has on
+/// Kubernetes.
 #[derive(Debug)]
 pub struct Controllers {
     folder: TempDir,
-    identity: Identity,
+    identities: BTreeMap<String, Identity>,
     namespace: String,
 }
 
@@ -26,34 +28,28 @@ impl Controllers {
     /// When rights can't be given.
     #[must_use]
     pub fn of(namespace: &Namespace) -> Self {
-        namespace.run(&["create", "serviceaccount", ACCOUNT]);
+        namespace.establish_resources();
         let role = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
-            "metadata": {"name": ACCOUNT},
+            "metadata": {"name": ROLE},
             "rules": thalweg_k8s_store::rights(),
         });
         namespace.apply_yaml(&role.to_string());
-        let subject = format!("--serviceaccount={}:{ACCOUNT}", namespace.name());
-        namespace.run(&[
-            "create",
-            "rolebinding",
-            ACCOUNT,
-            "--role",
-            ACCOUNT,
-            &subject,
-        ]);
         Self {
             folder: tempfile::tempdir().expect("a temporary folder can be made"),
-            identity: namespace.identity(ACCOUNT),
+            identities: BTreeMap::new(),
             namespace: namespace.name().to_owned(),
         }
     }
 
-    /// What the API server calls them, as in the audit log.
+    /// What the API server calls the one of that name, as in the audit log.
+    ///
+    /// # Panics
+    /// When there is none.
     #[must_use]
-    pub fn user(&self) -> &str {
-        self.identity.user()
+    pub fn user(&self, name: &str) -> &str {
+        self.identities[name].user()
     }
 
     /// Starts one. It listens where `listen` says, and leads once it is elected.
@@ -61,15 +57,37 @@ impl Controllers {
     /// # Panics
     /// When it does not come up.
     #[must_use]
-    pub fn start(&self, name: &str, listen: &str) -> Node {
-        let arguments = [
+    pub fn start(&mut self, namespace: &Namespace, name: &str, listen: &str) -> Node {
+        self.start_with(namespace, name, listen, &[])
+    }
+
+    /// The same, with more arguments.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_with(
+        &mut self,
+        namespace: &Namespace,
+        name: &str,
+        listen: &str,
+        more: &[String],
+    ) -> Node {
+        namespace.run(&["create", "serviceaccount", name]);
+        let subject = format!("--serviceaccount={}:{name}", self.namespace);
+        namespace.run(&["create", "rolebinding", name, "--role", ROLE, &subject]);
+        let identity = namespace.identity(name);
+        let mut arguments = vec![
             format!("--kubernetes-namespace={}", self.namespace),
             format!("--identity={name}"),
             format!("--listen={listen}"),
         ];
-        let variables = [("KUBECONFIG", self.identity.kubeconfig())];
-        Node::start_with("thalweg-sc", &arguments, &variables, &self.log(name))
-            .unwrap_or_else(|error| panic!("SC {name} does not start: {error:#}"))
+        arguments.extend_from_slice(more);
+        let variables = [("KUBECONFIG", identity.kubeconfig())];
+        let node = Node::start_with("thalweg-sc", &arguments, &variables, &self.log(name))
+            .unwrap_or_else(|error| panic!("SC {name} does not start: {error:#}"));
+        self.identities.insert(name.to_owned(), identity);
+        node
     }
 
     fn log(&self, name: &str) -> PathBuf {

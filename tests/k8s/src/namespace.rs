@@ -57,6 +57,12 @@ impl Namespace {
         }
     }
 
+    /// One more for the same test. A test that is to be alone might come between two that are [`Self::new`].
+    #[must_use]
+    pub fn beside(&self, name: &str) -> Self {
+        Self::made(name, None)
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -67,6 +73,17 @@ impl Namespace {
     #[must_use]
     pub fn instance(&self) -> &Instance {
         &self.instance
+    }
+
+    /// Has the API server know the custom resources, as `k8s/crds` has them.
+    ///
+    /// # Panics
+    /// When it refuses them.
+    pub fn establish_resources(&self) {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../k8s/crds");
+        self.run(&["apply", "--server-side", "--force-conflicts", "-f", folder]);
+        let established = "--for=condition=Established";
+        self.run(&["wait", established, "--timeout=60s", "-f", folder]);
     }
 
     /// Somebody with no more rights than the ServiceAccount `account` of this namespace has.

@@ -5,7 +5,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use thalweg_tests_k8s::{Alone, Instance, Namespace};
 
-use crate::operator::{chart, establish_resources, helm, rendered, repository};
+use crate::operator::{chart, helm, rendered, repository};
 
 /// Values that reach every branch of the templates.
 const VALUES: [&[&str]; 4] = [
@@ -37,7 +37,7 @@ const CLUSTER: [&str; 2] = ["cluster.name=main", "spuGroups.main.replicas=3"];
 #[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
 async fn all_that_the_chart_renders_is_valid() {
     let namespace = Namespace::new("valid").await;
-    establish_resources(&namespace);
+    namespace.establish_resources();
     let chart = chart();
     helm(&["lint", "--strict", chart.to_str().unwrap()]).unwrap();
     let folder = TempDir::new().unwrap();
@@ -84,7 +84,7 @@ async fn all_that_the_chart_renders_is_valid() {
 #[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
 async fn the_plain_manifests_are_what_the_chart_renders() {
     let namespace = Namespace::new("plain").await;
-    establish_resources(&namespace);
+    namespace.establish_resources();
     let manifests = repository().join("k8s/manifests");
 
     let kept = std::fs::read_to_string(manifests.join("operator.yaml")).unwrap();
@@ -130,9 +130,7 @@ async fn values_that_mean_nothing_are_refused() {
 async fn a_release_comes_changes_goes_back_and_goes_and_its_definitions_stay() {
     let alone = Alone::new().await;
     let namespace = alone.namespace("release");
-    let crds = repository().join("k8s/crds");
-    let crds = crds.to_str().unwrap();
-    namespace.run(&["delete", "--ignore-not-found", "-f", crds]);
+    alone.forget_resources();
     let kubeconfig = Instance::of_this_run().kubeconfig().to_owned();
     let chart = chart();
     let release = |verb: &str, more: &[&str]| {

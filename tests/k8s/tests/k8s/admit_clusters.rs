@@ -3,8 +3,6 @@
 use serde_json::{Value, json};
 use thalweg_tests_k8s::Namespace;
 
-use crate::operator::establish_resources;
-
 fn manifest(kind: &str, name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "thalweg.dev/v1alpha1", "kind": kind,
@@ -14,7 +12,7 @@ fn manifest(kind: &str, name: &str, spec: &Value) -> Value {
 
 async fn namespace(name: &str) -> Namespace {
     let namespace = Namespace::new(name).await;
-    establish_resources(&namespace);
+    namespace.establish_resources();
     namespace
 }
 

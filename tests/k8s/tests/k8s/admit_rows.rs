@@ -31,6 +31,7 @@ fn are_refused(namespace: &Namespace, cases: Vec<(String, &str)>) {
 #[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
 async fn what_can_be_no_topic_is_refused_with_the_next_step() {
     let namespace = Namespace::new("topics").await;
+    namespace.establish_resources();
     let setting = |name: &str, value: Value| topic("t", json!({"config": {name: value}}));
     let step = |step: Value| topic("t", json!({"produceChain": [step]}));
 
@@ -110,6 +111,7 @@ async fn what_can_be_no_topic_is_refused_with_the_next_step() {
 #[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
 async fn what_a_topic_can_not_become_is_refused_and_its_id_stays_when_it_is_applied_again() {
     let namespace = Namespace::new("changes").await;
+    namespace.establish_resources();
     let own = json!({"partitions": 3, "replicationFactor": 1});
     namespace.apply_yaml(&topic("t", own.clone()));
     let id = json!({"spec": {"id": TOPIC_ID}}).to_string();
@@ -149,6 +151,7 @@ async fn what_a_topic_can_not_become_is_refused_and_its_id_stays_when_it_is_appl
 #[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
 async fn every_value_that_a_setting_may_have_is_taken() {
     let namespace = Namespace::new("settings").await;
+    namespace.establish_resources();
 
     for (name, values) in [
         (
@@ -178,6 +181,7 @@ async fn every_value_that_a_setting_may_have_is_taken() {
 #[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
 async fn two_managers_apply_settings_of_their_own_and_conflict_on_the_same() {
     let namespace = Namespace::new("managers").await;
+    namespace.establish_resources();
     let apply = |manager: &str, spec: Value| {
         let manager = format!("--field-manager={manager}");
         let arguments = ["apply", "--server-side", &manager, "-f", "-"];
@@ -201,6 +205,7 @@ async fn two_managers_apply_settings_of_their_own_and_conflict_on_the_same() {
 #[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
 async fn a_partition_keeps_its_identity_its_status_and_its_epochs() {
     let namespace = Namespace::new("partitions").await;
+    namespace.establish_resources();
     let spec = json!({"topic": "t", "topicId": TOPIC_ID, "partition": 0, "replicas": [0]});
     namespace.apply_yaml(&object("Partition", "t-0", spec));
     let status = |epoch: i32| {
@@ -251,8 +256,20 @@ async fn a_partition_keeps_its_identity_its_status_and_its_epochs() {
 #[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
 async fn an_spu_and_a_module_are_held_to_their_rules() {
     let namespace = Namespace::new("others").await;
+    namespace.establish_resources();
     let from = |spec: Value| object("SmartModule", "late", spec);
     let source = json!({"configMap": {"name": "modules", "key": "late.wasm"}});
+    let oci = |reference: &str| {
+        let source = json!({"oci": {"reference": reference}});
+        from(json!({"version": "1.0.0", "source": source}))
+    };
+    for reference in [
+        "example.com/acme/late:1.0.0".to_owned(),
+        "127.0.0.1:5000/late:1.0.0-rc.1".to_owned(),
+        format!("example.com:5000/a/b/c@sha256:{}", "0f".repeat(32)),
+    ] {
+        namespace.apply_yaml(&oci(&reference));
+    }
 
     are_refused(
         &namespace,
@@ -264,6 +281,16 @@ async fn an_spu_and_a_module_are_held_to_their_rules() {
                 "three numbers, for example 1.2.0",
             ),
             (from(json!({"source": source})), "give the version"),
+            (
+                from(json!({"version": "1.0.0", "source": {}})),
+                "give one of configMap and oci",
+            ),
+            (oci("late:1.0.0"), "registry/repository:tag"),
+            (oci("example.com/acme/late"), "registry/repository:tag"),
+            (
+                oci("example.com/acme/late@sha256:12"),
+                "registry/repository:tag",
+            ),
         ],
     );
     let short = namespace.run(&[

@@ -5,13 +5,11 @@ use std::process::Command;
 use thalweg_tests_cluster::program_path;
 use thalweg_tests_k8s::Namespace;
 
-use crate::operator::establish_resources;
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
 async fn settings_are_variables_that_the_programs_know() {
     let namespace = Namespace::new("settings").await;
-    establish_resources(&namespace);
+    namespace.establish_resources();
 
     for (definition, path, program, prefix) in [
         ("spugroups", "/settings", "thalweg-spu", "THALWEG_SPU_"),

@@ -4,73 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use thalweg_client::{Producer, ProducerOptions, ProducerRecord};
 use thalweg_runtime::{Clock as _, SystemClock};
-use thalweg_tests_cluster::{LocalCluster, Node};
-use thalweg_tests_k8s::{Alone, AuditedRequest, Controllers, Namespace, eventually};
-use thalweg_types::TopicName;
+use thalweg_tests_cluster::LocalCluster;
+use thalweg_tests_k8s::{Alone, AuditedRequest, Namespace, eventually};
 
-const ANY: &str = "127.0.0.1:0";
-
-/// Runs `thalweg` at the SC that `cluster` knows; what it printed.
-fn thalweg(cluster: &LocalCluster, arguments: &[&str]) -> String {
-    let output = cluster.thalweg(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "thalweg {arguments:?}: {stderr}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn topic_manifest(name: &str, spec: &str) -> String {
-    format!(
-        "apiVersion: thalweg.dev/v1alpha1\nkind: Topic\nmetadata: {{name: {name}}}\nspec: {spec}\n"
-    )
-}
-
-async fn is_provisioned(namespace: &Namespace, topic: &str) -> Value {
-    let what = format!("topic {topic} is provisioned");
-    eventually(&what, async || {
-        let object = namespace.get(&["topic", topic])?;
-        (object["status"]["state"] == "Provisioned").then_some(object)
-    })
-    .await
-}
-
-async fn producer(cluster: &LocalCluster, topic: &TopicName) -> Producer {
-    let client = cluster.client().await;
-    client
-        .producer(topic, ProducerOptions::default())
-        .await
-        .unwrap()
-}
-
-/// Produces a record, and waits until it is kept.
-async fn produce(producer: &Producer, value: &str) {
-    let record = ProducerRecord::new(value.as_bytes());
-    producer.send(record).await.unwrap().await.unwrap();
-}
-
-/// One SC, the SPUs, and what they run in.
-struct Stage {
-    controllers: Controllers,
-    first: Node,
-    second: Node,
-    cluster: LocalCluster,
-}
-
-/// Two SCs, of which `first` leads, and SPUs that know the second.
-async fn stage(namespace: &Namespace, spus: i32) -> Stage {
-    let controllers = Controllers::of(namespace);
-    let first = controllers.start("first", ANY);
-    controllers.leads(namespace, "first").await;
-    let second = controllers.start("second", ANY);
-    let cluster = controllers.spus(second.ready_field("admin"), spus).await;
-    Stage {
-        controllers,
-        first,
-        second,
-        cluster,
-    }
-}
+use crate::stage::{is_provisioned, produce, producer, stage, thalweg, topic_manifest};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
@@ -92,7 +30,7 @@ async fn kubectl_and_the_cli_act_on_the_same_rows() {
     let columns = namespace.run(&["get", "partitions"]);
     assert!(columns.contains("flights-3   Online"), "{columns}");
     let writes = audit
-        .writes_of(stage.controllers.user(), namespace.name())
+        .writes_of(stage.controllers.user("first"), namespace.name())
         .await;
     let of = |resource: &str| {
         let of = |write: &&AuditedRequest| write.resource.split('/').next() == Some(resource);
@@ -206,13 +144,11 @@ async fn a_paused_holder_that_wakes_up_is_fenced_and_stands_by() {
     })
     .await;
     stage.controllers.leads(&namespace, "second").await;
-    let refused: Vec<_> = audit
-        .writes_of(stage.controllers.user(), namespace.name())
-        .await
-        .into_iter()
-        .filter(|write| write.code == 409)
-        .collect();
-    assert!(refused.is_empty(), "two SCs wrote: {refused:?}");
+    // It had seen its SPUs fall silent, and a renewal may have been on its way when it was paused.
+    let first = stage.controllers.user("first");
+    let mut written = audit.writes_of(first, namespace.name()).await;
+    written.retain(|write| write.resource != "leases" || write.code != 409);
+    assert_eq!(written, []);
     // It passes on to the one that leads.
     let through = LocalCluster::around(stage.first.ready_field("admin"));
     let described = thalweg(&through, &["topic", "describe", topic.as_str()]);
@@ -294,54 +230,4 @@ async fn what_kubectl_deletes_goes_once_nothing_hangs_on_it() {
 
     namespace.run(&["delete", "topic", "t", "--timeout=60s"]);
     assert!(namespace.get(&["partition", "t-0"]).is_none());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
-async fn a_smart_module_comes_from_a_config_map_and_goes_once_no_topic_uses_it() {
-    let namespace = Namespace::new("modules").await;
-    let stage = stage(&namespace, 1).await;
-    let module = |version: &str| {
-        format!(
-            "apiVersion: thalweg.dev/v1alpha1\nkind: SmartModule\nmetadata: {{name: keep}}\nspec: {{version: {version}, source: {{configMap: {{name: modules, key: keep.wasm}}}}}}\n"
-        )
-    };
-    let condition = |reason: &'static str| {
-        let namespace = &namespace;
-        async move {
-            eventually(reason, async || {
-                let object = namespace.get(&["smartmodule", "keep"])?;
-                let condition = object["status"]["conditions"][0].clone();
-                (condition["reason"] == reason).then_some(object)
-            })
-            .await
-        }
-    };
-
-    namespace.apply_yaml(&module("1.0.0"));
-    let object = condition("ConfigMapNotFound").await;
-    assert_eq!(object["status"]["conditions"][0]["status"], "False");
-
-    let wasm = stage.cluster.path("keep.wasm");
-    std::fs::write(&wasm, thalweg_tests_hostile::honest().unwrap()).unwrap();
-    let from_file = format!("--from-file=keep.wasm={}", wasm.display());
-    namespace.run(&["create", "configmap", "modules", &from_file]);
-    let object = condition("Registered").await;
-    assert_eq!(object["status"]["current"], "1.0.0");
-    let listed = thalweg(&stage.cluster, &["smartmodule", "list"]);
-    assert!(listed.contains("keep"), "{listed}");
-
-    namespace.apply_yaml(&topic_manifest("t", "{produceChain: [{uses: keep}]}"));
-    is_provisioned(&namespace, "t").await;
-    namespace.run(&["delete", "smartmodule", "keep", "--wait=false"]);
-    let topic: TopicName = "t".parse().unwrap();
-    let producer = producer(&stage.cluster, &topic).await;
-    produce(&producer, "kept").await;
-    assert!(
-        namespace.get(&["smartmodule", "keep"]).is_some(),
-        "a topic uses it"
-    );
-
-    namespace.run(&["delete", "topic", "t", "--timeout=60s"]);
-    namespace.run(&["wait", "--for=delete", "smartmodule/keep", "--timeout=60s"]);
 }

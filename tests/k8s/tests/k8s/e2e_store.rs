@@ -19,6 +19,7 @@ use thalweg_types::{ChainSpec, DirectoryId, Incarnation, SpuId, TopicConfig, Top
 use uuid::Uuid;
 
 async fn open(namespace: &Namespace) -> KubernetesStore {
+    namespace.establish_resources();
     let client = connect().await.unwrap();
     let clock = SystemClock::shared();
     KubernetesStore::open(client, namespace.name(), clock, None)

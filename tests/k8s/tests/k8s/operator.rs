@@ -30,11 +30,17 @@ impl Operated {
     }
 
     fn within(namespace: Namespace) -> Self {
-        establish_resources(&namespace);
         let watch = format!("operator.watchNamespace={}", namespace.name());
-        let values = [watch.as_str(), "operator.replicas=0", "crds.install=false"];
-        namespace.apply_yaml(&rendered(namespace.name(), &values));
-        let identity = namespace.identity(&account(&namespace));
+        let identity = install_rights(&namespace, &[&watch]);
+        Self::operated_by(identity, namespace)
+    }
+
+    /// The operator is of another namespace, and has its rights in all.
+    pub(crate) fn from_apart(home: &Namespace, name: &str) -> Self {
+        Self::operated_by(install_rights(home, &[]), home.beside(name))
+    }
+
+    fn operated_by(identity: Identity, namespace: Namespace) -> Self {
         let mut operated = Self {
             identity,
             namespace,
@@ -47,6 +53,11 @@ impl Operated {
 
     /// Starts one more; only one works at a time.
     pub(crate) fn start_operator(&mut self) {
+        self.start_operator_with("localhost/none:1");
+    }
+
+    /// The same, of a version that installs `image`.
+    pub(crate) fn start_operator_with(&mut self, image: &str) {
         let number = self.operators.len();
         let kubeconfig = self.identity.kubeconfig().display();
         let arguments = [
@@ -54,11 +65,16 @@ impl Operated {
             format!("--namespace={}", self.namespace.name()),
             format!("--identity=operator-{number}"),
             "--listen=127.0.0.1:0".to_owned(),
-            "--image=localhost/none:1".to_owned(),
+            format!("--image={image}"),
         ];
         let log = self.folder.path().join(format!("operator-{number}.log"));
         let operator = Node::start("thalweg-operator", &arguments, &log).unwrap();
         self.operators.push(Some(operator));
+    }
+
+    /// The operator of that number.
+    pub(crate) fn operator(&self, number: usize) -> &Node {
+        self.operators[number].as_ref().unwrap()
     }
 
     /// Kills the operator of that number.
@@ -227,6 +243,14 @@ impl Drop for Operated {
     }
 }
 
+/// Has `home` be where the chart is installed, but for its pods.
+fn install_rights(home: &Namespace, values: &[&str]) -> Identity {
+    home.establish_resources();
+    let without = ["operator.replicas=0", "crds.install=false"];
+    home.apply_yaml(&rendered(home.name(), &[values, &without].concat()));
+    home.identity(&account(home))
+}
+
 /// The chart's manifests for a release in `namespace`.
 pub(crate) fn rendered(namespace: &str, values: &[&str]) -> String {
     let mut arguments = vec!["template", namespace];
@@ -258,22 +282,6 @@ pub(crate) fn chart() -> PathBuf {
 
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// Has the API server know the custom resources.
-pub(crate) fn establish_resources(namespace: &Namespace) {
-    let folder = repository().join("k8s/crds");
-    let folder = folder.to_str().unwrap();
-    let apply = ["apply", "--server-side", "--force-conflicts", "-f", folder];
-    namespace.run(&apply);
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "--timeout=60s",
-        "-f",
-        folder,
-    ];
-    namespace.run(&wait);
 }
 
 fn account(namespace: &Namespace) -> String {

@@ -5,15 +5,18 @@ use std::process::{Command, Stdio};
 
 use thalweg_tests_cluster::program_path;
 use thalweg_tests_docs::{repository, shell_script};
-use thalweg_tests_k8s::Instance;
+use thalweg_tests_k8s::{Alone, Instance};
 
 /// All flights, and those that left more than 60 minutes late.
 const FLIGHTS: &str = "336776";
 const LATE: &str = "26581";
 
-#[test]
-#[ignore = "needs a Kubernetes: `cargo xtask k8s-real`"]
-fn the_guide_leads_from_nothing_to_a_cluster_that_grows_shrinks_changes_and_comes_back() {
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes with real nodes: `cargo xtask k8s-real`"]
+async fn the_guide_leads_from_nothing_to_a_cluster_that_grows_shrinks_changes_and_comes_back() {
+    // Its operator is for all namespaces: nobody else may install one meanwhile.
+    let alone = Alone::new().await;
+    alone.forget_resources();
     let instance = Instance::of_this_run();
     let home = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(repository(), home.path().join("thalweg")).unwrap();
@@ -38,6 +41,7 @@ fn the_guide_leads_from_nothing_to_a_cluster_that_grows_shrinks_changes_and_come
         .output()
         .unwrap();
 
+    drop(alone);
     let printed = String::from_utf8_lossy(&output.stdout);
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{printed}\n{told}");

@@ -4,7 +4,9 @@
     reason = "what a test's helper unwraps fails the test, as in the test itself"
 )]
 
+mod command;
 mod guide;
+mod harm;
 mod image;
 mod nodes;
 mod spu_pod;

@@ -1,0 +1,101 @@
+//! `thalweg cluster start --kubernetes` and `thalweg profile add --kubernetes`, as somebody types them.
+
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+use thalweg_tests_cluster::program_path;
+use thalweg_tests_docs::repository;
+use thalweg_tests_k8s::{Alone, Instance};
+
+/// Somebody with a kubeconfig and no profiles.
+struct Home {
+    folder: TempDir,
+    instance: Instance,
+}
+
+impl Home {
+    fn thalweg(&self, line: &str) -> Output {
+        Command::new(program_path("thalweg").unwrap())
+            .args(line.split_whitespace())
+            .env("HOME", self.folder.path())
+            .env("KUBECONFIG", self.instance.kubeconfig())
+            .env("THALWEG_CONFIG", self.folder.path().join("profiles.toml"))
+            .output()
+            .unwrap()
+    }
+
+    fn runs(&self, line: &str) -> String {
+        let output = self.thalweg(line);
+        let told = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "thalweg {line}: {printed}\n{told}");
+        format!("{printed}{told}")
+    }
+
+    fn is_refused(&self, line: &str, status: i32) -> String {
+        let output = self.thalweg(line);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "thalweg {line}: {told}");
+        told
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes with real nodes: `cargo xtask k8s-real`"]
+async fn one_command_makes_a_cluster_that_grows_when_it_is_given_again() {
+    // It installs an operator for all namespaces.
+    let alone = Alone::new().await;
+    let home = Home {
+        folder: TempDir::new().unwrap(),
+        instance: Instance::of_this_run(),
+    };
+    alone.forget_resources();
+    let image = Instance::image();
+    let namespace = alone.namespace("command");
+    let name = namespace.name();
+
+    let told = home.is_refused(
+        &format!("profile add none --kubernetes --namespace {name}"),
+        3,
+    );
+    assert!(told.contains("cluster start --kubernetes"), "{told}");
+    let start = format!("cluster start --kubernetes --namespace {name} --timeout 3m");
+    let told = home.runs(&format!("{start} --spus 1 --disk 1Gi --image {image}"));
+    assert!(told.contains("Profile `kubernetes` points to it"), "{told}");
+    home.runs("topic create greetings");
+    let listed = home.runs("topic list");
+    assert!(listed.contains("greetings"), "{listed}");
+    let grown = home.runs(&format!("{start} --spus 2 --output json"));
+    assert!(grown.contains("\"spus\": \"2/2\""), "{grown}");
+    home.runs(&format!(
+        "profile add other --kubernetes --namespace {name}"
+    ));
+    let spus = home.runs("--profile other spu list");
+    assert_eq!(spus.matches("online").count(), 2, "{spus}");
+
+    namespace.run(&["delete", "namespace", name, "--timeout=120s"]);
+    let manifests = repository().join("k8s/manifests");
+    namespace.run(&["delete", "-k", manifests.to_str().unwrap(), "--timeout=60s"]);
+    alone.forget_resources();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes with real nodes: `cargo xtask k8s-real`"]
+async fn what_is_in_the_way_is_said_with_the_next_step() {
+    let home = Home {
+        folder: TempDir::new().unwrap(),
+        instance: Instance::of_this_run(),
+    };
+
+    let told = home.is_refused("cluster start --kubernetes --context nowhere", 2);
+    assert!(told.contains("--context"), "{told}");
+    let told = home.is_refused("cluster start --kubernetes --sc-port 9003", 2);
+    assert!(told.contains("cannot be used with"), "{told}");
+    let told = home.is_refused("cluster start --namespace prod", 2);
+    assert!(told.contains("--kubernetes"), "{told}");
+    let told = home.is_refused("profile add here", 2);
+    assert!(
+        told.contains("<ADDRESS|--kubernetes>") || told.contains("ADDRESS"),
+        "{told}"
+    );
+}
