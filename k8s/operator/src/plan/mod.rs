@@ -7,6 +7,7 @@
 //! [planned again](Plan::is_careful) on what the API server says at that moment before it is taken.
 
 mod acceptance;
+mod changing;
 mod claims;
 mod cluster;
 mod failure;
@@ -155,11 +156,13 @@ impl Plan {
             plan.steps.push(step.clone());
         }
         obsolete::plan(observed, &acceptance, &mut plan);
+        let changing = changing::changing(observed, &plan.objects);
         Report {
             observed,
             acceptance: &acceptance,
             groups: &groups,
             restarts: &restarts,
+            changing: &changing,
             now_ms,
         }
         .write(&mut plan);

@@ -3,9 +3,11 @@
 //! Every wait and refusal is in a condition. An event is what a condition says newly, so that
 //! what is said again and again is said once.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
-use std::time::Duration;
 use thalweg_k8s_crd::{Cluster, ClusterStatus, SpuGroup, SpuGroupStatus, Verdict, condition};
 
 use super::acceptance::Acceptance;
@@ -16,7 +18,7 @@ use super::{Event, OwnerKind, Plan, Step};
 use crate::names;
 use crate::names::Component;
 use crate::objects::Kind;
-use crate::observed::{Observed, is_going, is_seen_by_its_controller, number};
+use crate::observed::{Observed, is_going, number};
 
 /// How soon a namespace where something is under way is looked at again, since some waits have an end
 /// that no event marks.
@@ -31,10 +33,16 @@ pub(super) struct Report<'a> {
     pub(super) acceptance: &'a Acceptance<'a>,
     pub(super) groups: &'a [Outcome<'a>],
     pub(super) restarts: &'a Restarts,
+    /// Sets of pods that are about to change: what is so of their pods is so no longer in a moment.
+    pub(super) changing: &'a BTreeSet<(Kind, String)>,
     pub(super) now_ms: i64,
 }
 
 impl Report<'_> {
+    fn is_changing(&self, kind: Kind, name: &str) -> bool {
+        self.changing.contains(&(kind, name.to_owned()))
+    }
+
     /// Adds statuses and events to the plan.
     pub(super) fn write(&self, plan: &mut Plan) {
         for outcome in self.groups {
@@ -101,8 +109,9 @@ impl Report<'_> {
         let name = group.name_any();
         let pods = self.observed.spu_pods(&name);
         let spu_set = self.observed.spu_set(&name);
+        let is_changing = self.is_changing(Kind::StatefulSet, &names::spu_set(&name));
         let outdated = |pod: &&&k8s_openapi::api::core::v1::Pod| {
-            spu_set.is_none_or(|set| is_outdated(pod, set))
+            is_changing || spu_set.is_none_or(|set| is_outdated(pod, set))
         };
         let ready = pods.values().filter(|pod| is_ready(pod)).count();
         let updated = pods.len() - pods.values().filter(outdated).count();
@@ -215,9 +224,13 @@ impl Report<'_> {
 
     fn restart_progress(&self, outcome: &Outcome<'_>) -> Verdict {
         let name = outcome.group.name_any();
+        if self.is_changing(Kind::StatefulSet, &names::spu_set(&name)) {
+            return yes("Applying", String::new());
+        }
         let pods = self.observed.spu_pods(&name);
         let outdated = self.observed.spu_set(&name).map_or(0, |set| {
-            pods.values().filter(|pod| is_outdated(pod, set)).count()
+            let left = pods.values().filter(|pod| !is_going(**pod));
+            left.filter(|pod| is_outdated(pod, set)).count()
         });
         if outdated > 0 {
             return match self.restarts {
@@ -328,12 +341,14 @@ impl Report<'_> {
             return yes("Stopping", "SPUs end first, then controllers".to_owned());
         }
         let name = names::sc(&cluster.name_any());
+        if self.is_changing(Kind::Deployment, &name) {
+            return yes("Applying", String::new());
+        }
         if let Some(deployment) = self.observed.object(Kind::Deployment, &name) {
             let replicas = number(deployment, "/spec/replicas");
-            let is_done = is_seen_by_its_controller(deployment)
-                && ["updatedReplicas", "availableReplicas", "replicas"]
-                    .iter()
-                    .all(|field| number(deployment, &format!("/status/{field}")) == replicas);
+            let is_done = ["updatedReplicas", "availableReplicas", "replicas"]
+                .iter()
+                .all(|field| number(deployment, &format!("/status/{field}")) == replicas);
             if !is_done {
                 return controllers_progress(&name, deployment);
             }
@@ -414,7 +429,8 @@ fn events<K: kube::Resource>(
         let is_new =
             was.is_none_or(|was| was.reason != condition.reason || was.status != condition.status);
         let is_first_word = was.is_none() && condition.status == "True";
-        if !is_new || is_first_word || condition.reason == "Settled" {
+        if !is_new || is_first_word || ["Settled", "Applying"].contains(&condition.reason.as_str())
+        {
             continue;
         }
         let is_problem = match condition.type_.as_str() {

@@ -147,6 +147,51 @@ fn a_setting_that_changes_restarts_pods() {
 }
 
 #[test]
+fn the_last_outdated_pod_is_waited_for_while_it_ends() {
+    let mut world = upgrading();
+    for pod in ["main-spu-2", "main-spu-1"] {
+        world.step();
+        world.run_controllers();
+        world.set_ready(pod, true);
+    }
+    let mut pods = world.observed.pods.iter_mut();
+    let last = pods.find(|pod| pod.metadata.name.as_deref() == Some("main-spu-0"));
+    World::delete(last.unwrap());
+
+    world.step();
+
+    let progressing = world.group_condition("Progressing");
+    assert_eq!(progressing.reason, "WaitingForPod");
+    assert_eq!(progressing.status, "True");
+    assert!(
+        progressing.message.contains("it is ending"),
+        "{}",
+        progressing.message
+    );
+}
+
+#[test]
+fn nobody_is_told_that_a_change_is_done_before_it_has_begun() {
+    let mut world = World::settled(1);
+    world.group().spec.settings.idle_timeout = Some("5m".into());
+    world.cluster().spec.sc.replicas = 3;
+
+    let plan = world.plan();
+
+    let (_, group) = &plan.groups[0];
+    let (_, cluster) = &plan.clusters[0];
+    for conditions in [&group.conditions, &cluster.conditions] {
+        let progressing = conditions.iter().find(|one| one.type_ == "Progressing");
+        let progressing = progressing.unwrap();
+        assert_eq!(
+            (progressing.status.as_str(), progressing.reason.as_str()),
+            ("True", "Applying")
+        );
+    }
+    assert_eq!(group.updated_replicas, Some(0));
+}
+
+#[test]
 fn two_groups_are_not_restarted_at_once() {
     let mut world = upgrading();
     let spec = thalweg_k8s_crd::SpuGroupSpec {
