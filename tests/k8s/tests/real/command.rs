@@ -75,7 +75,9 @@ async fn one_command_makes_a_cluster_that_grows_when_it_is_given_again() {
 
     namespace.run(&["delete", "namespace", name, "--timeout=120s"]);
     let manifests = repository().join("k8s/manifests");
-    namespace.run(&["delete", "-k", manifests.to_str().unwrap(), "--timeout=60s"]);
+    home.instance
+        .kubectl()
+        .run(&["delete", "-k", manifests.to_str().unwrap(), "--timeout=60s"]);
     alone.forget_resources();
 }
 

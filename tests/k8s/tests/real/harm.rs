@@ -243,14 +243,12 @@ async fn upgrade(stage: &Stage<'_>, at_work: &AtWork<'_>) {
     let change = r#"{"spec":{"pod":{"annotations":{"example.com/changed":"once"}}}}"#;
     let patch = ["patch", "spugroup", "main", "--type=merge", "-p", change];
     at_work.namespace.run(&patch);
-    let wait = [
-        "wait",
-        "--for=jsonpath={.status.updatedReplicas}=3",
-        "spugroup/main",
-    ];
+    let wait = ["wait", "--for=condition=Progressing=False", "spugroup/main"];
     at_work
         .namespace
         .run(&[&wait[..], &["--timeout=180s"]].concat());
+    let group = at_work.namespace.get(&["spugroup", "main"]).unwrap();
+    assert_eq!(group["status"]["updatedReplicas"], 3);
     at_work.is_whole("after a rolling upgrade").await;
     println!("{}", load.finish().await);
 }
