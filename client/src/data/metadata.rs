@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use thalweg_types::{LeaderEpoch, PartitionIndex, SpuId, TopicName};
 use thalweg_wire::messages::metadata_request::MetadataRequestTopic;
 use thalweg_wire::messages::{MetadataRequest, MetadataResponse};
@@ -15,6 +17,9 @@ use tracing::debug;
 
 use super::{Connections, Liveness, RequestError, kafka_name};
 use crate::admin::ScClient;
+
+/// How long the next SPU waits for its turn (RFC 8305, section 5, "Connection Attempt Delay").
+const NEXT_ASKED_AFTER: Duration = Duration::from_millis(250);
 
 /// The cache, and how it is filled.
 #[derive(Debug)]
@@ -120,31 +125,52 @@ impl Metadata {
 
     async fn ask(&self, topic: Option<&TopicName>) -> Result<MetadataResponse, RequestError> {
         let candidates = self.lock().candidates();
-        let mut last_failure = "no SPU is known".to_owned();
-        for address in candidates {
-            match self.ask_spu(&address, topic).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => last_failure = error.to_string(),
-            }
-        }
+        let last_failure = match self.first_answer(candidates, topic).await {
+            Ok(answer) => return Ok(answer),
+            Err(last_failure) => last_failure,
+        };
         debug!(%last_failure, "no known SPU answers, asking the SC");
-        match self.sc.online_spu_addresses().await {
-            Ok(addresses) => {
-                for address in addresses {
-                    match self.ask_spu(&address, topic).await {
-                        Ok(answer) => return Ok(answer),
-                        Err(error) => last_failure = error.to_string(),
-                    }
-                }
-            }
-            Err(error) => last_failure = format!("{last_failure}; {error}"),
-        }
+        let last_failure = match self.sc.online_spu_addresses().await {
+            Ok(addresses) => match self.first_answer(addresses, topic).await {
+                Ok(answer) => return Ok(answer),
+                Err(last_failure) => last_failure,
+            },
+            Err(error) => format!("{last_failure}; {error}"),
+        };
         Err(RequestError::NoSpuReachable { last_failure })
+    }
+
+    /// The first answer of one of `addresses`, in their order; else why the last one did not answer. Where one is silent
+    /// for [`NEXT_ASKED_AFTER`], the next is asked as well: nobody refuses a connection to a host that is gone.
+    async fn first_answer(
+        &self,
+        addresses: Vec<String>,
+        topic: Option<&TopicName>,
+    ) -> Result<MetadataResponse, String> {
+        let mut addresses = addresses.into_iter();
+        let mut asked = FuturesUnordered::new();
+        let mut last_failure = "no SPU is known".to_owned();
+        loop {
+            match addresses.next() {
+                Some(address) => asked.push(self.ask_spu(address, topic)),
+                None if asked.is_empty() => return Err(last_failure),
+                None => {}
+            }
+            let patience = match addresses.len() {
+                0 => Duration::MAX,
+                _ => NEXT_ASKED_AFTER,
+            };
+            match tokio::time::timeout(patience, asked.next()).await {
+                Ok(Some(Ok(answer))) => return Ok(answer),
+                Ok(Some(Err(error))) => last_failure = error.to_string(),
+                Ok(None) | Err(_) => {}
+            }
+        }
     }
 
     async fn ask_spu(
         &self,
-        address: &str,
+        address: String,
         topic: Option<&TopicName>,
     ) -> Result<MetadataResponse, RequestError> {
         let name = topic.map(|topic| StrBytes::from_string(topic.to_string()).into());
@@ -152,7 +178,7 @@ impl Metadata {
         let request = MetadataRequest::default()
             .with_topics(Some(topics.into_iter().collect()))
             .with_allow_auto_topic_creation(false);
-        let connection = self.connections.get(address).await?;
+        let connection = self.connections.get(&address).await?;
         let answer = connection.call(&request, self.request_timeout).await?;
         let mut known = self.lock();
         known.answers += 1;
@@ -163,8 +189,8 @@ impl Metadata {
             .collect();
         self.liveness.know(known.spus.values());
         // What answered is asked first the next time.
-        known.bootstrap.retain(|other| other != address);
-        known.bootstrap.insert(0, address.to_owned());
+        known.bootstrap.retain(|other| *other != address);
+        known.bootstrap.insert(0, address);
         Ok(answer)
     }
 

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use futures::FutureExt;
-use thalweg_client::{Acks, ProduceError, Producer, ProducerOptions, ProducerRecord};
+use thalweg_client::{
+    Acks, Client, ClientOptions, ProduceError, Producer, ProducerOptions, ProducerRecord,
+};
 use thalweg_types::{ClusterId, Offset, PartitionIndex};
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::client;
@@ -13,6 +16,9 @@ use crate::fake_spu::{FakeSpu, Fate, topic};
 async fn producer(spu: &FakeSpu, options: ProducerOptions) -> Producer {
     client(spu).await.producer(&topic(), options).await.unwrap()
 }
+
+/// How long somebody waits who does not wait for a time-out (30 s by default).
+const SOON: Duration = Duration::from_secs(10);
 
 /// Batches of some ten records each.
 fn small_batches() -> ProducerOptions {
@@ -268,4 +274,27 @@ async fn nothing_is_sent_to_another_cluster_that_has_come_to_the_same_address() 
         "{told}"
     );
     assert_eq!(spu.values(), values(0..1));
+}
+
+#[tokio::test]
+async fn an_spu_that_is_silent_holds_nobody_up_who_can_ask_another() {
+    let spu = FakeSpu::start().await;
+    // Connections to it are made, and nobody answers on them.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let options = ClientOptions {
+        bootstrap: vec![
+            silent.local_addr().unwrap().to_string(),
+            spu.address.clone(),
+        ],
+        ..ClientOptions::default()
+    };
+    let client = Client::connect(options).await.unwrap();
+
+    let producing = async {
+        let producer = client.producer(&topic(), small_batches()).await.unwrap();
+        send_all(&producer, 1).await
+    };
+    let outcomes = tokio::time::timeout(SOON, producing).await.unwrap();
+
+    assert_eq!(outcomes[0].as_ref().unwrap(), &Some(Offset(0)));
 }
