@@ -59,7 +59,8 @@ pub(crate) async fn install(
     access: &Access,
     options: &InstallOptions,
 ) -> Result<Installed, CliError> {
-    match tokio::time::timeout(options.timeout, work(access, options)).await {
+    let working = Box::pin(work(access, options));
+    match tokio::time::timeout(options.timeout, working).await {
         Ok(installed) => installed,
         Err(_) => {
             let error = anyhow::anyhow!(

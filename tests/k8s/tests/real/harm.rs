@@ -1,6 +1,11 @@
 //! Every kind of harm that a cluster on Kubernetes meets, one after the other, with the nemesis' recording clients at
 //! work all the time: writes go on, and nothing that was acknowledged is lost, doubled or reordered.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "what harm cost is for whoever runs it with `--nocapture`"
+)]
+
 mod load;
 mod stage;
 
