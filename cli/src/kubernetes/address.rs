@@ -25,7 +25,13 @@ enum Offer {
 /// host:port of the controllers of the namespace's cluster. One that is for clients within Kubernetes alone
 /// has its Service's name.
 pub(crate) async fn sc_address(access: &Access) -> Result<String, CliError> {
-    let name = cluster_name(access).await?;
+    let name = cluster_name(access).await?.ok_or_else(|| {
+        CliError::not_found(format!(
+            "there is no Cluster in namespace {}",
+            access.namespace
+        ))
+        .next_step("name another with --namespace (`kubectl get clusters.thalweg.dev --all-namespaces` shows all), or make one with `thalweg cluster start --kubernetes`")
+    })?;
     let services: Api<Service> = Api::namespaced(access.client.clone(), &access.namespace);
     let service_name = format!("{name}-sc");
     let service = services
@@ -45,24 +51,18 @@ pub(crate) async fn sc_address(access: &Access) -> Result<String, CliError> {
     }
 }
 
-/// The cluster in force: a namespace holds one.
-async fn cluster_name(access: &Access) -> Result<String, CliError> {
+/// The cluster in force, where there is one: a namespace holds one.
+pub(super) async fn cluster_name(access: &Access) -> Result<Option<String>, CliError> {
     let clusters: Api<Cluster> = Api::namespaced(access.client.clone(), &access.namespace);
     let found = match clusters.list(&ListParams::default()).await {
         // Kubernetes knows no such kind.
-        Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
         found => found.map_err(refused("list the clusters"))?.items,
     };
     let oldest = found
         .into_iter()
         .min_by_key(|cluster| (cluster.creation_timestamp(), cluster.name_any()));
-    oldest.map(|cluster| cluster.name_any()).ok_or_else(|| {
-        CliError::not_found(format!(
-            "there is no Cluster in namespace {}",
-            access.namespace
-        ))
-        .next_step("name another with --namespace (`kubectl get clusters.thalweg.dev --all-namespaces` shows all), or make one with `thalweg cluster start --kubernetes`")
-    })
+    Ok(oldest.map(|cluster| cluster.name_any()))
 }
 
 fn offer(service: &Service, namespace: &str) -> Offer {

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use thalweg_k8s_crd::{Cluster, SpuGroup};
 
 use super::access::{Access, refused};
-use super::address::sc_address;
-use super::manifests::{self, CLUSTER, ClusterOptions, Expose, OPERATOR, OPERATOR_NAMESPACE};
+use super::address::{cluster_name, sc_address};
+use super::manifests::{self, CLUSTER, ClusterOptions, OPERATOR, OPERATOR_NAMESPACE};
 use super::waiting::until_ready;
 use crate::error::CliError;
 use crate::output::note;
@@ -31,14 +31,8 @@ const HELM_RELEASE: &str = "meta.helm.sh/release-name";
 /// What to install.
 #[derive(Debug, Clone)]
 pub(crate) struct InstallOptions {
-    /// How many SPUs.
-    pub(crate) spus: Option<i32>,
-    /// The size of each SPU's disk.
-    pub(crate) disk: Option<String>,
-    /// How clients reach it.
-    pub(crate) expose: Option<Expose>,
-    /// The image of the operator and of what it installs.
-    pub(crate) image: Option<String>,
+    /// The cluster. Its image is the operator's as well, where that is installed, too.
+    pub(crate) cluster: ClusterOptions,
     /// How long all of it may take.
     pub(crate) timeout: Duration,
 }
@@ -76,21 +70,18 @@ pub(crate) async fn install(
 }
 
 async fn work(access: &Access, options: &InstallOptions) -> Result<Installed, CliError> {
-    let operator = operator_deployment(access).await?;
-    let mut wanted = ClusterOptions {
-        spus: options.spus,
-        disk: options.disk.clone(),
-        expose: options.expose,
-        image: None,
-    };
-    match operator {
+    let mut wanted = options.cluster.clone();
+    match operator_deployment(access).await? {
         Some(other) if is_of_others(&other) => {
             let namespace = other.namespace().unwrap_or_default();
             note(&format!("The operator in namespace {namespace} is used."));
-            wanted.image.clone_from(&options.image);
         }
-        own => install_operator(access, options, own.as_ref()).await?,
+        own => {
+            let image = wanted.image.take();
+            install_operator(access, image, own.as_ref()).await?;
+        }
     }
+    is_free_for_it(access).await?;
     make_cluster(access, &wanted).await?;
     until_ready::<SpuGroup>(access).await?;
     let cluster = until_ready::<Cluster>(access).await?;
@@ -120,7 +111,7 @@ fn is_of_others(operator: &Deployment) -> bool {
 /// Applies the definitions and the operator, where `own` is what an earlier call made of it.
 async fn install_operator(
     access: &Access,
-    options: &InstallOptions,
+    image: Option<String>,
     own: Option<&Deployment>,
 ) -> Result<(), CliError> {
     note(&format!(
@@ -132,7 +123,7 @@ async fn install_operator(
         let api: Api<CustomResourceDefinition> = Api::all(access.client.clone());
         await_condition(api, &name, is_crd_established()).await?;
     }
-    let image = options.image.clone().or_else(|| image_of(own?));
+    let image = image.or_else(|| image_of(own?));
     for object in manifests::operator(image.as_deref()) {
         apply(access, object).await?;
     }
@@ -144,6 +135,19 @@ async fn install_operator(
 fn image_of(operator: &Deployment) -> Option<String> {
     let pod = operator.spec.as_ref()?.template.spec.as_ref()?;
     pod.containers.first()?.image.clone()
+}
+
+/// Refuses a namespace with another cluster, which would take the group of SPUs for its own.
+async fn is_free_for_it(access: &Access) -> Result<(), CliError> {
+    match cluster_name(access).await? {
+        Some(other) if other != CLUSTER => {
+            let namespace = &access.namespace;
+            let error = anyhow::anyhow!("namespace {namespace} holds the Cluster {other}");
+            Err(CliError::usage(error)
+                .next_step("choose another with --namespace, or change that one by `kubectl`"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Applies the `Cluster` and its group, in a namespace that is made where there is none.

@@ -13,4 +13,4 @@ mod waiting;
 pub(crate) use access::{Access, KubernetesArguments};
 pub(crate) use address::sc_address;
 pub(crate) use install::{InstallOptions, install};
-pub(crate) use manifests::Expose;
+pub(crate) use manifests::{ClusterOptions, Expose};

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::api::Api;
 use kube::core::NamespaceResourceScope;
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watch_object};
 use serde::de::DeserializeOwned;
 use thalweg_k8s_crd::{CONDITION_READY, Cluster, SpuGroup};
@@ -51,7 +52,7 @@ where
 {
     let kind = K::kind(&());
     let api: Api<K> = Api::namespaced(access.client.clone(), &access.namespace);
-    let mut states = pin!(watch_object(api, CLUSTER));
+    let mut states = pin!(watch_object(api, CLUSTER).default_backoff());
     let mut told = String::new();
     while let Some(object) = states.next().await {
         let object = match object {
@@ -59,7 +60,11 @@ where
             // Not there yet, or gone again.
             Ok(None) => continue,
             Err(error) if is_passing(&error) => continue,
-            Err(error) => return Err(CliError::from(error)),
+            Err(error) => {
+                return Err(
+                    CliError::from(error).context(format!("failed to watch {kind} {CLUSTER}"))
+                );
+            }
         };
         let state = state_of(&object);
         if let State::Refused(why) = &state {
@@ -81,7 +86,7 @@ where
     )))
 }
 
-/// Watches begin again by themselves after what passes.
+/// Watches begin again by themselves, with pauses, after what passes.
 fn is_passing(error: &watcher::Error) -> bool {
     !matches!(
         error,

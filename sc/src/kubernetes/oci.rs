@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::manifest::{OciImageManifest, OciManifest};
 use oci_client::secrets::RegistryAuth;
@@ -93,12 +95,29 @@ async fn fetch(
         return Err(("NoModule", message.to_owned()));
     };
     let layer = module_layer(&manifest).map_err(|message| ("NoModule", message))?;
-    let mut bytes = Vec::new();
-    client
-        .pull_blob(image, layer, &mut bytes)
+    let blob = client
+        .pull_blob_stream(image, layer)
         .await
         .map_err(not_pulled)?;
-    Ok(bytes)
+    collected(blob, MODULE_BYTES_MAX)
+        .await
+        .map_err(|message| ("NotPulled", message))
+}
+
+/// All of a stream of at most `bytes_max`: what a manifest says of a blob's size binds no registry.
+async fn collected(
+    mut blob: impl Stream<Item = std::io::Result<Bytes>> + Unpin,
+    bytes_max: usize,
+) -> Result<Vec<u8>, String> {
+    let mut whole = Vec::new();
+    while let Some(part) = blob.next().await {
+        let part = part.map_err(|error| error.to_string())?;
+        if whole.len() + part.len() > bytes_max {
+            return Err(format!("the registry sends more than {bytes_max} bytes"));
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole)
 }
 
 /// The only layer that is a module.
@@ -233,6 +252,22 @@ mod tests {
         let large = ("application/wasm", 1 << 40);
         assert!(refused(&[large]).contains("may have"));
         assert!(refused(&[("application/wasm", -1)]).contains("may have"));
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_sends_without_end_is_not_listened_to() {
+        let endless = || futures::stream::repeat_with(|| Ok(Bytes::from_static(b"0123456789")));
+
+        assert!(
+            collected(endless(), 1000)
+                .await
+                .unwrap_err()
+                .contains("1000")
+        );
+        let whole = collected(endless().take(100), 1000).await.unwrap();
+        assert_eq!(whole.len(), 1000);
+        let broken = futures::stream::iter([Err(std::io::Error::other("wrong digest"))]);
+        assert_eq!(collected(broken, 1000).await.unwrap_err(), "wrong digest");
     }
 
     #[tokio::test]

@@ -8,7 +8,9 @@ use thalweg_types::{ResourceName, parse_duration};
 use crate::commands::profile::add;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::kubernetes::{Access, Expose, InstallOptions, KubernetesArguments, install};
+use crate::kubernetes::{
+    Access, ClusterOptions, Expose, InstallOptions, KubernetesArguments, install,
+};
 use crate::output::{Format, OutputArguments, Render, fields, note};
 
 /// What the profile is called when none is named.
@@ -71,10 +73,12 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let access = Access::of(&arguments.access).await?;
     let options = InstallOptions {
-        spus: spus.map(i32::from),
-        disk: arguments.disk,
-        expose: arguments.expose,
-        image: arguments.image,
+        cluster: ClusterOptions {
+            spus: spus.map(i32::from),
+            disk: arguments.disk,
+            expose: arguments.expose,
+            image: arguments.image,
+        },
         timeout: arguments.timeout,
     };
     let installed = install(&access, &options).await?;

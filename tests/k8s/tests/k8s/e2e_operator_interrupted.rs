@@ -31,13 +31,13 @@ async fn what_is_deleted_in_the_middle_of_a_change_goes() {
     let image = json!({"pod": {"annotations": {"example.com/changed": "once"}}});
     let disk = json!({"storage": {"size": "20Gi"}});
     let crash = json!({"pod": {"annotations": {"k8s-env/ready": "crash"}}});
-    for (during, change, is_under_way) in [
-        ("while it was installed", Value::Null, "Progressing"),
-        ("while it grew", scale, "Progressing"),
-        ("while it was upgraded", image, "Progressing"),
-        ("while its disks grew", disk, "Progressing"),
-        ("while a pod crashed", crash, "Progressing"),
-        ("while it shrank", json!({"replicas": 1}), "Progressing"),
+    for (during, change) in [
+        ("while it was installed", Value::Null),
+        ("while it grew", scale),
+        ("while it was upgraded", image),
+        ("while its disks grew", disk),
+        ("while a pod crashed", crash),
+        ("while it shrank", json!({"replicas": 1})),
     ] {
         if change.is_null() {
             operated.make_cluster(&json!({}));
@@ -52,7 +52,7 @@ async fn what_is_deleted_in_the_middle_of_a_change_goes() {
         eventually("an operator that has seen the change", async || {
             let group = operated.get(&["spugroup", "main"])?;
             let conditions = group["status"]["conditions"].as_array()?;
-            let found = conditions.iter().find(|one| one["type"] == is_under_way)?;
+            let found = conditions.iter().find(|one| one["type"] == "Progressing")?;
             (found["observedGeneration"] == group["metadata"]["generation"]).then_some(())
         })
         .await;

@@ -59,6 +59,7 @@ async fn one_command_makes_a_cluster_that_grows_when_it_is_given_again() {
         3,
     );
     assert!(told.contains("cluster start --kubernetes"), "{told}");
+    let spec = r#"{"apiVersion":"thalweg.dev/v1alpha1","kind":"Cluster","metadata":{"name":"other"},"spec":{}}"#;
     let start = format!("cluster start --kubernetes --namespace {name} --timeout 3m");
     let told = home.runs(&format!("{start} --spus 1 --disk 1Gi --image {image}"));
     assert!(told.contains("Profile `kubernetes` points to it"), "{told}");
@@ -73,6 +74,14 @@ async fn one_command_makes_a_cluster_that_grows_when_it_is_given_again() {
     let spus = home.runs("--profile other spu list");
     assert_eq!(spus.matches("online").count(), 2, "{spus}");
 
+    let taken = alone.namespace("taken");
+    taken.apply_yaml(spec);
+    let start = format!("cluster start --kubernetes --namespace {}", taken.name());
+    let told = home.is_refused(&start, 2);
+    assert!(told.contains("holds the Cluster other"), "{told}");
+    assert_eq!(taken.get(&["spugroup", "main"]), None);
+
+    taken.run(&["delete", "namespace", taken.name(), "--timeout=120s"]);
     namespace.run(&["delete", "namespace", name, "--timeout=120s"]);
     let manifests = repository().join("k8s/manifests");
     home.instance
