@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -435,8 +436,9 @@ fn an_spu_that_hangs_is_silent_and_not_up() {
     assert!(cluster.ok(&status).contains("up"));
 
     kill_process(pid, Signal::STOP).expect("the SPU runs");
-    let deadline = 500;
-    let seen = (0..deadline).any(|_| {
+    // For half a minute and what asking takes.
+    let seen = (0..1500).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
         let outcome = cluster.thalweg.run(&status);
         outcome.status == 5 && outcome.stdout.contains("silent")
     });
