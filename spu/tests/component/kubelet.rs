@@ -42,6 +42,13 @@ async fn while_starting(options: SpuOptions, meanwhile: impl Future<Output = ()>
     spu.unwrap()
 }
 
+/// Writes a file as kubelet does: whole, or not yet.
+fn put(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_spu_is_started_before_an_sc_knows_it_and_ready_after() {
     let (script, dir) = (Script::new(), tempfile::tempdir().unwrap());
@@ -110,13 +117,13 @@ async fn where_an_spu_is_and_how_it_is_reached_come_from_files_that_may_be_late_
 
     let spu = while_starting(options, async {
         readyz(watched, 503, "`--rack-file`").await;
-        std::fs::write(&rack, "zone-b\n").unwrap();
+        put(&rack, "zone-b\n");
         readyz(watched, 503, "`--advertise-file`").await;
-        std::fs::write(&address, ":31000\n").unwrap();
+        put(&address, ":31000\n");
     })
     .await;
-    std::fs::write(&address, "no address\n").unwrap();
-    std::fs::write(&address, "spu-0.example:9092\n").unwrap();
+    put(&address, "no address\n");
+    put(&address, "spu-0.example:9092\n");
     script.wait_for_registrations(2).await;
 
     let registered = script.registered();
