@@ -374,7 +374,7 @@ impl ScriptedSc {
 
     /// Goes away without a word.
     pub(crate) async fn stop(self) -> SocketAddr {
-        // No more connections first, so that the SPU can't come back on one that is to end.
+        // No more streams first, so that the SPU can't come back on a connection that is to end.
         self.tasks.shutdown().cancel();
         self.script.state().streams.clear();
         self.tasks.stop().await;
@@ -406,6 +406,11 @@ impl Control for Service {
             let mut state = self.0.state();
             if let Some((code, message)) = &state.refusal {
                 return Err(status(*code, message));
+            }
+            // Who came just before the end would never be told of it: its stream is made behind the
+            // others' end, and the end waits for it.
+            if self.1.shutdown().is_cancelled() {
+                return Err(Status::unavailable("going away"));
             }
             for message in [state.registered_message(), state.snapshot_message()] {
                 stream.try_send(Ok(sc_message(message))).unwrap();
