@@ -127,10 +127,9 @@ impl LeaderFetcher {
             writing.read_ahead(&mut asked);
         }
         let now = self.context.clock.monotonic();
-        // Until a partition that rests may be asked for again.
-        let wait = pauses
-            .first_end(now)
-            .map_or(self.asker.wait, |end| end.min(self.asker.wait));
+        // Until a partition that rests may be asked for again: then it is named with all others.
+        let rest = pauses.first_end(now).unwrap_or(Duration::MAX);
+        let wait = self.asker.wait.min(rest);
         if asked.is_empty() {
             // No answer says when a log can be written again; in the end the time does.
             return wait_for_others(changes, wait).await;
@@ -151,7 +150,7 @@ impl LeaderFetcher {
             Session::NONE
         };
         let lag_max = self.context.options.replica_lag_max;
-        let all_after = NAME_ALL_AFTER.min(lag_max / NAME_ALL_PER_LAG);
+        let all_after = NAME_ALL_AFTER.min(lag_max / NAME_ALL_PER_LAG).min(rest);
         course.told.name_all(&asked, now + all_after);
         Ok(Some(request::more(asker, session, &asked)))
     }

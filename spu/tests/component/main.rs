@@ -5,6 +5,7 @@ mod assignment;
 mod bad_input;
 mod disk;
 mod follower_session;
+mod following;
 mod harness;
 mod kubelet;
 mod metrics;

@@ -72,6 +72,19 @@ impl Script {
         })
     }
 
+    /// One that knows the same, for an SPU that is to hear of changes at another time.
+    #[allow(dead_code, reason = "used where two SPUs meet")]
+    pub(crate) fn copy(&self) -> Arc<Self> {
+        let copy = Self::new();
+        let known = self.state();
+        let mut state = copy.state();
+        state.cluster_id = known.cluster_id;
+        state.topics = known.topics.clone();
+        state.partitions = known.partitions.clone();
+        drop((known, state));
+        copy
+    }
+
     /// Adds a topic whose partitions the SPU leads, and tells it.
     pub(crate) fn create_topic(
         &self,
