@@ -1,10 +1,11 @@
 //! The way in: one client for one cluster.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use thalweg_runtime::net::tls::{TlsClient, TlsClientOptions, TlsError};
 use thalweg_runtime::{Clock, SystemClock, TaskGroup};
-use thalweg_types::{ClusterId, TopicName};
+use thalweg_types::TopicName;
 
 use crate::admin::{Admin, AdminError, ScClient};
 use crate::consumer::{ConsumeError, Consumer, ConsumerOptions};
@@ -28,6 +29,8 @@ pub struct ClientOptions {
     /// How often running producers, and consumers of all partitions without an end at the log's, look
     /// for partitions that were added to their topics. Default: 30 s.
     pub metadata_max_age: Duration,
+    /// How to connect to a cluster that speaks TLS. Default: without.
+    pub tls: Option<TlsClientOptions>,
 }
 
 /// Why a client could not start.
@@ -40,6 +43,9 @@ pub enum ConnectError {
     /// The SC could not be asked for the SPUs.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The certificates can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// One client of one cluster. Cheap to clone.
@@ -70,9 +76,8 @@ pub(crate) struct ClientCore {
     /// For everything but fetches, see [`Connections`].
     pub(crate) connections: Arc<Connections>,
     pub(crate) metadata: Metadata,
-    liveness: Arc<Liveness>,
-    /// The cluster that this client began with, once it has heard.
-    cluster: Arc<OnceLock<ClusterId>>,
+    /// What its connections have in common: the cluster that it began with, too, once it has heard.
+    connecting: ConnectionOptions,
 }
 
 impl ClientOptions {
@@ -94,6 +99,7 @@ impl Default for ClientOptions {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
             metadata_max_age: Duration::from_secs(30),
+            tls: None,
         }
     }
 }
@@ -108,35 +114,33 @@ impl Client {
         if options.cluster.is_empty() && options.bootstrap.is_empty() {
             return Err(ConnectError::NoAddress);
         }
-        let sc = ScClient::new(
-            &options.cluster,
-            options.connect_timeout,
-            options.request_timeout,
-        )?;
+        let sc = ScClient::new(&options)?;
         let bootstrap = if options.bootstrap.is_empty() {
             sc.online_spu_addresses().await?
         } else {
             options.bootstrap.clone()
         };
         let tasks = TaskGroup::new();
-        let liveness = Arc::new(Liveness::new(&options.client_id, tasks.clone()));
-        liveness.know(&bootstrap);
-        let watched = ConnectionOptions::new(
+        let tls = options.tls.clone();
+        let tls = tls.map(|tls| TlsClient::load(tls, None)).transpose()?;
+        let connecting = ConnectionOptions::new(
             &options.client_id,
             options.connect_timeout,
             options.request_timeout,
         );
-        let cluster = Arc::default();
-        let watched = watched
+        let connecting = connecting.under_tls(tls.map(Arc::new));
+        let liveness = Arc::new(Liveness::new(connecting.clone(), tasks.clone()));
+        liveness.know(&bootstrap);
+        let connecting = connecting
             .watched_by(Arc::clone(&liveness))
-            .within(Arc::clone(&cluster));
-        let connections = Arc::new(Connections::new(watched, tasks.clone()));
+            .within(Arc::default());
+        let connections = Arc::new(Connections::new(connecting.clone(), tasks.clone()));
         let metadata = Metadata::new(
             Arc::clone(&connections),
             sc.clone(),
             bootstrap,
             options.request_timeout,
-            Arc::clone(&liveness),
+            liveness,
         );
         let core = ClientCore {
             options,
@@ -145,8 +149,7 @@ impl Client {
             sc,
             connections,
             metadata,
-            liveness,
-            cluster,
+            connecting,
         };
         Ok(Self {
             core: Arc::new(core),
@@ -191,10 +194,10 @@ impl Client {
 impl ClientCore {
     /// What connections of this client have in common, with another time that an answer may take.
     pub(crate) fn connection_options(&self, request_timeout: Duration) -> ConnectionOptions {
-        let options = &self.options;
-        ConnectionOptions::new(&options.client_id, options.connect_timeout, request_timeout)
-            .watched_by(Arc::clone(&self.liveness))
-            .within(Arc::clone(&self.cluster))
+        let connect_timeout = self.options.connect_timeout;
+        self.connecting
+            .clone()
+            .in_time(connect_timeout, request_timeout)
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {

@@ -79,5 +79,6 @@ pub use smartmodule::{SmartModuleInvocation, SmartModuleSource};
 pub use thalweg_record::{
     Codec, Header as RecordHeader, Headers as RecordHeaders, Record as RecordView,
 };
+pub use thalweg_runtime::net::tls::{TlsClientOptions, TlsError, TlsIdentity};
 pub use thalweg_types::{ErrorCode, LookBack, OnError, resource};
 pub use thalweg_wire::FailedRecords;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use thalweg_runtime::net::tls::TlsOptions;
 use thalweg_types::parse_duration;
 
 /// The settings of one SC. The flag wins over the environment, which wins over the default.
@@ -32,6 +33,10 @@ pub struct ScOptions {
         conflicts_with = "kubernetes_namespace"
     )]
     pub data_dir: Option<PathBuf>,
+
+    /// How it speaks TLS.
+    #[command(flatten)]
+    pub tls: TlsOptions,
 
     /// Of an SC on Kubernetes.
     #[command(flatten)]

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::Stream;
 use thalweg_metadata::{Counter, MetadataStore, OpenError, SledOptions, SledStore, StoreError};
 use thalweg_proto::v1::admin_server::AdminServer;
 use thalweg_proto::v1::control_server::ControlServer;
 use thalweg_runtime::net::TcpListener;
+use thalweg_runtime::net::tls::{HTTP_2, TlsError};
 use thalweg_runtime::{Clock, TaskFailed, TaskGroup};
 use thalweg_smartmodule_inspect::MODULE_BYTES_MAX;
 use thalweg_types::{ClusterId, ControllerEpoch};
@@ -18,7 +20,7 @@ use uuid::Uuid;
 
 use crate::ScOptions;
 use crate::api::AdminService;
-use crate::connections;
+use crate::connections::{self, Connection};
 use crate::control::{
     ControlService, Members, MembersOptions, OffsetsTopicOptions, spawn_failure_detector,
 };
@@ -66,6 +68,9 @@ pub enum StartError {
     /// Its reign could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Its certificates can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Nobody could connect.
     #[error("failed to listen on {address}")]
     Listen {
@@ -102,6 +107,7 @@ impl Sc {
     ) -> Result<Self, StartError> {
         options.check()?;
         let cluster_id = store.cluster_id();
+        let tls = options.tls.server(Some(HTTP_2))?.map(Arc::new);
         let listening = |source| StartError::Listen {
             address: options.listen,
             source,
@@ -119,6 +125,7 @@ impl Sc {
             Arc::clone(&controller),
             Arc::clone(&clock),
             internal_client_id.clone(),
+            options.tls.client(),
         ));
         let members = MembersOptions {
             heartbeat_interval: options.heartbeat_interval,
@@ -139,7 +146,8 @@ impl Sc {
             replication_max: options.offsets_topic_replication.into(),
         };
         let control = ControlService::new(members, offsets_topic, sessions.clone());
-        spawn_server(listener, options.connections_max, admin, control, &tasks);
+        let connections = connections::incoming(listener, tls, options.connections_max);
+        spawn_server(connections, admin, control, &tasks);
         info!(%cluster_id, %epoch, %admin_address, "serving");
         Ok(Self {
             admin_address,
@@ -189,8 +197,7 @@ impl Sc {
 }
 
 fn spawn_server(
-    listener: TcpListener,
-    connections_max: u32,
+    connections: impl Stream<Item = io::Result<Connection>> + Send + 'static,
     admin: AdminService,
     control: ControlService,
     tasks: &TaskGroup,
@@ -206,10 +213,7 @@ fn spawn_server(
             .add_service(
                 ControlServer::new(control).max_decoding_message_size(SPU_MESSAGE_BYTES_MAX),
             )
-            .serve_with_incoming_shutdown(
-                connections::incoming(listener, connections_max),
-                shutdown.clone().cancelled_owned(),
-            );
+            .serve_with_incoming_shutdown(connections, shutdown.clone().cancelled_owned());
         let patience = async {
             shutdown.cancelled().await;
             tokio::time::sleep(CLOSE_WAIT_MAX).await;

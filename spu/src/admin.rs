@@ -8,11 +8,13 @@ mod placement;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_proto::v1::admin_client::AdminClient;
 use thalweg_proto::v1::control_client::ControlClient;
 use thalweg_proto::{InvalidField, ServiceError, connect_lazily, error_code, v1};
+use thalweg_runtime::net::tls::TlsClient;
 use thalweg_types::resource::{SmartModule, SmartModuleSpec, Topic, TopicSpec};
 use thalweg_types::{ErrorCode, ResourceName, SpuId, TopicId, TopicName};
 use tonic::Status;
@@ -102,12 +104,16 @@ pub struct AdminForward {
 }
 
 impl AdminForward {
-    /// Calls the SC at `sc` (`HOST:PORT`) from now on; connects when first used. Must be called
+    /// Calls the SC at `sc` (`HOST:PORT`) from now on, under TLS where it is given; connects when first used. Must be called
     /// within a tokio runtime.
     ///
     /// # Errors
     /// When `sc` is no address.
-    pub fn new(sc: &str, spu_id: SpuId) -> Result<Self, tonic::transport::Error> {
+    pub fn new(
+        sc: &str,
+        tls: Option<Arc<TlsClient>>,
+        spu_id: SpuId,
+    ) -> Result<Self, tonic::transport::Error> {
         let endpoint = Endpoint::from_shared(format!("http://{sc}"))?
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
@@ -116,7 +122,7 @@ impl AdminForward {
         Ok(Self {
             sc: sc.to_owned(),
             spu_id,
-            channel: connect_lazily(&endpoint),
+            channel: connect_lazily(&endpoint, tls),
         })
     }
 
@@ -280,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn an_sc_that_is_down_is_a_retryable_error_that_names_it() {
         // Port 1 is never listened on.
-        let admin = AdminForward::new("127.0.0.1:1", SpuId(0)).unwrap();
+        let admin = AdminForward::new("127.0.0.1:1", None, SpuId(0)).unwrap();
 
         let error = admin
             .delete_topic(&TopicName::new("orders").unwrap())
@@ -293,6 +299,6 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_is_none_is_refused() {
-        assert!(AdminForward::new("not an address", SpuId(0)).is_err());
+        assert!(AdminForward::new("not an address", None, SpuId(0)).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use thalweg_runtime::Clock;
+use thalweg_runtime::net::tls::{TlsClient, TlsServer};
 use thalweg_smartengine::SmartEngine;
 use thalweg_types::SpuId;
 
@@ -36,6 +37,10 @@ pub struct SpuContext {
     pub engine: SmartEngine,
     /// What is counted for those who watch.
     pub metrics: Arc<Metrics>,
+    /// How clients connect, where not without TLS.
+    pub tls: Option<Arc<TlsServer>>,
+    /// How the other SPUs are connected to, where not without TLS.
+    pub peers_tls: Option<Arc<TlsClient>>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Settings and limits.

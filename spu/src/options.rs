@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use thalweg_runtime::net::tls::TlsOptions;
 use thalweg_types::{SpuId, parse_bytes, parse_duration};
 
 use crate::groups::GroupOptions;
@@ -60,6 +61,10 @@ pub struct SpuOptions {
     /// `/readyz` say how this SPU fares; nowhere where not given. Port 0 takes a free one.
     #[arg(long, env = "THALWEG_SPU_METRICS_LISTEN", value_name = "ADDR")]
     pub metrics_listen: Option<SocketAddr>,
+
+    /// How it speaks TLS.
+    #[command(flatten)]
+    pub tls: TlsOptions,
 
     /// Where partitions are kept. It belongs to this SPU alone.
     #[arg(long, env = "THALWEG_SPU_DATA_DIR", value_name = "DIR")]

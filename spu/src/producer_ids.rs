@@ -230,7 +230,7 @@ mod tests {
 
     fn unreachable_sc() -> Arc<AdminForward> {
         // Port 1 is never listened on.
-        Arc::new(AdminForward::new("127.0.0.1:1", thalweg_types::SpuId(0)).unwrap())
+        Arc::new(AdminForward::new("127.0.0.1:1", None, thalweg_types::SpuId(0)).unwrap())
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_runtime::net::TcpListener;
+use thalweg_runtime::net::tls::{HTTP_2, TlsClient, TlsClientOptions, TlsError};
 use thalweg_runtime::{Clock, TaskFailed, TaskGroup};
 use thalweg_smartengine::{CallLimits, EngineError, EngineOptions, SmartEngine};
 use thalweg_storage::{
@@ -82,6 +83,9 @@ pub enum StartError {
     /// Where it stands can't be told.
     #[error(transparent)]
     Rack(#[from] MountedFileError),
+    /// Its certificates can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The SC's address is none.
     #[error("`--sc {sc}` is no address, write HOST:PORT")]
     ScAddress {
@@ -189,6 +193,8 @@ impl Spu {
 
         let has_state = last_view.is_some();
         let view = Arc::new(ClusterView::new(last_view.unwrap_or_default()));
+        let tls = options.tls.server(None)?.map(Arc::new);
+        let peers = options.tls.client();
         let admin = admin(&options)?;
         let replicas = ReplicaSet::new(
             ReplicaOwner {
@@ -220,12 +226,15 @@ impl Spu {
                 Arc::clone(&view),
                 Arc::clone(&admin),
                 smartmodules_path(&data_dir),
+                peers.clone(),
             )),
             view,
             producer_ids: Arc::new(ProducerIds::open(data_dir.path(), Arc::clone(&admin))?),
             admin,
             engine: SmartEngine::new(engine_options(&options, &data_dir))?,
             metrics,
+            tls,
+            peers_tls: connecting(peers, None)?,
             clock,
             options: Arc::new(options),
         };
@@ -408,12 +417,21 @@ impl Spu {
 }
 
 fn admin(options: &SpuOptions) -> Result<Arc<AdminForward>, StartError> {
-    AdminForward::new(&options.sc, options.id)
+    let tls = connecting(options.tls.client(), Some(HTTP_2))?;
+    AdminForward::new(&options.sc, tls, options.id)
         .map(Arc::new)
         .map_err(|source| StartError::ScAddress {
             sc: options.sc.clone(),
             source,
         })
+}
+
+fn connecting(
+    options: Option<TlsClientOptions>,
+    protocol: Option<&'static [u8]>,
+) -> Result<Option<Arc<TlsClient>>, TlsError> {
+    let loaded = options.map(|options| TlsClient::load(options, protocol));
+    Ok(loaded.transpose()?.map(Arc::new))
 }
 
 /// Where SmartModules are kept, as they came and compiled. The engine makes the folder.

@@ -21,6 +21,9 @@ pub enum FrameError {
         /// What is allowed.
         limit_bytes: usize,
     },
+    /// The peer speaks TLS, which is not spoken here.
+    #[error("the other side speaks TLS, and it was spoken to without")]
+    Tls,
     /// The peer hung up in the middle of a frame.
     #[error("connection ended within a frame")]
     Truncated,
@@ -79,6 +82,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         while self.length.is_none() {
             if self.buffered.len() >= 4 {
                 let announced_bytes = self.buffered.get_i32();
+                if is_tls(announced_bytes) {
+                    return Err(FrameError::Tls);
+                }
                 self.length = match usize::try_from(announced_bytes) {
                     Ok(length) if length <= self.frame_bytes_max => Some(length),
                     _ => {
@@ -155,6 +161,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
+/// Whether these are the first bytes of a TLS record (RFC 8446, section 5.1) of a kind that begins a connection or ends
+/// it: an alert or a handshake. As the size of a frame they would be 350 MB.
+fn is_tls(announced_bytes: i32) -> bool {
+    let [kind, major, minor, _] = announced_bytes.to_be_bytes();
+    matches!(kind, 0x15 | 0x16) && major == 3 && minor <= 4
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -202,6 +215,14 @@ mod tests {
             });
 
             prop_assert_eq!(arrived, frames);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_speaks_tls_is_known_by_the_first_bytes() {
+        for record in [[0x16, 3, 1, 2], [0x15, 3, 3, 0]] {
+            let mut frames = FrameReader::new(&record[..], usize::MAX);
+            assert!(matches!(frames.next().await, Err(FrameError::Tls)));
         }
     }
 

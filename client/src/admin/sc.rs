@@ -2,16 +2,18 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
 
 use thalweg_proto::v1::admin_client::AdminClient;
 use thalweg_proto::{connect_lazily, error_code, v1};
+use thalweg_runtime::net::tls::{HTTP_2, TlsClient};
 use thalweg_types::TopicName;
 use thalweg_types::resource::Spu;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 
 use super::AdminError;
+use crate::client::{ClientOptions, ConnectError};
 
 /// The largest answer that is read, in bytes: a list of some hundred thousand partitions.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -21,15 +23,13 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct ScClient {
     address: String,
     channel: Option<Channel>,
+    is_under_tls: bool,
 }
 
 impl ScClient {
-    /// `address` may be empty: then every call answers [`AdminError::NoAddress`].
-    pub(crate) fn new(
-        address: &str,
-        connect_timeout: Duration,
-        request_timeout: Duration,
-    ) -> Result<Self, AdminError> {
+    /// The address may be empty: then every call answers [`AdminError::NoAddress`].
+    pub(crate) fn new(options: &ClientOptions) -> Result<Self, ConnectError> {
+        let address = &options.cluster;
         let invalid = || AdminError::InvalidAddress {
             address: address.to_owned(),
         };
@@ -40,14 +40,18 @@ impl ScClient {
             port.parse::<u16>().map_err(|_| invalid())?;
             let endpoint = Endpoint::from_shared(format!("http://{address}"))
                 .map_err(|_| invalid())?
-                .connect_timeout(connect_timeout)
-                .http2_keep_alive_interval(request_timeout)
-                .tcp_nodelay(true);
-            Some(connect_lazily(&endpoint))
+                .connect_timeout(options.connect_timeout)
+                .http2_keep_alive_interval(options.request_timeout);
+            let tls = options.tls.clone();
+            let tls = tls
+                .map(|tls| TlsClient::load(tls, Some(HTTP_2)))
+                .transpose()?;
+            Some(connect_lazily(&endpoint, tls.map(Arc::new)))
         };
         Ok(Self {
             address: address.to_owned(),
             channel,
+            is_under_tls: options.tls.is_some(),
         })
     }
 
@@ -70,14 +74,18 @@ impl ScClient {
             .metadata()
             .get(thalweg_proto::ERROR_CODE_ENTRY)
             .is_none()
-            && matches!(
+            && (matches!(
                 status.code(),
                 Code::Unavailable | Code::Unknown | Code::Cancelled
-            );
+            ) || is_another_protocol(status));
         if from_transport {
+            let mut reason = innermost_cause(status);
+            if !self.is_under_tls && is_another_protocol(status) {
+                reason += "; if it speaks TLS, name its authority with `--tls-ca`, or in the client's options";
+            }
             return AdminError::Unreachable {
                 address: self.address.clone(),
-                reason: innermost_cause(status),
+                reason,
             };
         }
         AdminError::Refused {
@@ -106,6 +114,11 @@ impl ScClient {
         let online = spus.into_iter().filter(Spu::is_online);
         Ok(online.map(|spu| spu.status.data_address).collect())
     }
+}
+
+/// Whether something answered, but not in HTTP/2.
+fn is_another_protocol(status: &Status) -> bool {
+    status.message().starts_with("h2 protocol error")
 }
 
 /// What the system said: tonic's own words are only `transport error`.

@@ -7,19 +7,20 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use thalweg_runtime::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
+use thalweg_runtime::net::tls::TlsClient;
+use thalweg_runtime::net::{ReadHalf, Stream, TcpStream, WriteHalf};
 use thalweg_runtime::{CancellationToken, TaskGroup};
 use thalweg_types::ClusterId;
 use thalweg_wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use thalweg_wire::{
-    ANNOUNCED, ApiRequest, EXTENSION, FrameReader, StrBytes, THALWEG_SOFTWARE_NAME, VersionRange,
-    decode_response, encode_request, peek_correlation_id, tags,
+    ANNOUNCED, ApiRequest, EXTENSION, FrameError, FrameReader, StrBytes, THALWEG_SOFTWARE_NAME,
+    VersionRange, decode_response, encode_request, peek_correlation_id, tags,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
@@ -39,6 +40,7 @@ pub struct ConnectionOptions {
     request_timeout: Duration,
     liveness: Option<Arc<Liveness>>,
     cluster: Arc<OnceLock<ClusterId>>,
+    tls: Option<Arc<TlsClient>>,
 }
 
 impl ConnectionOptions {
@@ -56,7 +58,24 @@ impl ConnectionOptions {
             request_timeout,
             liveness: None,
             cluster: Arc::default(),
+            tls: None,
         }
+    }
+
+    /// The same with other times.
+    #[must_use]
+    pub(crate) fn in_time(self, connect_timeout: Duration, request_timeout: Duration) -> Self {
+        Self {
+            connect_timeout,
+            request_timeout,
+            ..self
+        }
+    }
+
+    /// Connects under TLS where it is given.
+    #[must_use]
+    pub fn under_tls(self, tls: Option<Arc<TlsClient>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Gives up waiting for an SPU that the cluster has given up.
@@ -65,6 +84,16 @@ impl ConnectionOptions {
         Self {
             liveness: Some(liveness),
             ..self
+        }
+    }
+
+    async fn stream(&self, address: &str) -> io::Result<Stream> {
+        let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        match &self.tls {
+            // Apart, as it is large and most do without.
+            Some(tls) => Box::pin(tls.connect(address, socket)).await,
+            None => Ok(Stream::Plain(socket)),
         }
     }
 
@@ -83,7 +112,7 @@ pub struct Connection {
     client_id: String,
     versions: Vec<VersionRange>,
     correlation: AtomicI32,
-    writer: tokio::sync::Mutex<OwnedWriteHalf>,
+    writer: tokio::sync::Mutex<WriteHalf>,
     pending: Arc<Pending>,
     liveness: Option<Arc<Liveness>>,
 }
@@ -123,12 +152,9 @@ impl Connection {
             address: address.to_owned(),
             reason,
         };
-        let stream = timeout(options.connect_timeout, TcpStream::connect(address))
+        let stream = timeout(options.connect_timeout, options.stream(address))
             .await
             .map_err(|_| failed(format!("no answer within {:?}", options.connect_timeout)))?
-            .map_err(|error| failed(error.to_string()))?;
-        stream
-            .set_nodelay(true)
             .map_err(|error| failed(error.to_string()))?;
         let (reader, writer) = stream.into_split();
         let pending = Arc::new(Pending {
@@ -434,12 +460,7 @@ impl Pending {
         })
     }
 
-    async fn read_answers(
-        &self,
-        reader: OwnedReadHalf,
-        address: &str,
-        shutdown: CancellationToken,
-    ) {
+    async fn read_answers(&self, reader: ReadHalf, address: &str, shutdown: CancellationToken) {
         let mut frames = FrameReader::new(reader, RESPONSE_BYTES_MAX);
         let error = loop {
             let frame = tokio::select! {
@@ -450,6 +471,9 @@ impl Pending {
             let outcome = match frame {
                 Ok(Some(frame)) => self.answer(frame),
                 Ok(None) => Err("the SPU closed the connection".to_owned()),
+                Err(error @ FrameError::Tls) => Err(format!(
+                    "{error}: name its authority with `--tls-ca`, or in the client's options"
+                )),
                 Err(error) => Err(error.to_string()),
             };
             if let Err(reason) = outcome {
@@ -496,18 +520,18 @@ impl Drop for EndsWhenDropped<'_> {
 }
 
 /// Writes every byte of `parts` with as few calls as the system allows.
-async fn write_parts(writer: &mut OwnedWriteHalf, parts: &[Bytes]) -> std::io::Result<()> {
+async fn write_parts(writer: &mut WriteHalf, parts: &[Bytes]) -> io::Result<()> {
     let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
     let mut rest = slices.as_mut_slice();
     IoSlice::advance_slices(&mut rest, 0);
     while !rest.is_empty() {
         let written = writer.write_vectored(rest).await?;
         if written == 0 {
-            return Err(std::io::ErrorKind::WriteZero.into());
+            return Err(io::ErrorKind::WriteZero.into());
         }
         IoSlice::advance_slices(&mut rest, written);
     }
-    Ok(())
+    writer.flush().await
 }
 
 fn version_range(key: i16, min: i16, max: i16) -> VersionRange {

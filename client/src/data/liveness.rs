@@ -26,7 +26,7 @@ const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 /// The cluster's word on who is part of it.
 #[derive(Debug)]
 pub(crate) struct Liveness {
-    client_id: String,
+    asking: ConnectionOptions,
     tasks: TaskGroup,
     /// Addresses of SPUs.
     known: Mutex<BTreeSet<String>>,
@@ -45,9 +45,10 @@ struct Heard {
 }
 
 impl Liveness {
-    pub(crate) fn new(client_id: &str, tasks: TaskGroup) -> Self {
+    /// Connects as `connecting` says.
+    pub(crate) fn new(connecting: ConnectionOptions, tasks: TaskGroup) -> Self {
         Self {
-            client_id: client_id.to_owned(),
+            asking: connecting.in_time(ASK_TIMEOUT, ASK_TIMEOUT),
             tasks,
             known: Mutex::default(),
             heard: tokio::sync::Mutex::default(),
@@ -84,8 +85,7 @@ impl Liveness {
         }
         let others: Vec<_> = self.known().iter().cloned().collect();
         for other in others.iter().filter(|other| *other != than) {
-            let options = ConnectionOptions::new(&self.client_id, ASK_TIMEOUT, ASK_TIMEOUT);
-            if let Ok(connection) = Connection::open(other, &options, &self.tasks).await
+            if let Ok(connection) = Connection::open(other, &self.asking, &self.tasks).await
                 && self.ask(connection, heard).await.is_ok()
             {
                 return;

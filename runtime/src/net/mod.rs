@@ -1,13 +1,16 @@
-//! TCP as this process sees it: the system's or, with the feature `simulation`, the simulation's.
+//! TCP as this process sees it, the system's or, with the feature `simulation`, the simulation's, and TLS
+//! on it.
 //!
 //! Both have the same types and functions. Nothing above says which of them it runs on.
 
 #[cfg(feature = "simulation")]
-mod simulated;
+#[path = "simulated.rs"]
+mod socket;
 #[cfg(not(feature = "simulation"))]
-mod system;
+#[path = "system.rs"]
+mod socket;
+mod stream;
+pub mod tls;
 
-#[cfg(feature = "simulation")]
-pub use simulated::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, send, send_file};
-#[cfg(not(feature = "simulation"))]
-pub use system::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, send, send_file};
+pub use socket::{TcpListener, TcpStream};
+pub use stream::{ReadHalf, Stream, WriteHalf, send, send_file};

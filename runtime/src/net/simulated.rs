@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use tokio::io::AsyncWriteExt;
-pub use turmoil::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+pub(super) use turmoil::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 pub use turmoil::net::{TcpListener, TcpStream};
 
 /// How much of a file goes out at a time, in bytes.
@@ -15,7 +15,11 @@ const SEND_FILE_BYTES: usize = 64 << 10;
 ///
 /// # Errors
 /// When the connection is broken.
-pub async fn send(socket: &mut OwnedWriteHalf, bytes: &[u8], _more: bool) -> io::Result<usize> {
+pub(super) async fn send(
+    socket: &mut OwnedWriteHalf,
+    bytes: &[u8],
+    _more: bool,
+) -> io::Result<usize> {
     socket.write(bytes).await
 }
 
@@ -23,7 +27,7 @@ pub async fn send(socket: &mut OwnedWriteHalf, bytes: &[u8], _more: bool) -> io:
 ///
 /// # Errors
 /// When the connection is broken, or the file can't be read.
-pub async fn send_file(
+pub(super) async fn send_file(
     socket: &mut OwnedWriteHalf,
     file: &File,
     position: u64,

@@ -5,7 +5,7 @@ use std::io;
 
 use rustix::net::SendFlags;
 use tokio::io::Interest;
-pub use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+pub(super) use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 pub use tokio::net::{TcpListener, TcpStream};
 
 /// Sends some of `bytes` once the socket takes any, and returns how many. Told that `more` follows, the
@@ -13,7 +13,11 @@ pub use tokio::net::{TcpListener, TcpStream};
 ///
 /// # Errors
 /// When the connection is broken.
-pub async fn send(socket: &mut OwnedWriteHalf, bytes: &[u8], more: bool) -> io::Result<usize> {
+pub(super) async fn send(
+    socket: &mut OwnedWriteHalf,
+    bytes: &[u8],
+    more: bool,
+) -> io::Result<usize> {
     let flags = if more {
         SendFlags::NOSIGNAL | SendFlags::MORE
     } else {
@@ -29,7 +33,7 @@ pub async fn send(socket: &mut OwnedWriteHalf, bytes: &[u8], more: bool) -> io::
 ///
 /// # Errors
 /// When the connection is broken, or the file can't be read.
-pub async fn send_file(
+pub(super) async fn send_file(
     socket: &mut OwnedWriteHalf,
     file: &File,
     position: u64,

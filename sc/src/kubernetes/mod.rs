@@ -161,7 +161,8 @@ impl OneOfSeveral {
         let sources = TaskGroup::new();
         let credentials = self.options.kubernetes.registry_credentials.clone();
         let address = sc.admin_address();
-        module_sources::spawn(store.clone(), address, credentials, &sources).await?;
+        let tls = self.options.tls.client();
+        module_sources::spawn(store.clone(), address, tls, credentials, &sources).await?;
         let outcome = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
             () = lost.notified() => {

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use thalweg_client::{Admin, Client, ClientOptions, ConnectError, NewSmartModule};
+use thalweg_client::{
+    Admin, Client, ClientOptions, ConnectError, NewSmartModule, TlsClientOptions,
+};
 use thalweg_k8s_store::{KubernetesStore, ModuleSource, SourceRefused, WantedModule};
 use thalweg_runtime::{Backoff, BackoffOptions, TaskGroup};
 use tracing::{info, warn};
@@ -20,14 +22,19 @@ const PAUSES: BackoffOptions = BackoffOptions {
     max: Duration::from_secs(30),
 };
 
-/// Starts it, with an SC that serves at `address`. `credentials` is the folder of Secrets that open registries.
+/// Starts it, with an SC that serves at `address`, under TLS where it is given. `credentials` is the folder of Secrets that open registries.
 pub(super) async fn spawn(
     store: KubernetesStore,
     address: SocketAddr,
+    tls: Option<TlsClientOptions>,
     credentials: Option<PathBuf>,
     tasks: &TaskGroup,
 ) -> Result<(), ConnectError> {
-    let client = Client::connect(ClientOptions::new(address.to_string())).await?;
+    let client = Client::connect(ClientOptions {
+        tls,
+        ..ClientOptions::new(address.to_string())
+    });
+    let client = client.await?;
     let sources = Sources {
         admin: client.admin(),
         store,

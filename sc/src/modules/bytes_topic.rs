@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use thalweg_client::{Client, ClientOptions, ConnectError, ProducerOptions, ProducerRecord};
+use thalweg_client::{
+    Client, ClientOptions, ConnectError, ProducerOptions, ProducerRecord, TlsClientOptions,
+};
 use thalweg_proto::ServiceError;
 use thalweg_runtime::{Backoff, BackoffOptions, Clock};
 use thalweg_smartmodule_inspect::MODULE_BYTES_MAX;
@@ -59,6 +61,7 @@ pub(crate) struct BytesTopic {
     controller: Arc<Controller>,
     clock: Arc<dyn Clock>,
     client_id: String,
+    tls: Option<TlsClientOptions>,
 }
 
 impl BytesTopic {
@@ -66,11 +69,13 @@ impl BytesTopic {
         controller: Arc<Controller>,
         clock: Arc<dyn Clock>,
         client_id: String,
+        tls: Option<TlsClientOptions>,
     ) -> Self {
         Self {
             controller,
             clock,
             client_id,
+            tls,
         }
     }
 
@@ -113,6 +118,7 @@ impl BytesTopic {
         let client = Client::connect(ClientOptions {
             bootstrap: spus,
             client_id: self.client_id.clone(),
+            tls: self.tls.clone(),
             ..ClientOptions::default()
         })
         .await

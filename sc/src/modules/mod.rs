@@ -17,6 +17,7 @@ pub(crate) mod rules;
 
 use std::sync::Arc;
 
+use thalweg_client::TlsClientOptions;
 use thalweg_runtime::Clock;
 use thalweg_types::ResourceName;
 use thalweg_types::resource::{Resource, ResourceKey, SmartModule, UnknownModule};
@@ -39,14 +40,17 @@ pub(crate) struct ModuleRegistry {
 }
 
 impl ModuleRegistry {
-    /// The registry of `controller`'s rows, whose bytes are written as `client_id`.
+    /// The registry of `controller`'s rows, whose bytes are written as `client_id`, to SPUs that are connected to
+    /// under TLS where it is given.
     pub(crate) fn new(
         controller: Arc<Controller>,
         clock: Arc<dyn Clock>,
         client_id: String,
+        tls: Option<TlsClientOptions>,
     ) -> Self {
+        let bytes = BytesTopic::new(Arc::clone(&controller), Arc::clone(&clock), client_id, tls);
         Self {
-            bytes: BytesTopic::new(Arc::clone(&controller), Arc::clone(&clock), client_id),
+            bytes,
             controller,
             clock,
             writing: Mutex::default(),

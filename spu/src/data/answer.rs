@@ -7,8 +7,9 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use thalweg_runtime::net::{self, OwnedWriteHalf};
+use thalweg_runtime::net::{self, WriteHalf};
 use thalweg_storage::LogSlice;
+use tokio::io::AsyncWriteExt as _;
 
 use super::memory::Reservation;
 
@@ -53,7 +54,7 @@ impl Answer {
 ///
 /// Not cancel-safe: dropped half-way, the connection is of no use any more.
 pub(super) async fn send(
-    socket: &mut OwnedWriteHalf,
+    socket: &mut WriteHalf,
     pieces: Vec<Piece>,
     stall_timeout: Duration,
 ) -> io::Result<()> {
@@ -65,11 +66,11 @@ pub(super) async fn send(
             Piece::File(slice) => send_file(socket, &slice, stall_timeout).await?,
         }
     }
-    Ok(())
+    in_time(stall_timeout, socket.flush()).await
 }
 
 async fn send_bytes(
-    socket: &mut OwnedWriteHalf,
+    socket: &mut WriteHalf,
     mut bytes: Bytes,
     more: bool,
     stall_timeout: Duration,
@@ -82,7 +83,7 @@ async fn send_bytes(
 }
 
 async fn send_file(
-    socket: &mut OwnedWriteHalf,
+    socket: &mut WriteHalf,
     slice: &LogSlice,
     stall_timeout: Duration,
 ) -> io::Result<()> {
@@ -105,10 +106,10 @@ async fn send_file(
 }
 
 /// What `sending` gives, which waits until the socket takes something.
-async fn in_time(
+async fn in_time<T>(
     stall_timeout: Duration,
-    sending: impl Future<Output = io::Result<usize>>,
-) -> io::Result<usize> {
+    sending: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
     tokio::time::timeout(stall_timeout, sending)
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client takes no answers"))?

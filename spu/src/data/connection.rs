@@ -15,12 +15,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use thalweg_runtime::CancellationToken;
-use thalweg_runtime::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
+use thalweg_runtime::net::{ReadHalf, Stream, WriteHalf};
 use thalweg_wire::{
     DecodeError, FrameError, FrameReader, RequestHeader, SMALL_FRAME_BYTES, decode_request_header,
 };
 use tokio::sync::{Semaphore, mpsc};
-use tracing::debug;
 
 use super::answer::{Answer, send};
 use super::dead_letters::DeadLetters;
@@ -79,7 +78,11 @@ impl Shared {
             requests: Memory::new(budget_bytes),
             answers: Memory::new(budget_bytes),
             streamed: Memory::new(budget_bytes),
-            dead_letters: DeadLetters::new(address),
+            dead_letters: DeadLetters::new(
+                address,
+                Arc::clone(&context.view),
+                context.options.tls.client(),
+            ),
             topic_chains: TopicChains::default(),
             lookups: Semaphore::new(LOOKUPS_MAX),
             context,
@@ -110,7 +113,9 @@ impl ConnectionError {
     pub(super) fn is_worth_a_warning(&self) -> bool {
         matches!(
             self,
-            Self::Frame(FrameError::Size { .. }) | Self::Decode(_) | Self::Refused { .. }
+            Self::Frame(FrameError::Size { .. } | FrameError::Tls)
+                | Self::Decode(_)
+                | Self::Refused { .. }
         )
     }
 }
@@ -125,19 +130,16 @@ pub(super) enum Pending {
 
 /// One client's connection.
 pub(super) struct Connection {
-    reader: FrameReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
+    reader: FrameReader<ReadHalf>,
+    writer: WriteHalf,
     shared: Arc<Shared>,
     router: Arc<Router>,
 }
 
 impl Connection {
-    pub(super) fn new(socket: TcpStream, shared: Arc<Shared>) -> Self {
-        if let Err(error) = socket.set_nodelay(true) {
-            debug!(%error, "answers may be late: failed to set TCP_NODELAY");
-        }
-        let peer = socket.peer_addr().ok().map(|peer| peer.ip());
-        let (reading, writer) = socket.into_split();
+    pub(super) fn new(stream: Stream, shared: Arc<Shared>) -> Self {
+        let peer = stream.peer_addr().ok().map(|peer| peer.ip());
+        let (reading, writer) = stream.into_split();
         let request_bytes_max = usize::try_from(shared.context.options.request_bytes_max);
         Self {
             reader: FrameReader::new(reading, request_bytes_max.unwrap_or(usize::MAX)),
@@ -180,7 +182,7 @@ impl Connection {
 
 /// The reading half.
 struct Reading<'a> {
-    reader: FrameReader<OwnedReadHalf>,
+    reader: FrameReader<ReadHalf>,
     shared: &'a Shared,
     router: &'a Arc<Router>,
     in_flight: &'a AtomicUsize,
@@ -240,7 +242,7 @@ impl Reading<'_> {
 
 /// The writing half. Ends well when the queue does.
 async fn write_answers(
-    writer: &mut OwnedWriteHalf,
+    writer: &mut WriteHalf,
     mut pending: mpsc::Receiver<Pending>,
     router: &Arc<Router>,
     in_flight: &AtomicUsize,

@@ -7,16 +7,19 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_client::{
     Acks, Client, ClientOptions, ErrorCode, ProduceError, Producer, ProducerOptions,
-    ProducerRecord, RecordHeader,
+    ProducerRecord, RecordHeader, RequestError, TlsClientOptions,
 };
 use thalweg_smartengine::OriginalRecord;
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 use thalweg_wire::SMALL_FRAME_BYTES;
 use tokio::sync::Mutex;
+
+use crate::cluster_view::{ClusterView, SpuView};
 
 /// How long a dead letter may take to be acknowledged: well below what a client waits for its
 /// answer.
@@ -36,6 +39,8 @@ const ERROR_BYTES_MAX: usize = 1024;
 pub(super) struct DeadLetters {
     /// Where this SPU itself answers.
     address: SocketAddr,
+    view: Arc<ClusterView>,
+    tls: Option<TlsClientOptions>,
     client: Mutex<Option<Client>>,
     producers: Mutex<HashMap<TopicName, Producer>>,
 }
@@ -75,9 +80,15 @@ pub(super) enum Undelivered {
 
 impl DeadLetters {
     /// `address` is where this SPU listens.
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(super) fn new(
+        address: SocketAddr,
+        view: Arc<ClusterView>,
+        tls: Option<TlsClientOptions>,
+    ) -> Self {
         Self {
             address,
+            view,
+            tls,
             client: Mutex::default(),
             producers: Mutex::default(),
         }
@@ -144,15 +155,24 @@ impl DeadLetters {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
+        // Its certificate may be for the address that others know it by alone.
+        let view = self.view.current();
+        let address_of = |spu: &SpuView| format!("{}:{}", spu.host, spu.port);
+        let known = view.online_spus().map(address_of);
         let options = ClientOptions {
-            bootstrap: vec![self.address.to_string()],
+            bootstrap: std::iter::once(self.address.to_string())
+                .chain(known)
+                .collect(),
+            tls: self.tls.clone(),
             client_id: "thalweg-spu-dead-letters".to_owned(),
             request_timeout: DELIVERY_TIMEOUT,
             ..ClientOptions::default()
         };
-        let connected = Client::connect(options)
-            .await
-            .expect("a client with bootstrap addresses asks nobody when it is made");
+        // It asks nobody when it is made, but certificates may be of no use by now.
+        let connected = Client::connect(options).await;
+        let connected = connected.map_err(|error| RequestError::NoSpuReachable {
+            last_failure: error.to_string(),
+        })?;
         Ok(client.insert(connected).clone())
     }
 }
@@ -240,7 +260,7 @@ mod tests {
         let gone = ProduceError::UnknownTopic {
             topic: "failed".parse().unwrap(),
         };
-        let nobody = thalweg_client::RequestError::NoSpuReachable {
+        let nobody = RequestError::NoSpuReachable {
             last_failure: "refused".to_owned(),
         };
 

@@ -1,16 +1,17 @@
 //! Accepts connections, and refuses those that are too many.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use thalweg_runtime::net::{TcpListener, TcpStream};
+use thalweg_runtime::net::{Stream, TcpListener, TcpStream};
 use thalweg_runtime::{CancellationToken, TaskGroup};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::{Instrument, debug, error, info_span, warn};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::connection::{Connection, Shared};
 use crate::context::SpuContext;
@@ -73,13 +74,40 @@ impl DataServer {
     }
 }
 
+/// The connection under TLS, where that is spoken here.
+async fn agree(socket: TcpStream, shared: &Shared) -> io::Result<Stream> {
+    if let Err(error) = socket.set_nodelay(true) {
+        debug!(%error, "answers may be late: failed to set TCP_NODELAY");
+    }
+    match &shared.context.tls {
+        // Apart, as it is large, and the task stays as long as the connection.
+        Some(tls) => Box::pin(tls.accept(socket)).await,
+        None => Ok(Stream::Plain(socket)),
+    }
+}
+
 async fn serve_one(
     socket: TcpStream,
     shared: Arc<Shared>,
     shutdown: CancellationToken,
     permit: OwnedSemaphorePermit,
 ) -> Result<(), Infallible> {
-    let serving = Connection::new(socket, shared).serve(shutdown);
+    let stream = tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        agreed = agree(socket, &shared) => match agreed {
+            Ok(stream) => stream,
+            Err(error) => {
+                // Who only looks whether somebody listens hangs up at once.
+                if error.kind() == io::ErrorKind::UnexpectedEof {
+                    debug!(%error, "a connection ended before TLS was agreed on");
+                } else {
+                    info!(%error, "refusing a connection: no agreement on TLS");
+                }
+                return Ok(());
+            }
+        },
+    };
+    let serving = Connection::new(stream, shared).serve(shutdown);
     // A bug that one request brings out must not end the process that serves all others.
     match AssertUnwindSafe(serving).catch_unwind().await {
         Ok(Ok(())) => debug!("connection ended"),

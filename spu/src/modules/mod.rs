@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use thalweg_client::{Client, ClientOptions};
+use thalweg_client::{Client, ClientOptions, TlsClientOptions};
 use thalweg_types::resource::{ModuleRevision, SmartModuleSpec, UnknownModule};
 use thalweg_types::{ErrorCode, ModuleRef};
 use tokio::sync::Mutex;
@@ -31,6 +31,7 @@ pub struct RegisteredModules {
     view: Arc<ClusterView>,
     admin: Arc<AdminForward>,
     files: ModuleFiles,
+    tls: Option<TlsClientOptions>,
     /// Held while a module comes from the topic, so that many streams that want the same one cost
     /// one fetch, and few that want others cost little memory.
     fetching: Mutex<()>,
@@ -48,15 +49,17 @@ pub struct FoundModule {
 }
 
 impl RegisteredModules {
-    /// Those that `view` has, with files in `directory`.
+    /// Those that `view` has, with files in `directory`, fetched of other SPUs under TLS where it is given.
     pub(crate) fn new(
         view: Arc<ClusterView>,
         admin: Arc<AdminForward>,
         directory: PathBuf,
+        tls: Option<TlsClientOptions>,
     ) -> Self {
         Self {
             view,
             admin,
+            tls,
             files: ModuleFiles::new(directory),
             fetching: Mutex::default(),
         }
@@ -139,6 +142,7 @@ impl RegisteredModules {
         let client = Client::connect(ClientOptions {
             bootstrap: view.online_spus().map(address_of).collect(),
             client_id: "__spu".to_owned(),
+            tls: self.tls.clone(),
             ..ClientOptions::default()
         })
         .await

@@ -132,7 +132,8 @@ impl LeaderFetcher {
         };
         let address = format!("{}:{}", spu.host, spu.port);
         let client_id = format!("thalweg-spu-{}", self.asker.spu);
-        let options = ConnectionOptions::new(client_id, CONNECT_TIMEOUT, ANSWER_TIMEOUT);
+        let options = ConnectionOptions::new(client_id, CONNECT_TIMEOUT, ANSWER_TIMEOUT)
+            .under_tls(self.context.peers_tls.clone());
         Connection::open(&address, &options, &self.tasks)
             .await
             .map_err(|error| error.to_string())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use thalweg_client::{Client, ClientOptions, NewTopic};
+use thalweg_client::{Client, ClientOptions, NewTopic, TlsClientOptions};
 use thalweg_types::TopicName;
 use thalweg_types::resource::{ReplicaPlacement, SpuState};
 
@@ -22,6 +22,8 @@ pub struct LocalCluster {
     /// More arguments for the SC, and for every SPU.
     sc_arguments: Vec<String>,
     spu_arguments: Vec<String>,
+    /// How clients connect, where not without TLS.
+    tls: Option<TlsClientOptions>,
 }
 
 impl LocalCluster {
@@ -51,17 +53,37 @@ impl LocalCluster {
         spu_arguments: &[&str],
     ) -> Self {
         let owned = |arguments: &[&str]| arguments.iter().map(|text| (*text).to_owned()).collect();
-        let mut cluster = Self {
+        let cluster = Self {
             sc_arguments: owned(sc_arguments),
             spu_arguments: owned(spu_arguments),
             ..Self::around("127.0.0.1:0")
         };
-        cluster.start_sc();
+        cluster.started(spu_count).await
+    }
+
+    /// As [`LocalCluster::start`], under TLS: the servers have the arguments `tls`, and clients connect as `client`
+    /// says.
+    ///
+    /// # Panics
+    /// When a process can't be started.
+    pub async fn start_under_tls(spu_count: i32, tls: &[&str], client: TlsClientOptions) -> Self {
+        let owned: Vec<String> = tls.iter().map(|text| (*text).to_owned()).collect();
+        let cluster = Self {
+            sc_arguments: owned.clone(),
+            spu_arguments: owned,
+            tls: Some(client),
+            ..Self::around("127.0.0.1:0")
+        };
+        cluster.started(spu_count).await
+    }
+
+    async fn started(mut self, spu_count: i32) -> Self {
+        self.start_sc();
         for id in 0..spu_count {
-            cluster.start_spu(id);
+            self.start_spu(id);
         }
-        cluster.all_online().await;
-        cluster
+        self.all_online().await;
+        self
     }
 
     /// SPUs, as many as the test starts, around an SC at `sc_address` that the test has itself.
@@ -78,6 +100,7 @@ impl LocalCluster {
             spu_addresses: BTreeMap::new(),
             sc_arguments: Vec::new(),
             spu_arguments: Vec::new(),
+            tls: None,
         }
     }
 
@@ -221,6 +244,7 @@ impl LocalCluster {
     pub async fn client(&self) -> Client {
         let mut options = ClientOptions::new(&self.sc_address);
         options.bootstrap = self.spu_addresses.values().cloned().collect();
+        options.tls = self.tls.clone();
         Client::connect(options)
             .await
             .expect("a client with bootstrap addresses needs nobody")

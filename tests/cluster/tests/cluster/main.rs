@@ -32,5 +32,6 @@ mod restart;
 mod settings;
 mod smartmodules;
 mod streams;
+mod tls;
 mod topic_chains;
 mod workload;
