@@ -9,6 +9,7 @@ use crate::commands::{
 };
 use crate::exit_code::ExitCode;
 use crate::local_cluster::detach;
+use crate::tls::TlsArguments;
 
 /// Thalweg: a streaming platform.
 ///
@@ -65,6 +66,9 @@ pub(crate) struct TargetArguments {
         value_name = "NAME"
     )]
     pub(crate) profile: Option<ResourceName>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,6 +11,7 @@ use thalweg_types::ResourceName;
 use crate::arguments::TargetArguments;
 use crate::error::CliError;
 use crate::profiles::{Profile, Profiles, config_path, default_data_dir};
+use crate::tls::TlsProfile;
 
 /// See the module's head.
 #[derive(Debug)]
@@ -26,6 +27,20 @@ pub(crate) struct Endpoint {
     pub(crate) cluster: String,
     /// host:port of SPUs' data ports; empty where only the SC knows them.
     pub(crate) bootstrap: Vec<String>,
+    /// How to connect, where the cluster speaks TLS.
+    pub(crate) tls: Option<TlsProfile>,
+}
+
+impl Endpoint {
+    /// The options of a client of it.
+    pub(crate) fn client_options(self) -> ClientOptions {
+        ClientOptions {
+            cluster: self.cluster,
+            bootstrap: self.bootstrap,
+            tls: self.tls.map(|tls| tls.options()),
+            ..ClientOptions::default()
+        }
+    }
 }
 
 impl Context {
@@ -49,10 +64,20 @@ impl Context {
 
     /// Where the cluster is that the user means.
     pub(crate) fn endpoint(&self) -> Result<Endpoint, CliError> {
+        let said = self.tls()?;
+        let tls = |known: Option<TlsProfile>| match known {
+            Some(known) => Some(known.overridden_by(said)),
+            None => said,
+        };
         if let Some(cluster) = &self.target.cluster {
+            let known = known_as(cluster);
             return Ok(Endpoint {
                 cluster: cluster.clone(),
-                bootstrap: self.bootstrap_of(cluster),
+                bootstrap: known
+                    .iter()
+                    .flat_map(|profile| profile.bootstrap.clone())
+                    .collect(),
+                tls: tls(known.into_iter().find_map(|profile| profile.tls)),
             });
         }
         let profile = self.profile()?.ok_or_else(|| {
@@ -63,17 +88,18 @@ impl Context {
         Ok(Endpoint {
             cluster: profile.cluster,
             bootstrap: profile.bootstrap,
+            tls: tls(profile.tls),
         })
+    }
+
+    /// What the command line says of TLS.
+    pub(crate) fn tls(&self) -> Result<Option<TlsProfile>, CliError> {
+        self.target.tls.said()
     }
 
     /// A client of the cluster that the user means.
     pub(crate) async fn client(&self) -> Result<Client, CliError> {
-        let endpoint = self.endpoint()?;
-        let options = ClientOptions {
-            cluster: endpoint.cluster,
-            bootstrap: endpoint.bootstrap,
-            ..ClientOptions::default()
-        };
+        let options = self.endpoint()?.client_options();
         Ok(Client::connect(options).await?)
     }
 
@@ -113,17 +139,14 @@ impl Context {
             None => Ok(None),
         }
     }
+}
 
-    /// The SPUs that a profile knows of a cluster, so that they are found while its SC is down.
-    fn bootstrap_of(&self, cluster: &str) -> Vec<String> {
-        // Without profiles, or with damaged ones, the SC knows its SPUs.
-        let Ok(profiles) = config_path().and_then(|path| Profiles::read(&path)) else {
-            return Vec::new();
-        };
-        let known = profiles.profiles.into_values();
-        known
-            .filter(|profile| profile.cluster == cluster)
-            .flat_map(|profile| profile.bootstrap)
-            .collect()
-    }
+/// The profiles of a cluster: with their SPUs it is found while its SC is down.
+fn known_as(cluster: &str) -> Vec<Profile> {
+    // Without profiles, or with damaged ones, the SC knows its SPUs.
+    let Ok(profiles) = config_path().and_then(|path| Profiles::read(&path)) else {
+        return Vec::new();
+    };
+    let known = profiles.profiles.into_values();
+    known.filter(|profile| profile.cluster == cluster).collect()
 }

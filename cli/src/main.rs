@@ -19,6 +19,7 @@ mod printer;
 mod profiles;
 mod smartmodule_arguments;
 mod timestamp;
+mod tls;
 mod transforms;
 
 use clap::Parser;

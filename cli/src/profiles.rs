@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_types::ResourceName;
 
 use crate::error::CliError;
+use crate::tls::TlsProfile;
 
 /// The variable that names another file than the default one.
 pub(crate) const CONFIG_VARIABLE: &str = "THALWEG_CONFIG";
@@ -34,6 +35,9 @@ pub(crate) struct Profile {
     /// Where the cluster's data is, when `cluster start` made it on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// How to connect, where the cluster speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<TlsProfile>,
 }
 
 /// All profiles, and which one counts where none is named.
@@ -147,6 +151,7 @@ mod tests {
             cluster: address.to_owned(),
             bootstrap: vec!["127.0.0.1:2".to_owned()],
             data_dir: None,
+            tls: None,
         };
 
         for (id, address) in [("one", "127.0.0.1:1"), ("two", "127.0.0.1:3")] {

@@ -6,11 +6,13 @@
 
 mod access;
 mod address;
+mod certificates;
 mod install;
 mod manifests;
 mod waiting;
 
 pub(crate) use access::{Access, KubernetesArguments};
 pub(crate) use address::sc_address;
+pub(crate) use certificates::found_tls;
 pub(crate) use install::{InstallOptions, install};
 pub(crate) use manifests::{ClusterOptions, Expose};

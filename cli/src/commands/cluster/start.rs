@@ -157,6 +157,7 @@ fn write_profile(cluster: &LocalCluster, context: &Context) -> Result<ResourceNa
         cluster: cluster.state.sc.address(),
         bootstrap: cluster.state.spus.iter().map(|spu| spu.address()).collect(),
         data_dir: Some(cluster.data_dir.clone()),
+        tls: None,
     };
     Profiles::update(&config_path()?, |profiles| {
         profiles.profiles.insert(name.clone(), profile);

@@ -6,10 +6,10 @@ use serde::Serialize;
 use thalweg_types::{ResourceName, parse_duration};
 
 use crate::commands::profile::add;
-use crate::context::Context;
+use crate::context::{Context, Endpoint};
 use crate::error::CliError;
 use crate::kubernetes::{
-    Access, ClusterOptions, Expose, InstallOptions, KubernetesArguments, install,
+    Access, ClusterOptions, Expose, InstallOptions, KubernetesArguments, found_tls, install,
 };
 use crate::output::{Format, OutputArguments, Render, fields, note};
 
@@ -84,7 +84,7 @@ pub(super) async fn run(
     let installed = install(&access, &options).await?;
     let is_within = installed.sc.contains(".svc:");
     let started = StartedOnKubernetes {
-        namespace: access.namespace,
+        namespace: access.namespace.clone(),
         sc: installed.sc,
         spus: installed.spus,
         image: installed.image,
@@ -98,7 +98,12 @@ pub(super) async fn run(
         Some(name) => name.clone(),
         None => PROFILE.parse()?,
     };
-    add::write(&profile, started.sc, Vec::new(), add::Existing::Replace).await?;
+    let endpoint = Endpoint {
+        cluster: started.sc,
+        bootstrap: Vec::new(),
+        tls: found_tls(&access, &profile).await?,
+    };
+    add::write(&profile, endpoint, add::Existing::Replace).await?;
     if output.format() == Format::Table {
         note(&format!("Profile `{profile}` points to it and is in use."));
     }

@@ -1,13 +1,14 @@
 //! `profile add`
 
 use anyhow::anyhow;
-use thalweg_client::{Client, ClientOptions};
+use thalweg_client::Client;
 use thalweg_types::ResourceName;
 
 use crate::arguments::address;
+use crate::context::{Context, Endpoint};
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
-use crate::kubernetes::{Access, KubernetesArguments, sc_address};
+use crate::kubernetes::{Access, KubernetesArguments, found_tls, sc_address};
 use crate::output::note;
 use crate::profiles::{Profile, Profiles, config_path};
 
@@ -18,6 +19,7 @@ use crate::profiles::{Profile, Profiles, config_path};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   $ thalweg profile add trial 127.0.0.1:9003
+  $ thalweg profile add safe sc.example.com:9003 --tls-ca ca.pem
   $ thalweg profile add prod --kubernetes --namespace prod")]
 pub(crate) struct AddArguments {
     /// Name of the profile.
@@ -46,29 +48,42 @@ pub(crate) enum Existing {
     Replace,
 }
 
-pub(crate) async fn run(arguments: AddArguments) -> Result<(), CliError> {
-    let cluster = match arguments.address {
-        Some(address) => address,
-        None => sc_address(&Access::of(&arguments.access).await?).await?,
+pub(crate) async fn run(arguments: AddArguments, context: &Context) -> Result<(), CliError> {
+    let said = context.tls()?;
+    let (cluster, tls) = match arguments.address {
+        Some(address) => (address, said),
+        None => {
+            let access = Access::of(&arguments.access).await?;
+            let known = found_tls(&access, &arguments.name).await?;
+            let tls = match known {
+                Some(known) => Some(known.overridden_by(said)),
+                None => said,
+            };
+            (sc_address(&access).await?, tls)
+        }
     };
     let name = arguments.name;
-    write(&name, cluster, arguments.bootstrap, Existing::Refuse).await?;
+    let endpoint = Endpoint {
+        cluster,
+        bootstrap: arguments.bootstrap,
+        tls,
+    };
+    write(&name, endpoint, Existing::Refuse).await?;
     note(&format!("profile `{name}` added and in use"));
     Ok(())
 }
 
-/// Has the profile `name` point to the controller at `cluster` and uses it. Without `bootstrap` the SPUs that
-/// are online are asked for.
+/// Has the profile `name` point to `endpoint` and uses it. Without SPUs in it those that are online are asked
+/// for.
 pub(crate) async fn write(
     name: &ResourceName,
-    cluster: String,
-    mut bootstrap: Vec<String>,
+    mut endpoint: Endpoint,
     existing: Existing,
 ) -> Result<(), CliError> {
-    if bootstrap.is_empty() {
-        let client = Client::connect(ClientOptions::new(&cluster)).await?;
+    if endpoint.bootstrap.is_empty() {
+        let client = Client::connect(endpoint.clone().client_options()).await?;
         let spus = client.admin().list_spus().await?.into_iter();
-        bootstrap = spus
+        endpoint.bootstrap = spus
             .filter(|spu| spu.is_online())
             .map(|spu| spu.status.data_address)
             .collect();
@@ -83,9 +98,10 @@ pub(crate) async fn write(
             );
         }
         let profile = Profile {
-            cluster,
-            bootstrap,
+            cluster: endpoint.cluster,
+            bootstrap: endpoint.bootstrap,
             data_dir: None,
+            tls: endpoint.tls,
         };
         profiles.profiles.insert(name.clone(), profile);
         profiles.current = Some(name.clone());

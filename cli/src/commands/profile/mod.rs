@@ -29,7 +29,7 @@ pub(crate) async fn run(command: ProfileCommand, context: &Context) -> Result<()
         ProfileCommand::List(arguments) => list::run(&arguments),
         ProfileCommand::Current(arguments) => current::run(&arguments, context),
         ProfileCommand::Use(arguments) => select::run(&arguments),
-        ProfileCommand::Add(arguments) => add::run(arguments).await,
+        ProfileCommand::Add(arguments) => add::run(arguments, context).await,
         ProfileCommand::Rename(arguments) => rename::run(arguments),
         ProfileCommand::Delete(arguments) => delete::run(&arguments),
     }
