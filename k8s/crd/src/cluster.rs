@@ -11,7 +11,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{DurationText, PodSettings, ScSettings};
+use crate::{DurationText, PodSettings, ScSettings, TlsSpec};
 
 /// A cluster: its SCs, their settings and policies. A namespace holds one at most.
 #[derive(Debug, Clone, Default, PartialEq, CustomResource, Serialize, Deserialize, KubeSchema)]
@@ -40,6 +40,11 @@ use crate::{DurationText, PodSettings, ScSettings};
         .message("name the cluster with at most 40 small letters, digits and dashes, a letter first: Services are named after it")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.tls) == has(oldSelf.tls)")
+        .message("tls can't be added to a cluster or taken from it, since those that speak TLS and those that do not would not understand each other: make the Cluster anew, its data stays")
+        .field_path(".tls"),
+)]
 pub struct ClusterSpec {
     /// The image of SCs and SPUs; where it is left out, the one that the operator was installed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +67,11 @@ pub struct ClusterSpec {
     /// Where SPUs stand, for keeping the replicas of a partition apart.
     #[serde(default)]
     pub racks: Racks,
+
+    /// With which certificates TLS is spoken; without any where this is left out. Can't be added to a cluster
+    /// or taken from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSpec>,
 
     /// Who may connect.
     #[serde(default)]

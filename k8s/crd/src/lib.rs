@@ -23,6 +23,7 @@ mod spu;
 mod spu_group;
 mod spu_settings;
 mod text;
+mod tls;
 mod topic;
 mod topic_settings;
 
@@ -47,6 +48,7 @@ pub use spu::{Spu, SpuSpec, SpuStatus};
 pub use spu_group::{ClaimPolicy, SpuGroup, SpuGroupSpec, SpuGroupStatus, Storage, UpdateStrategy};
 pub use spu_settings::SpuSettings;
 pub use text::{BytesText, DiskSize, DurationText};
+pub use tls::{CertManagerSpec, ClientAuth, IssuerRef, TlsSpec};
 pub use topic::{Aggregate, LookBack, Step, Topic, TopicSpec, TopicStatus};
 pub use topic_settings::Setting;
 

@@ -75,6 +75,16 @@ pub(crate) fn sc(cluster: &str) -> String {
     format!("{cluster}-sc")
 }
 
+/// The name by which the SCs, and all servers of the cluster among themselves, are known.
+pub(crate) fn sc_host(cluster: &str, namespace: &str) -> String {
+    format!("{}.{namespace}.svc", sc(cluster))
+}
+
+/// `NAME-tls`: the certificate of cert-manager, and its Secret.
+pub(crate) fn tls(cluster: &str) -> String {
+    format!("{cluster}-tls")
+}
+
 /// `NAME-racks`: node name to rack.
 pub(crate) fn racks(cluster: &str) -> String {
     format!("{cluster}-racks")

@@ -2,7 +2,7 @@
 //!
 //! Rows are read as they are; objects of the operator as JSON, to be compared with what is wanted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -66,8 +66,8 @@ pub struct Observed {
     pub nodes: BTreeMap<String, BTreeMap<String, String>>,
     /// Storage classes, and whether their disks can grow.
     pub storage_classes: BTreeMap<String, bool>,
-    /// Whether the kind `ServiceMonitor` exists.
-    pub has_service_monitors: bool,
+    /// Which foreign kinds exist.
+    pub foreign_kinds: BTreeSet<Kind>,
     /// What a cluster runs that names no image.
     pub default_image: String,
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::api::{Api, DynamicObject, ListParams, PartialObjectMeta};
@@ -42,7 +41,7 @@ pub(crate) fn from_memory(watching: &Watching, namespace: &str, image: &str) -> 
         objects,
         nodes: nodes(watching),
         storage_classes: storage_classes(watching),
-        has_service_monitors: watching.has_service_monitors.load(Ordering::Acquire),
+        foreign_kinds: watching.foreign_kinds(),
         default_image: image.to_owned(),
     }
 }
@@ -104,7 +103,7 @@ pub(crate) async fn from_the_api_server(
     let namespace = &before.namespace;
     let mut objects = BTreeMap::new();
     for kind in Kind::ALL {
-        if *kind == Kind::ServiceMonitor && !before.has_service_monitors {
+        if kind.is_foreign() && !before.foreign_kinds.contains(kind) {
             continue;
         }
         let api: Api<DynamicObject> =

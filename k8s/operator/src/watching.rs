@@ -3,12 +3,11 @@
 //! A change of anything makes its namespace due; nothing is polled. Nodes and storage classes are of no
 //! namespace: they make all due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{StreamExt as _, pin_mut};
@@ -29,9 +28,9 @@ use crate::objects::Kind;
 use crate::queue::Queue;
 use crate::scope::Scope;
 
-/// How often it is looked whether the kind `ServiceMonitor` has come to exist: nothing says so to those who
-/// may not watch definitions.
-const MONITORS_LOOK: Duration = Duration::from_secs(300);
+/// How often it is looked whether a foreign kind has come to exist: nothing says so to those who may not
+/// watch definitions.
+const FOREIGN_LOOK: Duration = Duration::from_secs(300);
 
 /// Everything that is watched.
 pub(crate) struct Watching {
@@ -46,7 +45,7 @@ pub(crate) struct Watching {
     pub(crate) nodes: Option<Store<PartialObjectMeta<Node>>>,
     pub(crate) storage_classes: Option<Store<StorageClass>>,
     pub(crate) objects: BTreeMap<Kind, Store<DynamicObject>>,
-    pub(crate) has_service_monitors: Arc<AtomicBool>,
+    foreign_kinds: Arc<Mutex<BTreeSet<Kind>>>,
 }
 
 impl Watching {
@@ -69,7 +68,7 @@ impl Watching {
         let any = watcher::Config::default();
         starter.reflect("clusters", scope.api(client), any.clone(), writer);
         let pods_of = watcher::Config::default().labels("app.kubernetes.io/name=thalweg");
-        let has_service_monitors = Arc::new(AtomicBool::new(false));
+        let foreign_kinds = Arc::default();
         let watching = Self {
             clusters,
             groups: starter.typed("spugroups", any.clone()),
@@ -83,12 +82,18 @@ impl Watching {
             storage_classes: (!namespaced_only).then(|| starter.storage_classes()),
             objects: Kind::ALL
                 .iter()
-                .map(|kind| (*kind, starter.objects(*kind, &has_service_monitors)))
+                .map(|kind| (*kind, starter.objects(*kind, &foreign_kinds)))
                 .collect(),
-            has_service_monitors,
+            foreign_kinds,
         };
         watching.wait_until_listed().await;
         watching
+    }
+
+    /// Which foreign kinds exist.
+    pub(crate) fn foreign_kinds(&self) -> BTreeSet<Kind> {
+        let kinds = self.foreign_kinds.lock();
+        kinds.expect("nothing panics while it holds it").clone()
     }
 
     async fn wait_until_listed(&self) {
@@ -108,7 +113,7 @@ impl Watching {
             let _ = classes.wait_until_ready().await;
         }
         for (kind, objects) in &self.objects {
-            if *kind != Kind::ServiceMonitor {
+            if !kind.is_foreign() {
                 let _ = objects.wait_until_ready().await;
             }
         }
@@ -183,7 +188,11 @@ impl Starter<'_> {
         reader
     }
 
-    fn objects(&self, kind: Kind, has_service_monitors: &Arc<AtomicBool>) -> Store<DynamicObject> {
+    fn objects(
+        &self,
+        kind: Kind,
+        foreign_kinds: &Arc<Mutex<BTreeSet<Kind>>>,
+    ) -> Store<DynamicObject> {
         let resource = kind.resource();
         let writer = store::Writer::new(resource.clone());
         let reader = writer.as_reader();
@@ -195,17 +204,18 @@ impl Starter<'_> {
             clusters: self.clusters.clone(),
         };
         let events = watcher(api, config);
-        if kind == Kind::ServiceMonitor {
+        if kind.is_foreign() {
             let client = self.client.clone();
-            let exists = has_service_monitors.clone();
+            let known = foreign_kinds.clone();
             self.tasks.spawn(kind.plural(), |shutdown| async move {
-                while !is_known(&client, &resource.api_version).await {
+                while !is_known(&client, kind).await {
                     tokio::select! {
                         () = shutdown.cancelled() => return Ok(()),
-                        () = tokio::time::sleep(MONITORS_LOOK) => {}
+                        () = tokio::time::sleep(FOREIGN_LOOK) => {}
                     }
                 }
-                exists.store(true, Ordering::Release);
+                let known = known.lock().map(|mut known| known.insert(kind));
+                known.expect("nothing panics while it holds it");
                 touch.all();
                 follow(kind.plural(), events, writer, touch, shutdown).await
             });
@@ -218,14 +228,11 @@ impl Starter<'_> {
     }
 }
 
-async fn is_known(client: &Client, api_version: &str) -> bool {
-    match client.list_api_group_resources(api_version).await {
-        Ok(list) => list
-            .resources
-            .iter()
-            .any(|one| one.kind == Kind::ServiceMonitor.name()),
+async fn is_known(client: &Client, kind: Kind) -> bool {
+    match client.list_api_group_resources(&kind.api_version()).await {
+        Ok(list) => list.resources.iter().any(|one| one.kind == kind.name()),
         Err(error) => {
-            debug!(%error, "ServiceMonitors are not known here");
+            debug!(%error, kind = kind.name(), "not known here");
             false
         }
     }

@@ -46,6 +46,7 @@ kinds! {
     RoleBinding "rbac.authorization.k8s.io" "v1" "rolebindings";
     ConfigMap "" "v1" "configmaps";
     Service "" "v1" "services";
+    Certificate "cert-manager.io" "v1" "certificates";
     NetworkPolicy "networking.k8s.io" "v1" "networkpolicies";
     PodDisruptionBudget "policy" "v1" "poddisruptionbudgets";
     Deployment "apps" "v1" "deployments";
@@ -54,6 +55,12 @@ kinds! {
 }
 
 impl Kind {
+    /// Whether Kubernetes knows it only where somebody has installed more.
+    #[must_use]
+    pub fn is_foreign(self) -> bool {
+        matches!(self, Self::Certificate | Self::ServiceMonitor)
+    }
+
     /// `group/version`, or the version alone in the core.
     #[must_use]
     pub fn api_version(self) -> String {

@@ -15,6 +15,7 @@ mod service_monitor;
 mod services;
 mod settings;
 mod spu_set;
+mod tls;
 
 use kube::Resource;
 use serde_json::{Value, json};
@@ -32,6 +33,7 @@ pub(crate) use sc_deployment::deployment;
 pub(crate) use service_monitor::service_monitor;
 pub(crate) use services::{addresses, advertised, headless, sc_service, spu_service};
 pub(crate) use spu_set::{SpuSetOptions, stateful_set};
+pub(crate) use tls::{certificate, secret_name};
 
 /// An object as the operator wants it.
 #[derive(Debug, Clone, PartialEq)]

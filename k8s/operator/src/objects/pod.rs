@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 use thalweg_k8s_crd::{Cluster, PodSettings};
 
+use super::tls::TlsOfPod;
 use super::{merge, unless_empty};
 use crate::names::{self, Component};
 
@@ -42,10 +43,12 @@ pub(crate) fn template(options: PodOptions<'_>) -> Value {
     let mut annotations = options.annotations;
     merge(&mut annotations, json!(settings.annotations));
 
+    let tls = super::tls::of_pod(options.cluster);
     let mut volumes = options.volumes;
+    volumes.extend(tls.as_ref().map(|tls| tls.volume.clone()));
     volumes.push(json!({"name": "tmp", "emptyDir": {}}));
     let mut spec = json!({
-        "containers": [container(component, options.image, options.cluster, settings, options.container)],
+        "containers": [container(component, options.image, options.cluster, settings, tls, options.container)],
         "volumes": volumes,
         "imagePullSecrets": unless_empty(
             options.cluster.spec.image_pull_secrets.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
@@ -80,6 +83,7 @@ fn container(
     image: &str,
     cluster: &Cluster,
     settings: &PodSettings,
+    tls: Option<TlsOfPod>,
     own: Value,
 ) -> Value {
     let mut container = json!({
@@ -101,9 +105,11 @@ fn container(
     merge(&mut container, own);
     // After the operator's own, so that these may refer to them.
     if let Some(variables) = container["env"].as_array_mut() {
+        variables.extend(tls.iter().flat_map(|tls| tls.env.clone()));
         variables.extend(settings.env.iter().map(|variable| json!(variable)));
     }
     if let Some(mounts) = container["volumeMounts"].as_array_mut() {
+        mounts.extend(tls.map(|tls| tls.mount));
         mounts.push(json!({"name": "tmp", "mountPath": "/tmp"}));
     }
     container

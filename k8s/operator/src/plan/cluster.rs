@@ -45,6 +45,13 @@ fn install(observed: &Observed, cluster: &Cluster, plan: &mut Plan) {
     }
     plan.objects
         .push(objects::sc_service(&owner, &name, cluster));
+    let wanted = spec.tls.as_ref().and_then(|tls| tls.cert_manager.as_ref());
+    if let Some(wanted) = wanted
+        && observed.foreign_kinds.contains(&Kind::Certificate)
+    {
+        plan.objects
+            .push(objects::certificate(&owner, &name, wanted, observed));
+    }
     if spec.network_policy.enabled {
         plan.objects
             .extend(objects::policies(&owner, &name, cluster));
@@ -53,7 +60,7 @@ fn install(observed: &Observed, cluster: &Cluster, plan: &mut Plan) {
     let image = image(observed, cluster);
     plan.objects
         .push(objects::deployment(&owner, &name, cluster, &image));
-    if spec.metrics.service_monitor && observed.has_service_monitors {
+    if spec.metrics.service_monitor && observed.foreign_kinds.contains(&Kind::ServiceMonitor) {
         plan.objects
             .push(objects::service_monitor(&owner, &name, cluster));
     }

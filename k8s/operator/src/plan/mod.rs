@@ -7,6 +7,7 @@
 //! [planned again](Plan::is_careful) on what the API server says at that moment before it is taken.
 
 mod acceptance;
+mod certificate;
 mod changing;
 mod claims;
 mod cluster;

@@ -313,7 +313,10 @@ impl Report<'_> {
         if available.unwrap_or(0) < 1 {
             return no(
                 "ControllersNotReady",
-                format!("no pod of Deployment {name} is ready"),
+                format!(
+                    "no pod of Deployment {name} is ready{}",
+                    super::certificate::needed(cluster)
+                ),
             );
         }
         let unready = plan.groups.iter().find(|(_, status)| {
@@ -339,6 +342,9 @@ impl Report<'_> {
         }
         if is_going(cluster) {
             return yes("Stopping", "SPUs end first, then controllers".to_owned());
+        }
+        if let Some(waiting) = super::certificate::waiting(self.observed, cluster) {
+            return waiting;
         }
         let name = names::sc(&cluster.name_any());
         if self.is_changing(Kind::Deployment, &name) {

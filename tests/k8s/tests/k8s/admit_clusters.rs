@@ -159,10 +159,34 @@ async fn clusters_that_cannot_be_are_refused_with_the_next_step() {
             json!({"sc": {"service": {"loadBalancerClass": "x"}}}),
             "needs type LoadBalancer",
         ),
-        (json!({"tls": {}}), "unknown field \"spec.tls\""),
+        (json!({"tls": {}}), "give secretName or certManager"),
+        (
+            json!({"tls": {"secretName": "a", "certManager": {"issuerRef": {"name": "b"}}}}),
+            "give secretName or certManager",
+        ),
+        (json!({"tls": {"certManager": {}}}), "issuerRef"),
+        (json!({"size": 3}), "unknown field \"spec.size\""),
     ] {
         let refusal = namespace.refused_yaml(&manifest("Cluster", "main", &spec).to_string());
 
         assert!(refusal.contains(said), "{spec}: {refusal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
+async fn tls_is_neither_added_nor_taken_away() {
+    let namespace = namespace("tls-rules").await;
+    let apply = |name: &str, spec: &Value| manifest("Cluster", name, spec).to_string();
+    let with = json!({"tls": {"secretName": "a"}});
+    namespace.apply_yaml(&apply("with", &with));
+    namespace.apply_yaml(&apply("without", &json!({})));
+
+    let taken = namespace.refused_yaml(&apply("with", &json!({})));
+    let added = namespace.refused_yaml(&apply("without", &with));
+    namespace.apply_yaml(&apply("with", &json!({"tls": {"secretName": "b"}})));
+
+    for refusal in [taken, added] {
+        assert!(refusal.contains("make the Cluster anew"), "{refusal}");
     }
 }

@@ -1,7 +1,7 @@
 //! How SPUs are reached by whoever is outside, and how Prometheus finds them.
 
 use serde_json::{Value, json};
-use thalweg_tests_k8s::{Alone, eventually};
+use thalweg_tests_k8s::{Alone, Namespace, eventually};
 
 use crate::operator::Operated;
 
@@ -106,23 +106,38 @@ async fn hostnames_are_told_as_given() {
     );
 }
 
-/// The kind of the Prometheus operator, with no more than the operator needs of it.
-fn service_monitors() -> Value {
+/// A kind of somebody else's, with no more than the operator needs of it.
+fn foreign(kind: &str, group: &str) -> Value {
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let singular = kind.to_lowercase();
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
+        "metadata": {"name": format!("{singular}s.{group}")},
         "spec": {
-            "group": "monitoring.coreos.com",
+            "group": group,
             "scope": "Namespaced",
-            "names": {"kind": "ServiceMonitor", "plural": "servicemonitors", "singular": "servicemonitor"},
+            "names": {"kind": kind, "plural": format!("{singular}s"), "singular": singular},
             "versions": [{
                 "name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything}}},
+                "schema": {"openAPIV3Schema": {
+                    "type": "object",
+                    "properties": {"spec": anything, "status": anything},
+                }},
             }],
         },
     })
+}
+
+/// Makes the kind known, and returns what its definition is called.
+fn establish(namespace: &Namespace, kind: &str, group: &str) -> String {
+    let definition = foreign(kind, group);
+    namespace.apply_yaml(&definition.to_string());
+    let name = definition["metadata"]["name"].as_str().unwrap();
+    let name = format!("crd/{name}");
+    let wait = ["wait", "--for=condition=Established", "--timeout=60s"];
+    namespace.run(&[&wait[..], &[&name]].concat());
+    name
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,14 +146,7 @@ async fn there_is_a_service_monitor_where_its_kind_exists() {
     // Operators of other tests would find the kind, too.
     let alone = Alone::new().await;
     let namespace = alone.namespace("kind");
-    namespace.apply_yaml(&service_monitors().to_string());
-    let definition = "crd/servicemonitors.monitoring.coreos.com";
-    namespace.run(&[
-        "wait",
-        "--for=condition=Established",
-        definition,
-        "--timeout=60s",
-    ]);
+    let definition = establish(&namespace, "ServiceMonitor", "monitoring.coreos.com");
     let operated = Operated::alone(&alone, "monitored");
     let monitor = async || {
         eventually("a ServiceMonitor", async || {
@@ -161,5 +169,45 @@ async fn there_is_a_service_monitor_where_its_kind_exists() {
     .await;
 
     drop(operated);
-    namespace.run(&["delete", definition, "--timeout=60s"]);
+    namespace.run(&["delete", &definition, "--timeout=60s"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
+async fn a_certificate_is_asked_of_cert_manager_and_waited_for() {
+    let alone = Alone::new().await;
+    let namespace = alone.namespace("kind");
+    let definition = establish(&namespace, "Certificate", "cert-manager.io");
+    let operated = Operated::alone(&alone, "certified");
+    operated.make_cluster(&json!({"tls": {"certManager": {"issuerRef": {"name": "house"}}}}));
+    operated
+        .cluster_is("Progressing", "True", "CertificatePending")
+        .await;
+    let certificate = operated.get(&["certificate", "main-tls"]).unwrap();
+    let hosts = certificate["spec"]["dnsNames"].as_array().unwrap();
+    let host = format!("main-sc.{}.svc", operated.name());
+    assert!(hosts.contains(&json!(host)), "{hosts:?}");
+    let deployment = operated.get(&["deployment", "main-sc"]).unwrap();
+    let volumes = deployment["spec"]["template"]["spec"]["volumes"].to_string();
+    assert!(volumes.contains("main-tls"), "{volumes}");
+
+    let ready = r#"{"status":{"conditions":[{"type":"Ready","status":"True"}]}}"#;
+    let patch = [
+        "patch",
+        "certificate",
+        "main-tls",
+        "--type=merge",
+        "-p",
+        ready,
+    ];
+    operated.run(&patch);
+    eventually("the cluster waits for it no more", async || {
+        let cluster = operated.get(&["clusters.thalweg.dev", "main"])?;
+        let told = cluster["status"].to_string();
+        (!told.contains("CertificatePending")).then_some(())
+    })
+    .await;
+
+    drop(operated);
+    namespace.run(&["delete", &definition, "--timeout=60s"]);
 }

@@ -1,54 +1,16 @@
 //! `thalweg cluster start --kubernetes` and `thalweg profile add --kubernetes`, as somebody types them.
 
-use std::process::{Command, Output};
-
-use tempfile::TempDir;
-use thalweg_tests_cluster::program_path;
 use thalweg_tests_docs::repository;
 use thalweg_tests_k8s::{Alone, Instance};
 
-/// Somebody with a kubeconfig and no profiles.
-struct Home {
-    folder: TempDir,
-    instance: Instance,
-}
-
-impl Home {
-    fn thalweg(&self, line: &str) -> Output {
-        Command::new(program_path("thalweg").unwrap())
-            .args(line.split_whitespace())
-            .env("HOME", self.folder.path())
-            .env("KUBECONFIG", self.instance.kubeconfig())
-            .env("THALWEG_CONFIG", self.folder.path().join("profiles.toml"))
-            .output()
-            .unwrap()
-    }
-
-    fn runs(&self, line: &str) -> String {
-        let output = self.thalweg(line);
-        let told = String::from_utf8_lossy(&output.stderr);
-        let printed = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "thalweg {line}: {printed}\n{told}");
-        format!("{printed}{told}")
-    }
-
-    fn is_refused(&self, line: &str, status: i32) -> String {
-        let output = self.thalweg(line);
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(status), "thalweg {line}: {told}");
-        told
-    }
-}
+use crate::home::Home;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Kubernetes with real nodes: `cargo xtask k8s-real`"]
 async fn one_command_makes_a_cluster_that_grows_when_it_is_given_again() {
     // It installs an operator for all namespaces.
     let alone = Alone::new().await;
-    let home = Home {
-        folder: TempDir::new().unwrap(),
-        instance: Instance::of_this_run(),
-    };
+    let home = Home::new();
     alone.forget_resources();
     let image = Instance::image();
     let namespace = alone.namespace("command");
@@ -84,19 +46,19 @@ async fn one_command_makes_a_cluster_that_grows_when_it_is_given_again() {
     taken.run(&["delete", "namespace", taken.name(), "--timeout=120s"]);
     namespace.run(&["delete", "namespace", name, "--timeout=120s"]);
     let manifests = repository().join("k8s/manifests");
-    home.instance
-        .kubectl()
-        .run(&["delete", "-k", manifests.to_str().unwrap(), "--timeout=60s"]);
+    Instance::of_this_run().kubectl().run(&[
+        "delete",
+        "-k",
+        manifests.to_str().unwrap(),
+        "--timeout=60s",
+    ]);
     alone.forget_resources();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Kubernetes with real nodes: `cargo xtask k8s-real`"]
 async fn what_is_in_the_way_is_said_with_the_next_step() {
-    let home = Home {
-        folder: TempDir::new().unwrap(),
-        instance: Instance::of_this_run(),
-    };
+    let home = Home::new();
 
     let told = home.is_refused("cluster start --kubernetes --context nowhere", 2);
     assert!(told.contains("--context"), "{told}");

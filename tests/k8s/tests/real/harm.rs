@@ -7,10 +7,10 @@
 )]
 
 mod load;
-mod stage;
 
 use std::time::Duration;
 
+use serde_json::json;
 use thalweg_client::{Acks, Admin};
 use thalweg_nemesis::checker::check;
 use thalweg_nemesis::clients::{Clients, Membership, Pace, Recorder};
@@ -20,7 +20,7 @@ use thalweg_tests_k8s::{Alone, Namespace, eventually_within};
 use thalweg_types::TopicName;
 
 use self::load::Load;
-use self::stage::{Stage, ready_replicas};
+use crate::stage::{Stage, ready_replicas};
 
 const SPUS: usize = 3;
 
@@ -95,7 +95,8 @@ impl AtWork<'_> {
 #[ignore = "needs a Kubernetes with real nodes: `cargo xtask k8s-real`"]
 async fn nothing_acknowledged_is_lost_whatever_happens_to_pods_and_nodes() {
     let alone = Alone::new().await;
-    let stage = Stage::install(&alone).await;
+    let mut stage = Stage::prepare(&alone, "harm");
+    stage.make_cluster(json!({}));
     let namespace = stage.namespace();
     let admin = stage.client("admin").await.admin();
     let recorder = Recorder::default();

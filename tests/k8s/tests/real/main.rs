@@ -7,6 +7,9 @@
 mod command;
 mod guide;
 mod harm;
+mod home;
 mod image;
 mod nodes;
+mod secure;
 mod spu_pod;
+mod stage;

@@ -9,7 +9,7 @@ use thalweg_tests_docs::repository;
 use thalweg_tests_k8s::{Alone, Instance, Namespace, eventually};
 use thalweg_types::SpuId;
 
-/// A cluster of three SPUs, with the operator in a namespace of its own.
+/// A namespace for a cluster of three SPUs, with the operator in a namespace of its own.
 pub(super) struct Stage<'a> {
     alone: &'a Alone,
     home: Namespace,
@@ -18,16 +18,17 @@ pub(super) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) async fn install(alone: &'a Alone) -> Self {
+    /// Installs the operator.
+    pub(super) fn prepare(alone: &'a Alone, name: &str) -> Self {
         alone.forget_resources();
-        let home = alone.namespace("harm-operator");
-        let namespace = alone.namespace("harm");
+        let home = alone.namespace(&format!("{name}-operator"));
+        let namespace = alone.namespace(name);
         let image = Instance::image();
         let (image, tag) = image.rsplit_once(':').unwrap();
         let chart = repository().join("k8s/chart");
         helm(&[
             "install",
-            "harm",
+            name,
             chart.to_str().unwrap(),
             "--namespace",
             home.name(),
@@ -35,6 +36,17 @@ impl<'a> Stage<'a> {
             &format!("--set=image.tag={tag}"),
             "--wait",
         ]);
+        Self {
+            alone,
+            home,
+            namespace,
+            sc: String::new(),
+        }
+    }
+
+    /// Makes the cluster, whose spec is that beside how it is reached, and waits until it serves.
+    pub(super) fn make_cluster(&mut self, mut spec: Value) {
+        let namespace = &self.namespace;
         let object = |kind: &str, spec: Value| {
             let object = json!({
                 "apiVersion": "thalweg.dev/v1alpha1", "kind": kind,
@@ -42,7 +54,8 @@ impl<'a> Stage<'a> {
             });
             namespace.apply_yaml(&object.to_string());
         };
-        object("Cluster", json!({"sc": {"service": {"type": "NodePort"}}}));
+        spec["sc"] = json!({"service": {"type": "NodePort"}});
+        object("Cluster", spec);
         object(
             "SpuGroup",
             json!({"replicas": 3, "storage": {"size": "1Gi"}, "address": {"type": "NodePort"}}),
@@ -59,13 +72,7 @@ impl<'a> Stage<'a> {
         // The first node stays whole.
         let node = namespace.get(&["node", "node-0"]).unwrap();
         let address = node["status"]["addresses"][0]["address"].as_str().unwrap();
-        let sc = format!("{address}:{port}");
-        Self {
-            alone,
-            home,
-            namespace,
-            sc,
-        }
+        self.sc = format!("{address}:{port}");
     }
 
     pub(super) fn namespace(&self) -> &Namespace {
