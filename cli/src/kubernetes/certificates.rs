@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use thalweg_k8s_crd::Cluster;
-use thalweg_types::ResourceName;
+use thalweg_types::sha256_hex;
 
 use super::access::{Access, refused};
 use super::address::cluster_name;
@@ -11,12 +11,9 @@ use crate::error::CliError;
 use crate::profiles::config_path;
 use crate::tls::TlsProfile;
 
-/// What the profile `profile` is to keep of TLS, where the namespace's cluster speaks it. Its authorities are
-/// copied beside the profiles.
-pub(crate) async fn found_tls(
-    access: &Access,
-    profile: &ResourceName,
-) -> Result<Option<TlsProfile>, CliError> {
+/// What a profile is to keep of TLS, where the namespace's cluster speaks it. Its authorities are copied beside the
+/// profiles, to a file that is named after what is in it, so that no profile's is another's.
+pub(crate) async fn found_tls(access: &Access) -> Result<Option<TlsProfile>, CliError> {
     let namespace = &access.namespace;
     let Some(name) = cluster_name(access).await? else {
         return Ok(None);
@@ -43,7 +40,8 @@ pub(crate) async fn found_tls(
         CliError::not_found(format!("Secret {secret_name} has no ca.crt"))
             .next_step("add the certificates of the authorities that signed its tls.crt to it")
     })?;
-    let path = config_path()?.with_file_name(format!("{profile}.ca.crt"));
+    let hash = sha256_hex(&ca.0);
+    let path = config_path()?.with_file_name(format!("ca-{}.crt", &hash[..16]));
     let folder = path.parent().unwrap_or(&path);
     std::fs::create_dir_all(folder)?;
     std::fs::write(&path, ca.0)?;

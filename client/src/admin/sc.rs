@@ -14,6 +14,7 @@ use tonic::{Code, Response, Status};
 
 use super::AdminError;
 use crate::client::{ClientOptions, ConnectError};
+use crate::data::MAY_SPEAK_TLS;
 
 /// The largest answer that is read, in bytes: a list of some hundred thousand partitions.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -80,8 +81,11 @@ impl ScClient {
             ) || is_another_protocol(status));
         if from_transport {
             let mut reason = innermost_cause(status);
-            if !self.is_under_tls && is_another_protocol(status) {
-                reason += "; if it speaks TLS, name its authority with `--tls-ca`, or in the client's options";
+            // As hyper and the system say it.
+            let hung_up = ["broken pipe", "reset", "closed"];
+            let hung_up = hung_up.iter().any(|how| reason.contains(how));
+            if !self.is_under_tls && (hung_up || is_another_protocol(status)) {
+                reason = format!("{reason}; {MAY_SPEAK_TLS}");
             }
             return AdminError::Unreachable {
                 address: self.address.clone(),

@@ -19,8 +19,8 @@ use thalweg_runtime::{CancellationToken, TaskGroup};
 use thalweg_types::ClusterId;
 use thalweg_wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use thalweg_wire::{
-    ANNOUNCED, ApiRequest, EXTENSION, FrameError, FrameReader, StrBytes, THALWEG_SOFTWARE_NAME,
-    VersionRange, decode_response, encode_request, peek_correlation_id, tags,
+    ANNOUNCED, ApiRequest, EXTENSION, FrameReader, StrBytes, THALWEG_SOFTWARE_NAME, VersionRange,
+    decode_response, encode_request, peek_correlation_id, tags,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
@@ -31,6 +31,10 @@ use super::{RequestError, kafka_name};
 
 /// The largest answer that is read, in bytes: far beyond what any request here asks for.
 const RESPONSE_BYTES_MAX: usize = 512 << 20;
+
+/// What is said of those who hang up on somebody without TLS.
+pub(crate) const MAY_SPEAK_TLS: &str =
+    "if it speaks TLS, name its authority with `--tls-ca`, or in the client's options";
 
 /// What every connection of a client has in common.
 #[derive(Debug, Clone)]
@@ -178,7 +182,15 @@ impl Connection {
                 .await;
             Ok::<_, Infallible>(())
         });
-        connection.versions = connection.handshake(options).await?;
+        let agreed = connection.handshake(options).await;
+        connection.versions = agreed.map_err(|error| match error {
+            RequestError::Disconnected { address, reason } if options.tls.is_none() => {
+                // Its alert may have been lost with the connection.
+                let reason = format!("{reason}; {MAY_SPEAK_TLS}");
+                RequestError::Disconnected { address, reason }
+            }
+            error => error,
+        })?;
         Ok(Arc::new(connection))
     }
 
@@ -471,9 +483,6 @@ impl Pending {
             let outcome = match frame {
                 Ok(Some(frame)) => self.answer(frame),
                 Ok(None) => Err("the SPU closed the connection".to_owned()),
-                Err(error @ FrameError::Tls) => Err(format!(
-                    "{error}: name its authority with `--tls-ca`, or in the client's options"
-                )),
                 Err(error) => Err(error.to_string()),
             };
             if let Err(reason) = outcome {

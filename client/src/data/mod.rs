@@ -8,8 +8,8 @@ mod log_bounds;
 mod metadata;
 mod stream;
 
-pub(crate) use connection::Reply;
 pub use connection::{Connection, ConnectionOptions};
+pub(crate) use connection::{MAY_SPEAK_TLS, Reply};
 pub(crate) use connections::Connections;
 pub use error::RequestError;
 pub(crate) use liveness::Liveness;

@@ -1,13 +1,15 @@
 //! A whole cluster under TLS: every link is, and who shows nothing is not let in.
 
+use std::path::PathBuf;
 use std::process::Output;
 
-use thalweg_client::{Client, ClientOptions, NewSmartModule, TlsClientOptions, TlsIdentity};
-use thalweg_client::{ConsumerOptions, EndOffset, ProducerOptions, ProducerRecord, StartOffset};
-use thalweg_client::{OnError, SmartModuleInvocation};
-use thalweg_tests_certificates::{Authority, Signed};
+use thalweg_client::{
+    Client, ClientOptions, ConsumerOptions, EndOffset, NewSmartModule, OnError, ProducerOptions,
+    ProducerRecord, SmartModuleInvocation, StartOffset, TlsClientOptions, TlsIdentity,
+};
+use thalweg_tests_certificates::Authority;
 use thalweg_tests_cluster::{LocalCluster, eventually};
-use thalweg_types::{PartitionIndex, SpuId, TopicName};
+use thalweg_types::{SpuId, TopicName};
 
 use crate::modules::{even_offsets, failing};
 
@@ -19,7 +21,8 @@ const SPUS: i32 = 3;
 struct Papers {
     _folder: tempfile::TempDir,
     ca: String,
-    user: Signed,
+    user_cert: String,
+    user_key: String,
     servers: Vec<String>,
 }
 
@@ -27,8 +30,8 @@ impl Papers {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new("cluster");
-        let ca = authority.write(folder.path().join("ca.crt"));
-        let ca = ca.to_str().unwrap().to_owned();
+        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+        let ca = text(authority.write(folder.path().join("ca.crt")));
         let server = authority.sign(&[SERVERS], folder.path(), "server");
         let user = authority.sign(&["user"], folder.path(), "user");
         let servers = vec![
@@ -41,7 +44,8 @@ impl Papers {
         Self {
             _folder: folder,
             ca,
-            user,
+            user_cert: text(user.cert),
+            user_key: text(user.key),
             servers,
         }
     }
@@ -50,24 +54,23 @@ impl Papers {
         TlsClientOptions {
             ca: Some(self.ca.clone().into()),
             identity: Some(TlsIdentity {
-                cert: self.user.cert.clone(),
-                key: self.user.key.clone(),
+                cert: self.user_cert.clone().into(),
+                key: self.user_key.clone().into(),
             }),
             server_name: Some(SERVERS.to_owned()),
         }
     }
 
     fn flags(&self) -> [&str; 8] {
-        let path = |path: &'_ std::path::Path| path.to_str().unwrap().to_owned().leak() as &str;
         [
             "--tls-ca",
-            path(self.ca.as_ref()),
+            &self.ca,
             "--tls-server-name",
             SERVERS,
             "--tls-cert",
-            path(&self.user.cert),
+            &self.user_cert,
             "--tls-key",
-            path(&self.user.key),
+            &self.user_key,
         ]
     }
 
@@ -78,8 +81,12 @@ impl Papers {
 }
 
 async fn produce(client: &Client, topic: &TopicName, values: impl Iterator<Item = u32>) {
-    let producer = client.producer(topic, ProducerOptions::default()).await;
-    let producer = producer.unwrap();
+    // The modules of these tests have room for no large ones.
+    let options = ProducerOptions {
+        batch_bytes: 16 << 10,
+        ..ProducerOptions::default()
+    };
+    let producer = client.producer(topic, options).await.unwrap();
     for value in values {
         let value = value.to_string();
         let record = ProducerRecord::new(value.as_bytes());
@@ -147,7 +154,7 @@ async fn replicas_modules_and_dead_letters_travel_under_tls_and_leaders_change()
     cluster.take_spu(leader.0).kill();
     let next: SpuId = eventually("another leads", || async {
         let described = admin.describe_topic(&topic).await.ok()?;
-        described.partitions[PartitionIndex(0).0 as usize]
+        described.partitions[0]
             .status
             .leader
             .filter(|next| *next != leader)
