@@ -11,12 +11,16 @@ use crate::error::CliError;
 use crate::profiles::config_path;
 use crate::tls::TlsProfile;
 
-/// What a profile is to keep of TLS, where the namespace's cluster speaks it. Its authorities are copied beside the
-/// profiles, to a file that is named after what is in it, so that no profile's is another's.
-pub(crate) async fn found_tls(access: &Access) -> Result<Option<TlsProfile>, CliError> {
+/// What a profile is to keep of TLS: what the user has said, and for the rest what the namespace's cluster speaks. Its
+/// authorities are copied beside the profiles, to a file that is named after what is in it, so that no profile's is
+/// another's.
+pub(crate) async fn found_tls(
+    access: &Access,
+    said: Option<TlsProfile>,
+) -> Result<Option<TlsProfile>, CliError> {
     let namespace = &access.namespace;
     let Some(name) = cluster_name(access).await? else {
-        return Ok(None);
+        return Ok(said);
     };
     let clusters: Api<Cluster> = Api::namespaced(access.client.clone(), namespace);
     let cluster = clusters
@@ -24,7 +28,7 @@ pub(crate) async fn found_tls(access: &Access) -> Result<Option<TlsProfile>, Cli
         .await
         .map_err(refused(&format!("read Cluster {name}")))?;
     let Some(tls) = cluster.spec.tls else {
-        return Ok(None);
+        return Ok(said);
     };
     let secret_name = tls.secret_name.unwrap_or_else(|| format!("{name}-tls"));
     let secrets: Api<Secret> = Api::namespaced(access.client.clone(), namespace);
@@ -45,9 +49,10 @@ pub(crate) async fn found_tls(access: &Access) -> Result<Option<TlsProfile>, Cli
     let folder = path.parent().unwrap_or(&path);
     std::fs::create_dir_all(folder)?;
     std::fs::write(&path, ca.0)?;
-    Ok(Some(TlsProfile {
+    let found = TlsProfile {
         ca: Some(path),
         server_name: Some(format!("{name}-sc.{namespace}.svc")),
         ..TlsProfile::default()
-    }))
+    };
+    Ok(Some(found.overridden_by(said)))
 }

@@ -101,7 +101,7 @@ pub(super) async fn run(
     let endpoint = Endpoint {
         cluster: started.sc,
         bootstrap: Vec::new(),
-        tls: found_tls(&access).await?,
+        tls: found_tls(&access, context.tls()?).await?,
     };
     add::write(&profile, endpoint, add::Existing::Replace).await?;
     if output.format() == Format::Table {

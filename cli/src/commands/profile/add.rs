@@ -54,11 +54,7 @@ pub(crate) async fn run(arguments: AddArguments, context: &Context) -> Result<()
         Some(address) => (address, said),
         None => {
             let access = Access::of(&arguments.access).await?;
-            let known = found_tls(&access).await?;
-            let tls = match known {
-                Some(known) => Some(known.overridden_by(said)),
-                None => said,
-            };
+            let tls = found_tls(&access, said).await?;
             (sc_address(&access).await?, tls)
         }
     };
