@@ -44,8 +44,8 @@ pub enum ClientAuth {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CertManagerSpec {
-    /// Who signs it. It has to tell its own certificate (`ca.crt`), as issuers of the kinds CA, Vault and
-    /// SelfSigned do.
+    /// Who signs it. It has to tell its own certificate (`ca.crt`) and to keep it when it signs anew, as issuers
+    /// of the kinds CA and Vault do.
     pub issuer_ref: IssuerRef,
 
     /// More DNS names that it is for.
