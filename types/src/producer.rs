@@ -12,6 +12,14 @@ pub struct ProducerId(pub i64);
 impl ProducerId {
     /// What a batch says that no idempotent producer wrote.
     pub const NONE: Self = Self(-1);
+
+    /// Whether it is the producer of a transform
+    /// ([`TransformNumber::producer_id`](crate::resource::TransformNumber::producer_id)): others have smaller
+    /// numbers.
+    #[must_use]
+    pub const fn is_transform(self) -> bool {
+        self.0 >= 1 << 62
+    }
 }
 
 impl fmt::Display for ProducerId {

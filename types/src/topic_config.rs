@@ -64,6 +64,37 @@ pub enum CompressionPolicy {
     Zstd,
 }
 
+impl CompressionPolicy {
+    /// Every policy there is.
+    pub const ALL: [Self; 6] = [
+        Self::Producer,
+        Self::Uncompressed,
+        Self::Gzip,
+        Self::Snappy,
+        Self::Lz4,
+        Self::Zstd,
+    ];
+
+    /// The name as users write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Uncompressed => "uncompressed",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// The policy of that name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.name() == name)
+    }
+}
+
 /// Whose clock a record's timestamp is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum TimestampType {
@@ -277,14 +308,8 @@ impl TopicConfig {
     /// The codec that batches are kept in.
     #[must_use]
     pub fn compression(&self) -> CompressionPolicy {
-        match self.get(ConfigKey::CompressionType) {
-            "uncompressed" => CompressionPolicy::Uncompressed,
-            "gzip" => CompressionPolicy::Gzip,
-            "snappy" => CompressionPolicy::Snappy,
-            "lz4" => CompressionPolicy::Lz4,
-            "zstd" => CompressionPolicy::Zstd,
-            _ => CompressionPolicy::Producer,
-        }
+        let name = self.get(ConfigKey::CompressionType);
+        CompressionPolicy::of_name(name).expect("checked when set")
     }
 
     /// Whose clock a record's timestamp is.

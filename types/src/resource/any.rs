@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Partition, SmartModule, Spu, Topic};
+use super::{Partition, SmartModule, Spu, Topic, Transform};
 use crate::{ResourceName, SpuId, TopicName, TopicPartition};
 
 /// The store's version of a row. Grows with every write to the store, and is never used twice,
@@ -32,6 +32,8 @@ pub enum ResourceKind {
     Spu,
     /// A SmartModule.
     SmartModule,
+    /// A transform.
+    Transform,
 }
 
 /// One resource of any kind.
@@ -46,6 +48,8 @@ pub enum Resource {
     Spu(Spu),
     /// A SmartModule.
     SmartModule(SmartModule),
+    /// A transform.
+    Transform(Transform),
 }
 
 /// Names one resource of any kind.
@@ -59,6 +63,8 @@ pub enum ResourceKey {
     Spu(SpuId),
     /// A SmartModule, by its name.
     SmartModule(ResourceName),
+    /// A transform, by its name.
+    Transform(ResourceName),
 }
 
 impl Resource {
@@ -70,6 +76,7 @@ impl Resource {
             Self::Partition(partition) => ResourceKey::Partition(partition.topic_partition()),
             Self::Spu(spu) => ResourceKey::Spu(spu.id),
             Self::SmartModule(module) => ResourceKey::SmartModule(module.name.clone()),
+            Self::Transform(transform) => ResourceKey::Transform(transform.name.clone()),
         }
     }
 
@@ -81,6 +88,7 @@ impl Resource {
             Self::Partition(partition) => partition.version,
             Self::Spu(spu) => spu.version,
             Self::SmartModule(module) => module.version,
+            Self::Transform(transform) => transform.version,
         }
     }
 
@@ -92,6 +100,7 @@ impl Resource {
             Self::Partition(partition) => partition.version = version,
             Self::Spu(spu) => spu.version = version,
             Self::SmartModule(module) => module.version = version,
+            Self::Transform(transform) => transform.version = version,
         }
         self
     }
@@ -106,6 +115,7 @@ impl ResourceKey {
             Self::Partition(_) => ResourceKind::Partition,
             Self::Spu(_) => ResourceKind::Spu,
             Self::SmartModule(_) => ResourceKind::SmartModule,
+            Self::Transform(_) => ResourceKind::Transform,
         }
     }
 }
@@ -117,6 +127,7 @@ impl fmt::Display for ResourceKey {
             Self::Partition(name) => write!(f, "partition `{name}`"),
             Self::Spu(id) => write!(f, "SPU {id}"),
             Self::SmartModule(name) => write!(f, "SmartModule `{name}`"),
+            Self::Transform(name) => write!(f, "transform `{name}`"),
         }
     }
 }
@@ -131,4 +142,4 @@ macro_rules! from_resource {
     )*};
 }
 
-from_resource!(Topic, Partition, Spu, SmartModule);
+from_resource!(Topic, Partition, Spu, SmartModule, Transform);

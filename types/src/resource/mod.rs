@@ -10,6 +10,7 @@ mod partition;
 mod smart_module;
 mod spu;
 mod topic;
+mod transform;
 
 pub use any::{Resource, ResourceKey, ResourceKind, ResourceVersion};
 pub use partition::{Partition, PartitionSpec, PartitionState, PartitionStatus, ReplicaMove};
@@ -18,3 +19,7 @@ pub use smart_module::{
 };
 pub use spu::{Spu, SpuSpec, SpuState, SpuStatus};
 pub use topic::{ReplicaPlacement, Topic, TopicSpec, TopicState, TopicStatus};
+pub use transform::{
+    InvalidOutputPartitioning, InvalidStartPosition, OutputPartitioning, StartPosition, Transform,
+    TransformNumber, TransformSpec, TransformState, TransformStatus,
+};
