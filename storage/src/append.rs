@@ -20,9 +20,9 @@ pub struct Append {
     pub leader_epoch: LeaderEpoch,
     /// The time now, in milliseconds since 1970.
     pub now_ms: i64,
-    /// What the producer's sequences were, where the batch does not say where they began because a
-    /// SmartModule changed the number of its records. Allowed with a single batch only, which ends
-    /// with the same sequence.
+    /// What the producer's sequences were, where the batch does not say where they began because they do
+    /// not count its records: a SmartModule changed their number, or a transform wrote it. Allowed with a
+    /// single batch only, which ends with the same sequence.
     pub sequences: Option<ProducerSequences>,
     /// Called once the batches are in the page cache, or refused, or known as duplicates.
     pub done: AppendDone,
@@ -58,6 +58,48 @@ pub struct ProducerSequences {
     pub first_sequence: i32,
     /// The sequence of the last record, as the producer numbered it.
     pub last_sequence: i32,
+    /// What the log must know of the producer, beside what the sequences say.
+    pub follows: Follows,
+}
+
+/// What is to be the last that a log knows of a producer when a batch of it is appended: of several who
+/// begin a new epoch of one producer by what they have read of it, one gets it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Follows {
+    /// Whatever the sequences fit.
+    #[default]
+    Anything,
+    /// Nothing at all.
+    Nothing,
+    /// The batch that ended so.
+    Batch {
+        /// The version of the producer's identity then.
+        producer_epoch: ProducerEpoch,
+        /// The sequence of its last record.
+        last_sequence: i32,
+    },
+}
+
+/// What a log knows of one producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownProducer {
+    /// The version of its identity.
+    pub producer_epoch: ProducerEpoch,
+    /// The sequence of its last record.
+    pub last_sequence: i32,
+    /// When it appended last, in milliseconds since 1970.
+    pub last_append_ms: i64,
+    /// How far it has come in its input, where it is a transform's.
+    pub progress: Option<TransformProgress>,
+}
+
+/// How far a transform has come in its input, as one of its outputs proves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransformProgress {
+    /// All that input below this offset gives is in the output.
+    pub position: Offset,
+    /// How many records are in as well of those that the input record at `position` gives.
+    pub records_within: u32,
 }
 
 /// Where an append went.

@@ -14,11 +14,11 @@
 
 mod clean;
 mod dirt;
-mod duplicates;
 mod following;
 mod group;
 mod maintenance;
 mod open;
+mod producers;
 mod queue;
 mod read;
 mod recovery;

@@ -8,13 +8,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use thalweg_record::{BatchHeader, ProgressMarker};
 use thalweg_types::{Offset, ProducerEpoch, ProducerId, next_sequence};
 
-use crate::checked_file::{self, Unusable};
-use crate::{AppendError, ProducerSequences};
+use crate::checked_file::{self, Fields, Unusable};
+use crate::{AppendError, Follows, KnownProducer, ProducerSequences, TransformProgress};
 
 const MAGIC: [u8; 4] = *b"TWPS";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// How many batches of a producer are remembered: what Kafka lets it have in flight.
 const REMEMBERED: usize = 5;
@@ -36,6 +37,18 @@ struct Producer {
     /// The newest last; only the last `count` are of meaning.
     batches: [SeenBatch; REMEMBERED],
     count: usize,
+    /// Where it is a transform's: its last marker.
+    marker: Option<SeenMarker>,
+}
+
+/// A transform's marker of its progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SeenMarker {
+    sequence: i32,
+    position: Offset,
+    is_within_record: bool,
+    /// Where it is in the log.
+    offset: Offset,
 }
 
 /// A batch that was appended.
@@ -65,7 +78,15 @@ pub(crate) struct Undo {
 impl Producers {
     /// Decides on a batch.
     pub(crate) fn check(&self, given: &ProducerSequences) -> Result<Verdict, AppendError> {
-        let Some(known) = self.by_id.get(&given.producer_id) else {
+        let known = self.by_id.get(&given.producer_id);
+        if !follows(given.follows, known) {
+            return Err(AppendError::InvalidProducerEpoch {
+                producer_id: given.producer_id,
+                latest: known.map_or(ProducerEpoch::NONE, |known| known.epoch),
+                given: given.producer_epoch,
+            });
+        }
+        let Some(known) = known else {
             return Ok(Verdict::Append);
         };
         if given.producer_epoch < known.epoch {
@@ -99,8 +120,29 @@ impl Producers {
         })
     }
 
-    /// Notes a batch. Also used to replay the log, so nothing is checked but the epoch.
-    pub(crate) fn note(
+    /// Notes a batch, which has its place in the log. Also used to replay the log, so nothing is checked but
+    /// the epoch.
+    pub(crate) fn note_batch(
+        &mut self,
+        given: &ProducerSequences,
+        header: &BatchHeader,
+        now_ms: i64,
+    ) -> Undo {
+        let undo = self.note(given, header.base_offset..header.next_offset(), now_ms);
+        if let Some(marker) = ProgressMarker::of(header)
+            && let Some(producer) = self.by_id.get_mut(&given.producer_id)
+        {
+            producer.marker = Some(SeenMarker {
+                sequence: marker.sequence,
+                position: marker.position,
+                is_within_record: marker.is_within_record,
+                offset: header.base_offset,
+            });
+        }
+        undo
+    }
+
+    fn note(
         &mut self,
         given: &ProducerSequences,
         offsets: std::ops::Range<Offset>,
@@ -119,6 +161,7 @@ impl Producers {
                 last_append_ms: now_ms,
                 batches: [SeenBatch::default(); REMEMBERED],
                 count: 0,
+                marker: None,
             },
         };
         producer.batches.rotate_left(1);
@@ -153,16 +196,29 @@ impl Producers {
         Some(self.by_id.get(&id)?.last_append_ms)
     }
 
+    /// What is known of a producer.
+    pub(crate) fn known(&self, id: ProducerId) -> Option<KnownProducer> {
+        let producer = self.by_id.get(&id)?;
+        Some(producer.known())
+    }
+
+    /// All of them, by their ids.
+    pub(crate) fn all(&self) -> Vec<(ProducerId, KnownProducer)> {
+        let known = |(id, producer): (&ProducerId, &Producer)| (*id, producer.known());
+        self.by_id.iter().map(known).collect()
+    }
+
+    /// Transforms' producers come last: their progress is known from nowhere else.
     fn forget_most_idle(&mut self, count: usize) -> Vec<(ProducerId, Producer)> {
         let mut idle: Vec<_> = self
             .by_id
             .iter()
-            .map(|(id, producer)| (producer.last_append_ms, *id))
+            .map(|(id, producer)| (producer.marker.is_some(), producer.last_append_ms, *id))
             .collect();
         idle.sort_unstable();
         idle.truncate(count);
         idle.into_iter()
-            .filter_map(|(_, id)| Some((id, self.by_id.remove(&id)?)))
+            .filter_map(|(_, _, id)| Some((id, self.by_id.remove(&id)?)))
             .collect()
     }
 
@@ -180,6 +236,11 @@ impl Producers {
     pub(crate) fn truncate_to(&mut self, end: Offset) -> bool {
         let mut is_short = false;
         self.by_id.retain(|_, producer| {
+            if producer.marker.is_some_and(|marker| marker.offset >= end) {
+                // An earlier marker is in the log alone.
+                is_short = true;
+                return false;
+            }
             let had_all = producer.count == REMEMBERED;
             while producer.count > 0 && producer.batches[REMEMBERED - 1].next_offset > end {
                 producer.batches.rotate_right(1);
@@ -196,16 +257,21 @@ impl Producers {
         self.by_id.extend(known.by_id);
     }
 
-    /// Forgets producers that were idle too long.
-    pub(crate) fn forget_idle(&mut self, expiry: Duration, now_ms: i64) {
+    /// Forgets producers that were idle too long. A transform's is known for as long as its last marker is
+    /// in the log.
+    pub(crate) fn forget_idle(&mut self, expiry: Duration, now_ms: i64, log_start: Offset) {
         let expiry_ms = i64::try_from(expiry.as_millis()).unwrap_or(i64::MAX);
-        self.by_id
-            .retain(|_, producer| now_ms.saturating_sub(producer.last_append_ms) < expiry_ms);
+        self.by_id.retain(|_, producer| {
+            let is_marked = producer
+                .marker
+                .is_some_and(|marker| marker.offset >= log_start);
+            is_marked || now_ms.saturating_sub(producer.last_append_ms) < expiry_ms
+        });
     }
 
     /// The snapshot of the state as it is when the log ends at `log_end`.
     pub(crate) fn encode(&self, log_end: Offset) -> Vec<u8> {
-        let mut payload = Vec::with_capacity(8 + self.by_id.len() * 119);
+        let mut payload = Vec::with_capacity(8 + self.by_id.len() * 141);
         payload.extend_from_slice(&log_end.0.to_be_bytes());
         for (id, producer) in &self.by_id {
             payload.extend_from_slice(&id.0.to_be_bytes());
@@ -217,6 +283,13 @@ impl Producers {
                 payload.extend_from_slice(&batch.last_sequence.to_be_bytes());
                 payload.extend_from_slice(&batch.base_offset.0.to_be_bytes());
                 payload.extend_from_slice(&batch.next_offset.0.to_be_bytes());
+            }
+            payload.push(u8::from(producer.marker.is_some()));
+            if let Some(marker) = producer.marker {
+                payload.extend_from_slice(&marker.sequence.to_be_bytes());
+                payload.extend_from_slice(&marker.position.0.to_be_bytes());
+                payload.push(u8::from(marker.is_within_record));
+                payload.extend_from_slice(&marker.offset.0.to_be_bytes());
             }
         }
         checked_file::encode(MAGIC, VERSION, &payload)
@@ -241,9 +314,14 @@ impl Producers {
                         producer_epoch: epoch,
                         first_sequence: last_sequence,
                         last_sequence,
+                        follows: Follows::Anything,
                     };
                     let offsets = Offset(fields.take_i64()?)..Offset(fields.take_i64()?);
                     producers.note(&sequences, offsets, last_append_ms);
+                }
+                let marker = decode_marker(&mut fields)?;
+                if let Some(producer) = producers.by_id.get_mut(&id) {
+                    producer.marker = marker;
                 }
             }
             Some((producers, log_end))
@@ -252,7 +330,53 @@ impl Producers {
     }
 }
 
+/// A producer's last marker in a snapshot; `None` where the snapshot ends too early.
+fn decode_marker(fields: &mut Fields<'_>) -> Option<Option<SeenMarker>> {
+    let [has_marker] = fields.take()?;
+    if has_marker == 0 {
+        return Some(None);
+    }
+    let sequence = fields.take_i32()?;
+    let position = Offset(fields.take_i64()?);
+    let [is_within_record] = fields.take()?;
+    Some(Some(SeenMarker {
+        sequence,
+        position,
+        is_within_record: is_within_record != 0,
+        offset: Offset(fields.take_i64()?),
+    }))
+}
+
+/// Whether what is known of a producer is what a batch asks for.
+fn follows(wanted: Follows, known: Option<&Producer>) -> bool {
+    match wanted {
+        Follows::Anything => true,
+        Follows::Nothing => known.is_none(),
+        Follows::Batch {
+            producer_epoch,
+            last_sequence,
+        } => known.is_some_and(|known| {
+            (known.epoch, known.last_sequence()) == (producer_epoch, last_sequence)
+        }),
+    }
+}
+
 impl Producer {
+    fn known(&self) -> KnownProducer {
+        KnownProducer {
+            producer_epoch: self.epoch,
+            last_sequence: self.last_sequence(),
+            last_append_ms: self.last_append_ms,
+            progress: self
+                .marker
+                .map(|marker| marker.progress(self.last_sequence())),
+        }
+    }
+
+    fn last_sequence(&self) -> i32 {
+        self.batches[REMEMBERED - 1].last_sequence
+    }
+
     fn seen(&self) -> &[SeenBatch] {
         &self.batches[REMEMBERED - self.count..]
     }
@@ -265,7 +389,7 @@ impl Producer {
     }
 
     fn next_sequence(&self) -> i32 {
-        next_sequence(self.batches[REMEMBERED - 1].last_sequence, 1)
+        next_sequence(self.last_sequence(), 1)
     }
 
     /// Whether a batch ended before the oldest that is remembered did, on the circle of 2^31
@@ -279,6 +403,26 @@ impl Producer {
     }
 }
 
+impl SeenMarker {
+    /// How far it has come at `last_sequence`: sequences behind a marker count input records, or else the
+    /// records that one of them gives.
+    fn progress(&self, last_sequence: i32) -> TransformProgress {
+        let since = i64::from(last_sequence) - i64::from(self.sequence);
+        let since = since.rem_euclid(1 << 31);
+        if self.is_within_record {
+            TransformProgress {
+                position: self.position,
+                records_within: u32::try_from(since).expect("a remainder of 2^31"),
+            }
+        } else {
+            TransformProgress {
+                position: self.position.plus(since),
+                records_within: 0,
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,6 +433,7 @@ mod tests {
             producer_epoch: ProducerEpoch(epoch),
             first_sequence: first,
             last_sequence: last,
+            follows: Follows::Anything,
         }
     }
 
@@ -427,9 +572,9 @@ mod tests {
     fn idle_producers_are_forgotten() {
         let mut producers = with_batches(1);
 
-        producers.forget_idle(Duration::from_millis(10), 9);
+        producers.forget_idle(Duration::from_millis(10), 9, Offset(0));
         assert!(producers.check(&sequences(0, 11, 15)).is_err());
-        producers.forget_idle(Duration::from_millis(10), 10);
+        producers.forget_idle(Duration::from_millis(10), 10, Offset(0));
         assert_eq!(producers, Producers::default());
     }
 

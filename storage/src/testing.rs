@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use bytes::Bytes;
 use tempfile::TempDir;
 use thalweg_record::{
-    Batch, BatchBuilder, BatchHeader, BatchOptions, Codec, assemble_batch, batches,
+    Batch, BatchBuilder, BatchHeader, BatchOptions, Codec, ProgressMarker, assemble_batch, batches,
 };
 use thalweg_types::{Durability, LeaderEpoch, Offset, ProducerEpoch, ProducerId, next_sequence};
 
@@ -21,8 +21,8 @@ pub(crate) use self::compacting::{
 use crate::files::{LogFile, LogFiles, OpenMode, StdFiles};
 use crate::locks::lock;
 use crate::{
-    Append, AppendError, Appended, Log, LogHealth, LogListener, LogOptions, LogProgress, OpenError,
-    ProducerSequences, StorageThreads, ThreadOptions,
+    Append, AppendError, Appended, Follows, Log, LogHealth, LogListener, LogOptions, LogProgress,
+    OpenError, ProducerSequences, StorageThreads, ThreadOptions,
 };
 
 /// A time in milliseconds, for tests that need one.
@@ -57,6 +57,21 @@ pub(crate) fn batch_of(producer: i64, epoch: i16, sequence: i32, count: usize) -
     bytes
 }
 
+/// The marker of the producer of transform 3, input partition 0.
+pub(crate) fn marker_of(epoch: i16, sequence: i32, position: Offset) -> Vec<u8> {
+    let marker = ProgressMarker {
+        producer_id: TRANSFORM_PRODUCER,
+        producer_epoch: ProducerEpoch(epoch),
+        sequence,
+        position,
+        is_within_record: false,
+    };
+    marker.encode(NOW_MS).unwrap()
+}
+
+/// The producer of transform 3 for partition 0 of its first input.
+pub(crate) const TRANSFORM_PRODUCER: ProducerId = ProducerId(1 << 62 | 3 << 24);
+
 /// What `batch_of` stands for, as a SmartModule's caller would say it.
 pub(crate) fn sequences(producer: i64, first: i32, last: i32) -> ProducerSequences {
     ProducerSequences {
@@ -64,6 +79,7 @@ pub(crate) fn sequences(producer: i64, first: i32, last: i32) -> ProducerSequenc
         producer_epoch: ProducerEpoch(0),
         first_sequence: first,
         last_sequence: last,
+        follows: Follows::Anything,
     }
 }
 

@@ -163,7 +163,8 @@ impl Log {
         let mut writer = lock(&self.writer);
         self.check_usable()?;
         let options = self.options();
-        lock(&self.producers).forget_idle(options.producer_expiry, now_ms);
+        let expiry = options.producer_expiry;
+        lock(&self.producers).forget_idle(expiry, now_ms, self.log_start());
 
         let segments = read(&self.segments).clone();
         let sizes: Vec<_> = segments
@@ -399,11 +400,10 @@ impl Log {
             segment
                 .for_each_header(from, |header| {
                     if let Some(sequences) = sequences_of(header) {
-                        let offsets = header.base_offset..header.next_offset();
                         let last_append_ms = known
                             .last_append_ms(sequences.producer_id)
                             .unwrap_or(header.max_timestamp_ms);
-                        producers.note(&sequences, offsets, last_append_ms);
+                        producers.note_batch(&sequences, header, last_append_ms);
                     }
                 })
                 .map_err(|error| self.walk_failed(&segment, error))?;

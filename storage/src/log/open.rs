@@ -36,7 +36,7 @@ impl Log {
         let mut recovered = recover(&context, &options, now_ms)?;
         recovered
             .producers
-            .forget_idle(options.producer_expiry, now_ms);
+            .forget_idle(options.producer_expiry, now_ms, recovered.log_start);
         let sync_failed_at = recovered.checkpoint.sync_failed_at;
         let log = Arc::new(Self {
             folder: path,

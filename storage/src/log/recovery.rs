@@ -219,8 +219,7 @@ impl Recovery<'_> {
             let producers = &mut self.producers;
             let replayed = segment.for_each_header(from, |header| {
                 if let Some(sequences) = sequences_of(header) {
-                    let offsets = header.base_offset..header.next_offset();
-                    producers.note(&sequences, offsets, now_ms);
+                    producers.note_batch(&sequences, header, now_ms);
                 }
             });
             match replayed {
@@ -349,8 +348,7 @@ impl Recovery<'_> {
                     if header.base_offset >= self.replay_from
                         && let Some(sequences) = sequences_of(&header)
                     {
-                        let offsets = header.base_offset..header.next_offset();
-                        self.producers.note(&sequences, offsets, self.now_ms);
+                        self.producers.note_batch(&sequences, &header, self.now_ms);
                     }
                 }
             }

@@ -14,6 +14,7 @@ mod following;
 mod lookups;
 mod model;
 mod producers;
+mod progress;
 mod reads;
 mod recovery;
 mod retention;

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use thalweg_record::{BatchHeader, batch_prefix, batches};
+use thalweg_record::{BatchHeader, ProgressMarker, batch_prefix, batches};
 use thalweg_types::{Durability, LeaderEpoch, TimestampType};
 
 use super::Log;
@@ -19,7 +19,7 @@ use crate::files::{LogFile, write_all};
 use crate::locks::{lock, write};
 use crate::producer_state::Verdict;
 use crate::segment::Segment;
-use crate::{Append, AppendError, Appended, FollowerAppend, ProducerSequences};
+use crate::{Append, AppendError, Appended, FollowerAppend, Follows, ProducerSequences};
 
 /// What the writer keeps from one write to the next.
 #[derive(Default)]
@@ -301,7 +301,7 @@ impl Log {
             }
             group
                 .undo
-                .push(producers.note(&sequences, offsets.clone(), append.now_ms));
+                .push(producers.note_batch(&sequences, &header, append.now_ms));
         }
 
         let start = group.prefixes.len();
@@ -361,11 +361,10 @@ impl Log {
             }
             self.enter_epoch(header.leader_epoch, group)?;
             if let Some(sequences) = sequences_of(header) {
-                let offsets = header.base_offset..header.next_offset();
                 let mut producers = lock(&self.producers);
                 group
                     .undo
-                    .push(producers.note(&sequences, offsets, append.now_ms));
+                    .push(producers.note_batch(&sequences, header, append.now_ms));
             }
             group.push(0..0, bytes, header);
         }
@@ -477,7 +476,8 @@ impl Log {
 
 /// The sequences that a batch says itself; `None` when no idempotent producer wrote it.
 pub(super) fn sequences_of(header: &BatchHeader) -> Option<ProducerSequences> {
-    if header.producer_id.0 < 0 || header.is_control() {
+    let is_foreign_control = header.is_control() && ProgressMarker::of(header).is_none();
+    if header.producer_id.0 < 0 || is_foreign_control {
         return None;
     }
     Some(ProducerSequences {
@@ -485,6 +485,7 @@ pub(super) fn sequences_of(header: &BatchHeader) -> Option<ProducerSequences> {
         producer_epoch: header.producer_epoch,
         first_sequence: header.base_sequence,
         last_sequence: header.last_sequence()?,
+        follows: Follows::Anything,
     })
 }
 

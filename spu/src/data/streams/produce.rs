@@ -11,7 +11,7 @@ use thalweg_record::{Batch, BatchError};
 use thalweg_smartengine::{
     AccumulatorsByKey, Chain, ChainError, ChainOutput, dense_batch, emptied_batch,
 };
-use thalweg_storage::{Log, ProducerSequences};
+use thalweg_storage::{Follows, Log, ProducerSequences};
 use thalweg_types::{NO_SEQUENCE, Offset};
 use thalweg_wire::{
     ACCUMULATORS_NEEDED, FailedRecords, KafkaError, MODULE_REFUSED, STREAM_FAILED, StreamFailure,
@@ -392,6 +392,7 @@ pub(in crate::data) fn sequences_of(batch: Batch<'_>) -> Option<ProducerSequence
     let header = batch.header();
     let last_sequence = header.last_sequence()?;
     (header.base_sequence != NO_SEQUENCE).then_some(ProducerSequences {
+        follows: Follows::Anything,
         producer_id: header.producer_id,
         producer_epoch: header.producer_epoch,
         first_sequence: header.base_sequence,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use thalweg_record::{Batch, BatchHeader};
 use thalweg_types::{LeaderEpoch, Offset};
 
 use crate::LogOptions;
@@ -15,8 +16,19 @@ use crate::options::CompactionOptions;
 use crate::producer_state::Producers;
 use crate::segment_index::{FileIndex, IndexPaths, IndexedSegment, MemoryIndex};
 use crate::testing::{
-    NOW_MS, PlainRecord, TestBed, append, clean, compacted, keyed, read_all, records_in, sequences,
+    NOW_MS, PlainRecord, TestBed, append, batch_of, clean, compacted, keyed, marker_of, read_all,
+    records_in,
 };
+
+/// Has `producers` see a batch at `offset`.
+fn note(producers: &mut Producers, batch: &[u8], offset: Offset) {
+    let header = BatchHeader {
+        base_offset: offset,
+        ..*Batch::parse(batch).unwrap().header()
+    };
+    let sequences = super::super::writer::sequences_of(&header).unwrap();
+    producers.note_batch(&sequences, &header, NOW_MS);
+}
 
 /// The bytes of a block ```` ```hex NAME ````, without what stands after `|`.
 fn example(page: &str, name: &str) -> Vec<u8> {
@@ -48,7 +60,8 @@ fn the_small_files_are_as_documented() {
     epochs.assign(LeaderEpoch(0), Offset(0));
     epochs.assign(LeaderEpoch(2), Offset(10));
     let mut producers = Producers::default();
-    producers.note(&sequences(7, 0, 9), Offset(100)..Offset(110), NOW_MS);
+    note(&mut producers, &batch_of(7, 0, 0, 10), Offset(100));
+    note(&mut producers, &marker_of(1, 0, Offset(5000)), Offset(110));
 
     let cleaned = CleanedTo {
         first_dirty: Offset(42),
@@ -70,7 +83,7 @@ fn the_small_files_are_as_documented() {
     );
     assert_eq!(checkpoint.encode(), example(page, "checkpoint"));
     assert_eq!(epochs.encode(), example(page, "leader-epochs"));
-    assert_eq!(producers.encode(Offset(110)), example(page, "producers"));
+    assert_eq!(producers.encode(Offset(111)), example(page, "producers"));
     assert_eq!(
         Checkpoint::decode(&example(page, "checkpoint")).unwrap(),
         checkpoint
@@ -80,7 +93,7 @@ fn the_small_files_are_as_documented() {
         epochs
     );
     let decoded = Producers::decode(&example(page, "producers")).unwrap();
-    assert_eq!(decoded, (producers, Offset(110)));
+    assert_eq!(decoded, (producers, Offset(111)));
 }
 
 #[test]
