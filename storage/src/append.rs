@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use thalweg_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+use thalweg_types::{Follows, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TransformProgress};
 
 use crate::AppendError;
 
@@ -62,24 +62,6 @@ pub struct ProducerSequences {
     pub follows: Follows,
 }
 
-/// What is to be the last that a log knows of a producer when a batch of it is appended: of several who
-/// begin a new epoch of one producer by what they have read of it, one gets it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Follows {
-    /// Whatever the sequences fit.
-    #[default]
-    Anything,
-    /// Nothing at all.
-    Nothing,
-    /// The batch that ended so.
-    Batch {
-        /// The version of the producer's identity then.
-        producer_epoch: ProducerEpoch,
-        /// The sequence of its last record.
-        last_sequence: i32,
-    },
-}
-
 /// What a log knows of one producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownProducer {
@@ -91,15 +73,6 @@ pub struct KnownProducer {
     pub last_append_ms: i64,
     /// How far it has come in its input, where it is a transform's.
     pub progress: Option<TransformProgress>,
-}
-
-/// How far a transform has come in its input, as one of its outputs proves it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TransformProgress {
-    /// All that input below this offset gives is in the output.
-    pub position: Offset,
-    /// How many records are in as well of those that the input record at `position` gives.
-    pub records_within: u32,
 }
 
 /// Where an append went.

@@ -32,10 +32,7 @@ mod testing;
 mod threads;
 mod verified_ranges;
 
-pub use append::{
-    Append, AppendDone, Appended, FollowerAppend, Follows, KnownProducer, ProducerSequences,
-    TransformProgress,
-};
+pub use append::{Append, AppendDone, Appended, FollowerAppend, KnownProducer, ProducerSequences};
 pub use data_dir::{DataDir, DataDirError, OpenDataDir};
 pub use error::{AppendError, LookupError, MaintainError, OpenError, ReadError};
 pub use files::{LogFile, LogFiles, OpenMode, StdFiles};

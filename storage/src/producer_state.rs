@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use thalweg_record::{BatchHeader, ProgressMarker};
-use thalweg_types::{Offset, ProducerEpoch, ProducerId, next_sequence};
+use thalweg_types::{Follows, Offset, ProducerEpoch, ProducerId, TransformProgress, next_sequence};
 
 use crate::checked_file::{self, Fields, Unusable};
-use crate::{AppendError, Follows, KnownProducer, ProducerSequences, TransformProgress};
+use crate::{AppendError, KnownProducer, ProducerSequences};
 
 const MAGIC: [u8; 4] = *b"TWPS";
 const VERSION: u16 = 3;

@@ -13,7 +13,9 @@ use tempfile::TempDir;
 use thalweg_record::{
     Batch, BatchBuilder, BatchHeader, BatchOptions, Codec, ProgressMarker, assemble_batch, batches,
 };
-use thalweg_types::{Durability, LeaderEpoch, Offset, ProducerEpoch, ProducerId, next_sequence};
+use thalweg_types::{
+    Durability, Follows, LeaderEpoch, Offset, ProducerEpoch, ProducerId, next_sequence,
+};
 
 pub(crate) use self::compacting::{
     DELETE_RETENTION, PlainRecord, clean, clean_with, compacted, keyed, keyed_in, records_in,
@@ -21,8 +23,8 @@ pub(crate) use self::compacting::{
 use crate::files::{LogFile, LogFiles, OpenMode, StdFiles};
 use crate::locks::lock;
 use crate::{
-    Append, AppendError, Appended, Follows, Log, LogHealth, LogListener, LogOptions, LogProgress,
-    OpenError, ProducerSequences, StorageThreads, ThreadOptions,
+    Append, AppendError, Appended, Log, LogHealth, LogListener, LogOptions, LogProgress, OpenError,
+    ProducerSequences, StorageThreads, ThreadOptions,
 };
 
 /// A time in milliseconds, for tests that need one.

@@ -26,7 +26,9 @@ pub use ids::{
 };
 pub use module_ref::{InvalidModuleRef, ModuleRef, ModuleVersion};
 pub use offset::Offset;
-pub use producer::{NO_SEQUENCE, ProducerEpoch, ProducerId, next_sequence};
+pub use producer::{
+    Follows, NO_SEQUENCE, ProducerEpoch, ProducerId, TransformProgress, next_sequence,
+};
 pub use resource_name::{InvalidName, ResourceName};
 pub use sha256::sha256_hex;
 pub use text_units::{InvalidQuantity, format_bytes, parse_bytes, parse_duration};

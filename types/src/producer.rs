@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Offset;
+
 /// The number of an idempotent producer, unique in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -36,6 +38,33 @@ pub struct ProducerEpoch(pub i16);
 impl ProducerEpoch {
     /// What a batch says that no idempotent producer wrote.
     pub const NONE: Self = Self(-1);
+}
+
+/// What is to be the last that a log knows of a producer when a batch of it is appended: of several who
+/// begin a new epoch of one producer by what they have read of it, one gets it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Follows {
+    /// Whatever the sequences fit.
+    #[default]
+    Anything,
+    /// Nothing at all.
+    Nothing,
+    /// The batch that ended so.
+    Batch {
+        /// The version of the producer's identity then.
+        producer_epoch: ProducerEpoch,
+        /// The sequence of its last record.
+        last_sequence: i32,
+    },
+}
+
+/// How far a transform has come in its input, as one of its outputs proves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransformProgress {
+    /// All that input below this offset gives is in the output.
+    pub position: Offset,
+    /// How many records are in as well of those that the input record at `position` gives.
+    pub records_within: u32,
 }
 
 /// What a batch says that carries no sequence.

@@ -76,6 +76,7 @@ pub const ANNOUNCED: &[VersionRange] = &[
     VersionRange::new(ApiKey::ListPartitionReassignments, 0, 0),
     VersionRange::new(ApiKey::OffsetDelete, 0, 0),
     VersionRange::new(ApiKey::DescribeCluster, 0, 1),
+    VersionRange::new(ApiKey::DescribeProducers, 0, 0),
     VersionRange::new(ApiKey::ConsumerGroupHeartbeat, 0, 1),
     VersionRange::new(ApiKey::ConsumerGroupDescribe, 0, 1),
 ];

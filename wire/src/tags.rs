@@ -5,6 +5,8 @@
 //! skips tags that it doesn't know, so a frame with them is still a frame of Kafka's. All but one
 //! belong to a partition, in requests and in responses.
 
+mod transforms;
+
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -15,6 +17,11 @@ use crate::accumulators::{self, KeyedAccumulators};
 use crate::failed_records::{self, FailedRecords};
 use crate::primitives::{Cursor, put_compact_bytes, put_compact_text, shared};
 use crate::stream::StreamId;
+
+pub use self::transforms::{
+    OUTPUT_TAG, OutputTag, PRODUCER_TAG, PROGRESS_TAG, output, producer, progress, set_output,
+    set_producer, set_progress,
+};
 
 /// In a request's partition: the stream to apply. An `i32`.
 pub const STREAM_ID_TAG: i32 = 20000;

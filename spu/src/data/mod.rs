@@ -28,6 +28,7 @@ mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_producers;
 mod elect_leaders;
 mod fetch;
 mod groups;

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use thalweg_wire::messages::{
     AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiKey, CreatePartitionsRequest,
     CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, ElectLeadersRequest, FetchRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
-    OffsetForLeaderEpochRequest,
+    DescribeConfigsRequest, DescribeProducersRequest, ElectLeadersRequest, FetchRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
 };
 use thalweg_wire::shape::request_shape;
 use thalweg_wire::{
@@ -24,8 +24,8 @@ use super::produce::ProduceCall;
 use super::streams::Streams;
 use super::{
     alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
-    describe_cluster, describe_configs, elect_leaders, fetch, groups, init_producer_id,
-    list_offsets, metadata, offset_for_leader_epoch, reassignments,
+    describe_cluster, describe_configs, describe_producers, elect_leaders, fetch, groups,
+    init_producer_id, list_offsets, metadata, offset_for_leader_epoch, reassignments,
 };
 
 const METADATA_KEY: i16 = ApiKey::Metadata as i16;
@@ -189,6 +189,9 @@ impl Router {
                 api!(IncrementalAlterConfigsRequest, alter_configs::answer)
             }
             Ok(ApiKey::DescribeCluster) => api!(DescribeClusterRequest, describe_cluster::answer),
+            Ok(ApiKey::DescribeProducers) => {
+                api!(DescribeProducersRequest, describe_producers::answer)
+            }
             _ => groups::answer(self, header, message).await,
         }
     }

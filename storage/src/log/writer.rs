@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thalweg_record::{BatchHeader, ProgressMarker, batch_prefix, batches};
-use thalweg_types::{Durability, LeaderEpoch, TimestampType};
+use thalweg_types::{Durability, Follows, LeaderEpoch, TimestampType};
 
 use super::Log;
 use super::group::{Finished, Group, Mark, Outcome, is_disk_full, sealed_header};
@@ -19,7 +19,7 @@ use crate::files::{LogFile, write_all};
 use crate::locks::{lock, write};
 use crate::producer_state::Verdict;
 use crate::segment::Segment;
-use crate::{Append, AppendError, Appended, FollowerAppend, Follows, ProducerSequences};
+use crate::{Append, AppendError, Appended, FollowerAppend, ProducerSequences};
 
 /// What the writer keeps from one write to the next.
 #[derive(Default)]

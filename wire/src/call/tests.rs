@@ -544,6 +544,7 @@ proptest! {
             CreateTopicsRequest, DeleteTopicsRequest, DeleteRecordsRequest, InitProducerIdRequest,
             OffsetForLeaderEpochRequest, DescribeConfigsRequest, AlterConfigsRequest,
             CreatePartitionsRequest, IncrementalAlterConfigsRequest, DescribeClusterRequest,
+            DescribeProducersRequest,
             OffsetCommitRequest, OffsetFetchRequest, FindCoordinatorRequest, JoinGroupRequest,
             HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest, DescribeGroupsRequest,
             ListGroupsRequest, DeleteGroupsRequest, OffsetDeleteRequest,

@@ -59,6 +59,7 @@ pub fn request_shape(key: i16) -> Option<&'static Shape> {
         ApiKey::CreatePartitions => &CREATE_PARTITIONS,
         ApiKey::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER,
+        ApiKey::DescribeProducers => &DESCRIBE_PRODUCERS,
         other => return groups::request_shape(other).or_else(|| placement::request_shape(other)),
     })
 }
@@ -87,6 +88,7 @@ pub fn response_shape(key: i16) -> Option<&'static Shape> {
         ApiKey::CreatePartitions => &CREATE_PARTITIONS_RESPONSE,
         ApiKey::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS_RESPONSE,
         ApiKey::DescribeCluster => &DESCRIBE_CLUSTER_RESPONSE,
+        ApiKey::DescribeProducers => &DESCRIBE_PRODUCERS_RESPONSE,
         other => return groups::response_shape(other).or_else(|| placement::response_shape(other)),
     })
 }
@@ -507,3 +509,28 @@ static OPEN_STREAM_RESPONSE: Shape = shape(0, &[all(I16), all(Kind::Text), all(I
 static CLOSE_STREAM: Shape = shape(0, &[all(I32)]);
 
 static CLOSE_STREAM_RESPONSE: Shape = shape(0, &[all(I16), all(Kind::Text)]);
+
+static DESCRIBE_PRODUCERS: Shape = shape(0, &[all(Kind::Structs(&[all(Kind::Text), all(I32S)]))]);
+
+static DESCRIBE_PRODUCERS_RESPONSE: Shape = shape(
+    0,
+    &[
+        all(I32),
+        all(Kind::Structs(&[
+            all(Kind::Text),
+            all(Kind::Structs(&[
+                all(I32),
+                all(I16),
+                all(Kind::Text),
+                all(Kind::Structs(&[
+                    all(I64),
+                    all(I32),
+                    all(I32),
+                    all(I64),
+                    all(I32),
+                    all(I64),
+                ])),
+            ])),
+        ])),
+    ],
+);

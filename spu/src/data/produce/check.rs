@@ -1,6 +1,6 @@
 //! What a leader checks of a batch before it takes it, without a look at the records.
 
-use thalweg_record::{Batch, BatchError, Codec, batches};
+use thalweg_record::{Batch, BatchError, Codec, ProgressMarker, batches};
 use thalweg_types::TopicConfig;
 use thalweg_wire::KafkaError;
 
@@ -9,8 +9,14 @@ use crate::data::refusal::Refusal;
 /// The first version of Produce that may carry zstd (KIP-110).
 const ZSTD_FROM: i16 = 7;
 
-/// Checks that `records` are exactly one batch that may be appended to a topic of `config`.
-pub(super) fn shallow(records: &[u8], config: &TopicConfig, version: i16) -> Result<(), Refusal> {
+/// Checks that `records` are exactly one batch that may be appended to a topic of `config`, and of a
+/// transform if `is_output`.
+pub(super) fn shallow(
+    records: &[u8],
+    config: &TopicConfig,
+    version: i16,
+    is_output: bool,
+) -> Result<(), Refusal> {
     if records.is_empty() {
         return Err(Refusal::new(
             KafkaError::InvalidRecord,
@@ -37,7 +43,16 @@ pub(super) fn shallow(records: &[u8], config: &TopicConfig, version: i16) -> Res
             ),
         ));
     }
+    if is_output && ProgressMarker::of(batch.header()).is_some() {
+        return batch.validate_shallow().map_err(refused);
+    }
     batch.validate_produced().map_err(refused)?;
+    if is_output != batch.header().producer_id.is_transform() {
+        return Err(Refusal::new(
+            KafkaError::InvalidRecord,
+            "producer ids from 2^62 on are those of transforms: ask for one with InitProducerId",
+        ));
+    }
     if batch.header().is_transactional() {
         return Err(Refusal::new(
             KafkaError::InvalidTxnState,

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use thalweg_record::Batch;
-use thalweg_storage::Appended;
+use thalweg_record::{Batch, ProgressMarker};
+use thalweg_storage::{Appended, ProducerSequences};
 use thalweg_types::{PartitionIndex, TopicName};
 use thalweg_wire::messages::produce_request::PartitionProduceData;
-use thalweg_wire::{KafkaError, RequestHeader, SMALL_FRAME_BYTES, StreamPurpose, tags};
+use thalweg_wire::tags::{self, OutputTag};
+use thalweg_wire::{KafkaError, RequestHeader, SMALL_FRAME_BYTES, StreamPurpose};
 
 use super::prepared::{Content, OwnChain, Prepared};
 use super::{NotProduced, Told, check, encoding};
@@ -38,9 +39,11 @@ pub(super) async fn prepare(
         .map_err(Refusal::from)?;
     let config = replica.config();
     let records = data.records.unwrap_or_default();
-    check::shallow(&records, &config, header.api_version)?;
+    let output = tags::output(&data.unknown_tagged_fields);
+    check::shallow(&records, &config, header.api_version, output.is_some())?;
     let sent_bytes = records.len();
-    let (mut batches, mut sequences) = (records, None);
+    let mut sequences = output.and_then(|output| output_sequences(&records, output));
+    let mut batches = records;
     let mut told = Told::default();
     let mut own = None;
     if let Some(stream) = tags::stream_id(&data.unknown_tagged_fields) {
@@ -77,7 +80,12 @@ pub(super) async fn prepare(
         own = Some(chain);
     }
     let mut tells_offsets = true;
-    let mut turn = shared.topic_chains.turn(shared, &replica).await;
+    let mut turn = if is_marker(&batches) {
+        // There is nothing in it that a chain could change.
+        None
+    } else {
+        shared.topic_chains.turn(shared, &replica).await
+    };
     if let Some(turn) = &mut turn {
         match turn.pass(shared, &replica, batches, sequences).await? {
             Passed::Stored(stored) => {
@@ -146,6 +154,21 @@ impl OwnChain {
         }
         Ok(transformed)
     }
+}
+
+/// The sequences of a transform's batch, which do not count its records.
+fn output_sequences(produced: &[u8], output: OutputTag) -> Option<ProducerSequences> {
+    let sequences = sequences_of(Batch::parse(produced).ok()?)?;
+    Some(ProducerSequences {
+        first_sequence: output.first_sequence,
+        follows: output.follows,
+        ..sequences
+    })
+}
+
+fn is_marker(produced: &[u8]) -> bool {
+    let batch = Batch::parse(produced);
+    batch.is_ok_and(|batch| ProgressMarker::of(batch.header()).is_some())
 }
 
 /// Where the log has the batch of an idempotent producer, if it does.

@@ -11,8 +11,8 @@ use thalweg_record::{Batch, BatchError};
 use thalweg_smartengine::{
     AccumulatorsByKey, Chain, ChainError, ChainOutput, dense_batch, emptied_batch,
 };
-use thalweg_storage::{Follows, Log, ProducerSequences};
-use thalweg_types::{NO_SEQUENCE, Offset};
+use thalweg_storage::{Log, ProducerSequences};
+use thalweg_types::{Follows, NO_SEQUENCE, Offset};
 use thalweg_wire::{
     ACCUMULATORS_NEEDED, FailedRecords, KafkaError, MODULE_REFUSED, STREAM_FAILED, StreamFailure,
 };

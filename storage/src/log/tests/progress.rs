@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use thalweg_record::ProgressMarker;
-use thalweg_types::{Offset, ProducerEpoch};
+use thalweg_types::{Follows, Offset, ProducerEpoch, TransformProgress};
 
 use crate::testing::{
     NOW_MS, TRANSFORM_PRODUCER, TestBed, append, append_changed, append_with, batch, batch_of,
     crash, marker_of, options, read_all, sequences,
 };
-use crate::{
-    AppendError, Appended, Follows, Log, LogOptions, ProducerSequences, TransformProgress,
-};
+use crate::{AppendError, Appended, Log, LogOptions, ProducerSequences};
 
 /// Appends what a transform made of its input up to `position`, which is `advance` further than before.
 fn append_output(log: &Arc<Log>, first: i32, advance: i32, count: usize) -> Appended {

@@ -1,4 +1,4 @@
-//! Messages about who leads and who holds partitions.
+//! Messages about who leads and who holds partitions, and who writes them.
 
 use super::*;
 
@@ -60,6 +60,33 @@ fn placement_messages_have_their_shapes_in_every_version() {
                 OngoingTopicReassignment::default().with_partitions(vec![
                     OngoingPartitionReassignment::default().with_replicas(vec![BrokerId(1)]),
                 ]),
+            ])
+        },
+    );
+}
+
+#[test]
+fn what_is_known_of_producers_has_its_shape() {
+    use describe_producers_request::TopicRequest;
+    use describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
+
+    assert_shapes(
+        |_| {
+            DescribeProducersRequest::default().with_topics(vec![
+                TopicRequest::default()
+                    .with_name(topic("flights"))
+                    .with_partition_indexes(vec![0, 7]),
+            ])
+        },
+        |_| {
+            DescribeProducersResponse::default().with_topics(vec![
+                TopicResponse::default()
+                    .with_name(topic("flights"))
+                    .with_partitions(vec![
+                        PartitionResponse::default()
+                            .with_error_message(Some(text("down")))
+                            .with_active_producers(vec![ProducerState::default()]),
+                    ]),
             ])
         },
     );
