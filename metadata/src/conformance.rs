@@ -12,13 +12,14 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
 use thalweg_types::resource::{
-    Partition, PartitionSpec, PartitionStatus, ReplicaPlacement, Resource, ResourceKey,
-    ResourceKind, ResourceVersion, Spu, SpuSpec, SpuState, SpuStatus, Topic, TopicSpec, TopicState,
-    TopicStatus,
+    OutputPartitioning, Partition, PartitionSpec, PartitionStatus, ReplicaPlacement, Resource,
+    ResourceKey, ResourceKind, ResourceVersion, Spu, SpuSpec, SpuState, SpuStatus, StartPosition,
+    Topic, TopicSpec, TopicState, TopicStatus, Transform, TransformNumber, TransformSpec,
+    TransformState, TransformStatus,
 };
 use thalweg_types::{
-    ChainSpec, DirectoryId, Incarnation, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex,
-    SpuId, TopicConfig, TopicId,
+    ChainSpec, CompressionPolicy, DirectoryId, Incarnation, LeaderEpoch, Offset, OnError,
+    PartitionEpoch, PartitionId, PartitionIndex, SpuId, StepSpec, TopicConfig, TopicId,
 };
 use uuid::Uuid;
 
@@ -64,7 +65,12 @@ where
 async fn what_is_created_can_be_read(under_test: &impl StoreUnderTest) {
     let store = under_test.store();
 
-    for resource in [topic("t").into(), partition("t", 0).into(), spu(3).into()] {
+    for resource in [
+        topic("t").into(),
+        partition("t", 0).into(),
+        spu(3).into(),
+        transform("t").into(),
+    ] {
         let stored = create(&store, resource).await;
 
         assert_ne!(stored.version(), ResourceVersion(0), "a row has a version");
@@ -90,6 +96,7 @@ async fn kinds_are_listed_apart_and_in_order(under_test: &impl StoreUnderTest) {
     );
     assert_eq!(store.list(ResourceKind::Topic).await.unwrap().len(), 1);
     assert_eq!(store.list(ResourceKind::Spu).await.unwrap(), []);
+    assert_eq!(store.list(ResourceKind::Transform).await.unwrap(), []);
 }
 
 async fn what_exists_is_not_created_again(under_test: &impl StoreUnderTest) {
@@ -381,6 +388,35 @@ fn topic(name: &str) -> Topic {
         status: TopicStatus {
             state: TopicState::Pending,
             reason: String::new(),
+        },
+        version: ResourceVersion(0),
+    }
+}
+
+fn transform(name: &str) -> Transform {
+    Transform {
+        name: name.parse().unwrap(),
+        number: TransformNumber(3),
+        spec: TransformSpec {
+            inputs: vec!["in".parse().unwrap()],
+            outputs: vec!["out".parse().unwrap()],
+            chain: ChainSpec {
+                steps: vec![StepSpec {
+                    uses: "late@1.2.0".parse().unwrap(),
+                    with: [("minutes".to_owned(), "60".to_owned())].into(),
+                    look_back: None,
+                    on_error: OnError::Skip,
+                    aggregate: None,
+                }],
+            },
+            start: StartPosition::Offset(Offset(7)),
+            partitioning: OutputPartitioning::Preserve,
+            compression: CompressionPolicy::Producer,
+            paused: true,
+        },
+        status: TransformStatus {
+            state: TransformState::Pending,
+            reason: "topic `in` is missing".to_owned(),
         },
         version: ResourceVersion(0),
     }

@@ -17,10 +17,10 @@ use thalweg_types::{ClusterId, ControllerEpoch, ResourceName};
 use tracing::warn;
 
 use crate::atomic_file::write_atomically;
-use crate::cluster_view::{ClusterView, SpuView, TopicView, View};
+use crate::cluster_view::{ClusterView, SpuView, TopicView, TransformView, View};
 
 const FILE_NAME: &str = "cluster.json";
-const FORMAT_VERSION: u32 = 3;
+const FORMAT_VERSION: u32 = 4;
 /// Between two writes, so that a burst of changes costs few syncs.
 const WRITE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -73,6 +73,9 @@ struct Kept {
     /// Version 1 had none.
     #[serde(default)]
     smart_modules: BTreeMap<ResourceName, SmartModuleSpec>,
+    /// Versions 1 to 3 had none.
+    #[serde(default)]
+    transforms: Vec<TransformView>,
 }
 
 /// Reads what the last run kept; `None` where it kept nothing.
@@ -151,6 +154,11 @@ impl Kept {
                 .iter()
                 .map(|(name, spec)| (name.clone(), (**spec).clone()))
                 .collect(),
+            transforms: view
+                .transforms
+                .values()
+                .map(|transform| (**transform).clone())
+                .collect(),
         })
     }
 }
@@ -164,6 +172,11 @@ impl From<Kept> for View {
                 .smart_modules
                 .into_iter()
                 .map(|(name, spec)| (name, Arc::new(spec)))
+                .collect(),
+            transforms: kept
+                .transforms
+                .into_iter()
+                .map(|transform| (transform.name.clone(), Arc::new(transform)))
                 .collect(),
             ..Self::default()
         };
@@ -180,10 +193,13 @@ impl From<Kept> for View {
 
 #[cfg(test)]
 mod tests {
-    use thalweg_types::resource::{ModuleRevision, SmartModuleKind};
+    use thalweg_types::resource::{
+        ModuleRevision, OutputPartitioning, SmartModuleKind, StartPosition, TransformNumber,
+        TransformSpec, TransformState,
+    };
     use thalweg_types::{
-        ChainSpec, LeaderEpoch, Offset, OnError, PartitionEpoch, PartitionIndex, SpuId, StepSpec,
-        TopicConfig, TopicId, TopicName,
+        ChainSpec, CompressionPolicy, LeaderEpoch, Offset, OnError, PartitionEpoch, PartitionIndex,
+        SpuId, StepSpec, TopicConfig, TopicId, TopicName,
     };
     use uuid::Uuid;
 
@@ -207,6 +223,22 @@ mod tests {
             aggregate: None,
         };
         let chain = ChainSpec { steps: vec![step] };
+        let transform = TransformView {
+            name: "late-orders".parse().unwrap(),
+            number: TransformNumber(12),
+            spec: TransformSpec {
+                inputs: vec![TopicName::new("orders").unwrap()],
+                outputs: vec![TopicName::new("late-orders").unwrap()],
+                chain: chain.clone(),
+                start: StartPosition::Beginning,
+                partitioning: OutputPartitioning::Key,
+                compression: CompressionPolicy::Producer,
+                paused: false,
+            },
+            state: TransformState::Running,
+        };
+        view.transforms
+            .insert(transform.name.clone(), Arc::new(transform));
         view.upsert_topic(TopicName::new("orders").unwrap(), topic, config, chain, 1);
         view.upsert_partition(
             topic,
@@ -280,6 +312,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_before_there_were_transforms_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut kept = serde_json::to_value(Kept::of(&view()).unwrap()).unwrap();
+        kept["format_version"] = 3.into();
+        kept.as_object_mut().unwrap().remove("transforms");
+        std::fs::write(dir.path().join(FILE_NAME), kept.to_string()).unwrap();
+
+        let loaded = load(dir.path()).unwrap().unwrap();
+
+        assert_eq!(loaded.topics, view().topics);
+        assert!(loaded.transforms.is_empty());
+    }
+
+    #[test]
     fn a_new_directory_has_kept_nothing() {
         let dir = tempfile::tempdir().unwrap();
 
@@ -294,11 +340,11 @@ mod tests {
         assert!(matches!(error, ClusterFileError::Damaged { .. }));
         assert!(error.to_string().contains(FILE_NAME));
 
-        std::fs::write(dir.path().join(FILE_NAME), "{\"format_version\":4,\"x\":1}").unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), "{\"format_version\":5,\"x\":1}").unwrap();
         let error = load(dir.path()).unwrap_err();
         assert!(matches!(
             error,
-            ClusterFileError::NewerFormat { found: 4, .. }
+            ClusterFileError::NewerFormat { found: 5, .. }
         ));
     }
 }

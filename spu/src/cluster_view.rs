@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use thalweg_types::resource::SmartModuleSpec;
+use thalweg_types::resource::{
+    SmartModuleSpec, Transform, TransformNumber, TransformSpec, TransformState,
+};
 use thalweg_types::{
     ChainSpec, ClusterId, ControllerEpoch, LeaderEpoch, PartitionEpoch, PartitionIndex,
     ResourceName, SpuId, TopicConfig, TopicId, TopicName,
@@ -29,6 +31,8 @@ pub struct View {
     pub topic_names: BTreeMap<TopicId, TopicName>,
     /// The registered SmartModules, without what is for people only.
     pub smart_modules: BTreeMap<ResourceName, Arc<SmartModuleSpec>>,
+    /// Every transform there is.
+    pub transforms: BTreeMap<ResourceName, Arc<TransformView>>,
     /// Who may produce to internal topics; absent before the first word from an SC in this life.
     pub internal_client_id: Option<Arc<str>>,
 }
@@ -84,6 +88,31 @@ pub struct PartitionView {
     pub replicas: Vec<SpuId>,
     /// The in-sync replicas.
     pub isr: Vec<SpuId>,
+}
+
+/// One transform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransformView {
+    /// Its name.
+    pub name: ResourceName,
+    /// What its outputs know it by.
+    pub number: TransformNumber,
+    /// What the user wants.
+    pub spec: TransformSpec,
+    /// Whether it can run.
+    pub state: TransformState,
+}
+
+impl From<Transform> for TransformView {
+    fn from(transform: Transform) -> Self {
+        Self {
+            name: transform.name,
+            number: transform.number,
+            spec: transform.spec,
+            state: transform.status.state,
+        }
+    }
 }
 
 impl View {

@@ -15,6 +15,7 @@ use crate::modules::RegisteredModules;
 use crate::options::SpuOptions;
 use crate::producer_ids::ProducerIds;
 use crate::replica::ReplicaSet;
+use crate::transforms::RunnerReports;
 
 /// The parts of this SPU that answer a client's request. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ pub struct SpuContext {
     pub modules: Arc<RegisteredModules>,
     /// The coordinator of consumer groups.
     pub groups: Arc<GroupCoordinator>,
+    /// What the runners of transforms say of themselves, on its way to the SC.
+    pub reports: Arc<RunnerReports>,
     /// The host of SmartModules.
     pub engine: SmartEngine,
     /// What is counted for those who watch.

@@ -31,6 +31,7 @@ mod producer_ids;
 pub mod replica;
 mod replication;
 mod spu;
+mod transforms;
 mod upkeep;
 
 pub use admin::{AdminError, AdminForward, NewTopic, TopicUpdate};

@@ -231,6 +231,7 @@ impl Spu {
             view,
             producer_ids: Arc::new(ProducerIds::open(data_dir.path(), Arc::clone(&admin))?),
             admin,
+            reports: Arc::default(),
             engine: SmartEngine::new(engine_options(&options, &data_dir))?,
             metrics,
             tls,
@@ -302,6 +303,7 @@ impl Spu {
             view: Arc::clone(&context.view),
             replicas: Arc::clone(&context.replicas),
             producer_ids: Arc::clone(&context.producer_ids),
+            runner_reports: Arc::clone(&context.reports),
             handover: Arc::clone(&self.handover),
             told: self.told.clone(),
         };

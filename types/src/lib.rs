@@ -17,6 +17,7 @@ mod sha256;
 mod text_units;
 mod topic_config;
 mod topic_name;
+mod transform_report;
 
 pub use chain::{AggregateSpec, ChainSpec, InvalidOnError, LookBack, OnError, StepSpec};
 pub use epoch::{ControllerEpoch, CopyLife, CopyNumber, Incarnation, LeaderEpoch, PartitionEpoch};
@@ -37,3 +38,4 @@ pub use topic_config::{
     TopicConfig,
 };
 pub use topic_name::{InvalidTopicName, OFFSETS_TOPIC, SMARTMODULES_TOPIC, TopicName};
+pub use transform_report::{TransformReport, TransformRunState};

@@ -1,6 +1,6 @@
 //! The custom resources of a cluster on Kubernetes: group `thalweg.dev`, all namespaced.
 //!
-//! [`Topic`], [`Partition`], [`Spu`] and [`SmartModule`] are the SC's rows (`thalweg-k8s-store` reads and
+//! [`Topic`], [`Partition`], [`Spu`], [`SmartModule`] and [`Transform`] are the SC's rows (`thalweg-k8s-store` reads and
 //! writes them). Their schemas refuse at the API server what the SC would refuse, with the same
 //! next step. [`Cluster`] and [`SpuGroup`] are what the operator (`thalweg-operator`) works from. [`crds`] is
 //! what `k8s/crds` holds as YAML; `cargo xtask generate` writes it.
@@ -26,6 +26,7 @@ mod text;
 mod tls;
 mod topic;
 mod topic_settings;
+mod transform;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -51,6 +52,7 @@ pub use text::{BytesText, DiskSize, DurationText};
 pub use tls::{CertManagerSpec, ClientAuth, IssuerRef, TlsSpec};
 pub use topic::{Aggregate, LookBack, Step, Topic, TopicSpec, TopicStatus};
 pub use topic_settings::Setting;
+pub use transform::{Transform, TransformSpec, TransformStatus};
 
 /// The API group of all of them.
 pub const GROUP: &str = "thalweg.dev";
@@ -71,6 +73,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         Spu::crd(),
         SpuGroup::crd(),
         Topic::crd(),
+        Transform::crd(),
     ];
     crds.sort_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
     crds

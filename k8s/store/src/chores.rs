@@ -1,4 +1,4 @@
-//! What the SC owes objects that others wrote: adopt a topic that was applied, acknowledge a spec that
+//! What the SC owes objects that others wrote: adopt a topic or a transform that was applied, acknowledge a spec that
 //! was changed, refuse what is no row. What is owed is seen from the objects, so nothing is forgotten
 //! when a request fails; it is tried again after a pause.
 
@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 use thalweg_k8s_crd::{CONDITION_READY, Verdict, condition};
+use thalweg_metadata::Counter;
 use thalweg_runtime::{Backoff, BackoffOptions, CancellationToken};
-use thalweg_types::resource::ResourceKind;
+use thalweg_types::resource::{ResourceKind, TransformNumber};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
@@ -87,6 +88,9 @@ pub(crate) async fn do_one(
 /// Gives an object what makes it a row.
 async fn adopt(writing: &mut Writing<'_>, place: &Place, known: Known) -> Result<(), RequestError> {
     let (kind, name) = place;
+    if *kind == ResourceKind::Transform {
+        return give_number(writing, place, &known).await;
+    }
     let mut operations = vec![with_finalizer(&known)];
     if *kind == ResourceKind::Topic && known.lacks_id {
         let id = Uuid::new_v4().to_string();
@@ -98,6 +102,30 @@ async fn adopt(writing: &mut Writing<'_>, place: &Place, known: Known) -> Result
     let object = writing.fenced(patch).await?;
     writing.take(place, &object);
     info!(?kind, name, "took an object that was applied");
+    Ok(())
+}
+
+/// Gives a transform the number that its outputs are to know it by. What else its status says comes of looking
+/// at it as a row.
+async fn give_number(
+    writing: &mut Writing<'_>,
+    place: &Place,
+    known: &Known,
+) -> Result<(), RequestError> {
+    let (kind, name) = place;
+    let taking = writing.record.take(Counter::ProducerId, 1);
+    let number = writing.fenced(taking).await?;
+    if number > TransformNumber::MAX.0 {
+        let reason = format!("no number is left for a transform: {number} is the next");
+        return Err(RequestError::Denied(reason));
+    }
+    let status = json!({"number": number, "state": "Pending"});
+    let patch = writing
+        .requests
+        .patch_status(*kind, name, known.version, status);
+    let object = writing.fenced(patch).await?;
+    writing.take(place, &object);
+    info!(?kind, name, number, "took an object that was applied");
     Ok(())
 }
 

@@ -1,18 +1,20 @@
-//! The four kinds of rows, as the API server knows them.
+//! The five kinds of rows, as the API server knows them.
 
 use kube::Resource as _;
 use kube::core::ApiResource;
 use thalweg_k8s_crd::{
-    Partition, SmartModule, Spu, Topic, partition_object_name, row_object_name, spu_object_name,
+    Partition, SmartModule, Spu, Topic, Transform, partition_object_name, row_object_name,
+    spu_object_name,
 };
 use thalweg_types::resource::{ResourceKey, ResourceKind};
 
 /// All of them.
-pub(crate) const KINDS: [ResourceKind; 4] = [
+pub(crate) const KINDS: [ResourceKind; 5] = [
     ResourceKind::Topic,
     ResourceKind::Partition,
     ResourceKind::Spu,
     ResourceKind::SmartModule,
+    ResourceKind::Transform,
 ];
 
 /// Where a kind's objects are.
@@ -22,6 +24,7 @@ pub(crate) fn api_resource(kind: ResourceKind) -> ApiResource {
         ResourceKind::Partition => ApiResource::erase::<Partition>(&()),
         ResourceKind::Spu => ApiResource::erase::<Spu>(&()),
         ResourceKind::SmartModule => ApiResource::erase::<SmartModule>(&()),
+        ResourceKind::Transform => ApiResource::erase::<Transform>(&()),
     }
 }
 
@@ -32,6 +35,7 @@ pub(crate) fn kind_name(kind: ResourceKind) -> std::borrow::Cow<'static, str> {
         ResourceKind::Partition => Partition::kind(&()),
         ResourceKind::Spu => Spu::kind(&()),
         ResourceKind::SmartModule => SmartModule::kind(&()),
+        ResourceKind::Transform => Transform::kind(&()),
     }
 }
 
@@ -42,5 +46,7 @@ pub(crate) fn object_name(key: &ResourceKey) -> String {
         ResourceKey::Partition(partition) => partition_object_name(partition),
         ResourceKey::Spu(id) => spu_object_name(*id),
         ResourceKey::SmartModule(name) => row_object_name(name.as_str()),
+        // Its names are those that Kubernetes allows, and it has no partitions whose names are longer.
+        ResourceKey::Transform(name) => name.to_string(),
     }
 }

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use kube::core::DynamicObject;
 use thalweg_metadata::WatchEvent;
-use thalweg_types::resource::{Resource, ResourceKey, ResourceKind, ResourceVersion, TopicState};
+use thalweg_types::resource::{
+    Resource, ResourceKey, ResourceKind, ResourceVersion, TopicState, TransformState,
+};
 
 use crate::convert::{Kept, Reading, Unreadable, kept, read, version_of};
 use crate::module_sources::WantedModule;
@@ -234,13 +236,15 @@ fn refusal(known: &Known, reason: &'static str, message: String) -> Option<Chore
     (!said).then_some(Chore::Refuse { reason, message })
 }
 
-/// Whether somebody changed the spec since the status was written. A topic that is about to be placed is
-/// told so with its new state.
+/// Whether somebody changed the spec since the status was written. A topic that is about to be placed, and a
+/// transform that is about to be looked at, are told so with their new state.
 fn is_unacknowledged(known: &Known) -> bool {
     let Some(row) = &known.row else { return false };
     let waits = matches!(row, Resource::Topic(topic)
         if topic.status.state == TopicState::Deleting
-            || topic.status.state == TopicState::Pending && topic.status.reason.is_empty());
+            || topic.status.state == TopicState::Pending && topic.status.reason.is_empty())
+        || matches!(row, Resource::Transform(transform)
+            if transform.status.state == TransformState::Pending && transform.status.reason.is_empty());
     // Which version a name stands for may be the spec's to say.
     let is_other = matches!(row, Resource::SmartModule(module)
         if known.told_current.as_ref() != Some(&module.spec.current.to_string()));

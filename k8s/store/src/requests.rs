@@ -164,17 +164,19 @@ impl Requests {
         in_time(self.api(kind).get(name)).await
     }
 
-    /// Makes an object that bears our finalizer.
+    /// Makes an object, which bears our finalizer where something hangs on its kind.
     pub(crate) async fn create(
         &self,
         kind: ResourceKind,
         name: &str,
         spec: Value,
     ) -> Result<DynamicObject, RequestError> {
+        // Of a transform whoever runs it hears, and there is no more to see to.
+        let has_finalizer = kind != ResourceKind::Transform;
         let object = DynamicObject {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
-                finalizers: Some(vec![SC_FINALIZER.to_owned()]),
+                finalizers: has_finalizer.then(|| vec![SC_FINALIZER.to_owned()]),
                 ..ObjectMeta::default()
             },
             ..DynamicObject::new(name, &api_resource(kind))

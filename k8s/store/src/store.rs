@@ -262,6 +262,7 @@ impl Core {
         Writing {
             requests: &self.requests,
             mirror: &self.mirror,
+            record: &self.record,
             clock: &*self.clock,
             reign: self.reign.as_deref(),
             changes: Vec::new(),

@@ -2,8 +2,8 @@
 //!
 //! Where spec and status both change these are two requests, and a crash may come between them. So
 //! each state in between has to be harmless: a partition's status goes first, since in-sync
-//! replicas shrink before replicas do; of an object that is made, the spec goes first, and without
-//! its status it is no row yet.
+//! replicas shrink before replicas do, and a transform's number last, with which it begins anew; of an
+//! object that is made, the spec goes first, and without its status it is no row yet.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -14,6 +14,7 @@ use thalweg_metadata::{Refused, StoreError, WatchEvent, Write};
 use thalweg_runtime::Clock;
 use thalweg_types::resource::{Resource, ResourceKey, ResourceKind, ResourceVersion, TopicState};
 
+use crate::cluster_record::ClusterRecord;
 use crate::convert::{Stamp, same_spec, same_status, spec_of, status_of};
 use crate::election::Reign;
 use crate::kinds::object_name;
@@ -26,6 +27,7 @@ const NO_PANIC: &str = "nothing panics while it holds the mirror";
 pub(crate) struct Writing<'a> {
     pub(crate) requests: &'a Requests,
     pub(crate) mirror: &'a Mutex<Mirror>,
+    pub(crate) record: &'a ClusterRecord,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) reign: Option<&'a Reign>,
     pub(crate) changes: Vec<WatchEvent>,
@@ -87,29 +89,43 @@ impl Writing<'_> {
             return self.mark(&key, &place, at).await;
         }
         let changes_spec = !same_spec(&before, row);
-        if !same_status(&before, row) {
-            let ahead = i64::from(changes_spec);
-            at = match self.write_status(&place, at, row, ahead).await {
+        for half in halves(row) {
+            let written = match half {
+                Half::Status if same_status(&before, row) => continue,
+                Half::Spec if !changes_spec => continue,
+                Half::Status => {
+                    let is_ahead = changes_spec && halves(row)[0] == Half::Status;
+                    self.write_status(&place, at, row, i64::from(is_ahead))
+                        .await
+                }
+                Half::Spec => self.write_spec(&place, at, &before, row).await,
+            };
+            at = match written {
                 Err(RequestError::Conflict | RequestError::NotFound) => {
                     return self.conflict(&key, &place, row.version()).await;
                 }
                 written => written?,
             };
         }
-        if changes_spec {
-            let operations = spec_operations(&before, row, at.pins_version);
-            if !operations.is_empty() {
-                let (kind, name) = &place;
-                let patched = self.fenced(self.requests.patch(*kind, name, at.version, operations));
-                at = match patched.await {
-                    Err(RequestError::Conflict | RequestError::NotFound) => {
-                        return self.conflict(&key, &place, row.version()).await;
-                    }
-                    patched => self.take(&place, &patched?),
-                };
-            }
-        }
         Ok(at.row.ok_or(Refused::NotFound(key)))
+    }
+
+    async fn write_spec(
+        &mut self,
+        place: &Place,
+        at: Known,
+        before: &Resource,
+        row: &Resource,
+    ) -> Result<Known, RequestError> {
+        let operations = spec_operations(before, row, at.pins_version);
+        if operations.is_empty() {
+            return Ok(at);
+        }
+        let (kind, name) = place;
+        let patched = self
+            .fenced(self.requests.patch(*kind, name, at.version, operations))
+            .await?;
+        Ok(self.take(place, &patched))
     }
 
     async fn delete(
@@ -368,6 +384,23 @@ fn needs_status(row: &Resource) -> bool {
             topic.status.state != TopicState::Pending || !topic.status.reason.is_empty()
         }
         _ => true,
+    }
+}
+
+/// The two parts of an object that are written apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Spec,
+    Status,
+}
+
+/// In which order the halves of a row are written that change both.
+fn halves(row: &Resource) -> [Half; 2] {
+    match row {
+        // Its number goes last: where it is to begin is of no weight to a transform that has begun, and with
+        // the new number it begins there.
+        Resource::Transform(_) => [Half::Spec, Half::Status],
+        _ => [Half::Status, Half::Spec],
     }
 }
 

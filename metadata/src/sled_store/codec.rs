@@ -155,6 +155,7 @@ fn row_key(key: &ResourceKey) -> String {
         }
         ResourceKey::Spu(id) => format!("{ROWS}spu/{id}"),
         ResourceKey::SmartModule(name) => format!("{ROWS}smart-module/{name}"),
+        ResourceKey::Transform(name) => format!("{ROWS}transform/{name}"),
     }
 }
 

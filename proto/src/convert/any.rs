@@ -29,6 +29,10 @@ impl TryFrom<v1::Resource> for Resource {
                 .try_into()
                 .map(Self::SmartModule)
                 .map_err(|error| error.under("smart_module")),
+            Any::Transform(transform) => transform
+                .try_into()
+                .map(Self::Transform)
+                .map_err(|error| error.under("transform")),
         }
     }
 }
@@ -41,6 +45,7 @@ impl From<Resource> for v1::Resource {
             Resource::Partition(partition) => Any::Partition(partition.into()),
             Resource::Spu(spu) => Any::Spu(spu.into()),
             Resource::SmartModule(module) => Any::SmartModule(module.into()),
+            Resource::Transform(transform) => Any::Transform(transform.into()),
         };
         Self {
             resource: Some(resource),
@@ -62,6 +67,7 @@ impl TryFrom<v1::ResourceKey> for ResourceKey {
                 .map_err(|error| error.under("partition")),
             Key::Spu(id) => Ok(Self::Spu(SpuId(id))),
             Key::SmartModule(name) => parse("smart_module", &name).map(Self::SmartModule),
+            Key::Transform(name) => parse("transform", &name).map(Self::Transform),
         }
     }
 }
@@ -74,6 +80,7 @@ impl From<ResourceKey> for v1::ResourceKey {
             ResourceKey::Partition(name) => Key::Partition(name.into()),
             ResourceKey::Spu(id) => Key::Spu(id.0),
             ResourceKey::SmartModule(name) => Key::SmartModule(name.to_string()),
+            ResourceKey::Transform(name) => Key::Transform(name.to_string()),
         };
         Self { key: Some(key) }
     }
@@ -95,6 +102,7 @@ mod tests {
             }),
             ResourceKey::Spu(SpuId(7)),
             ResourceKey::SmartModule("late".parse().unwrap()),
+            ResourceKey::Transform("late-flights".parse().unwrap()),
         ] {
             let there = v1::ResourceKey::from(key.clone());
 

@@ -10,5 +10,7 @@ mod partition;
 mod smart_module;
 mod spu;
 mod topic;
+mod transform;
+mod transform_report;
 
 pub use field::InvalidField;

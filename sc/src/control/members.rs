@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::registration::{Known, RegisterError, Registration};
 use super::registry::{Registry, SessionEnd, SessionNumber};
+use super::runner_reports::RunnerReports;
 use super::session::Report;
 use crate::election::{distrusted, leader_restarted};
 use crate::isr::{self, IsrChange};
@@ -38,6 +39,7 @@ pub(crate) struct MembersOptions {
 pub(crate) struct Members {
     controller: Arc<Controller>,
     registry: Mutex<Registry>,
+    runner_reports: Arc<RunnerReports>,
     clock: Arc<dyn Clock>,
     options: MembersOptions,
 }
@@ -66,6 +68,7 @@ impl Members {
         Ok(Self {
             controller,
             registry: Mutex::new(registry),
+            runner_reports: Arc::default(),
             clock,
             options,
         })
@@ -73,6 +76,11 @@ impl Members {
 
     pub(super) fn controller(&self) -> &Controller {
         &self.controller
+    }
+
+    /// What the runners of transforms say of themselves.
+    pub(crate) fn runner_reports(&self) -> &Arc<RunnerReports> {
+        &self.runner_reports
     }
 
     pub(super) fn options(&self) -> &MembersOptions {
@@ -101,6 +109,8 @@ impl Members {
             registration.incarnation,
             self.clock.monotonic(),
         );
+        // It says all of it again.
+        self.runner_reports.forget(spu);
         if stored.is_none_or(|stored| registration.is_restart_of(stored)) {
             changing.told.forget(spu);
         }
@@ -240,6 +250,9 @@ impl Members {
     /// stream that broke may come back before the timeout.
     pub(super) async fn disconnected(&self, spu: SpuId, session: SessionNumber, left: bool) {
         let was_present = self.registry().ended(spu, session);
+        if was_present {
+            self.runner_reports.forget(spu);
+        }
         if was_present && left {
             info!(%spu, "SPU left");
             self.take_offline(spu).await;
@@ -252,6 +265,7 @@ impl Members {
         let silent = self.registry().silent(now);
         for spu in silent {
             warn!(%spu, timeout = ?self.options.spu_timeout, "SPU is silent, taking it offline");
+            self.runner_reports.forget(spu);
             self.take_offline(spu).await;
         }
     }

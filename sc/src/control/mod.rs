@@ -14,6 +14,7 @@ mod offsets_topic;
 mod producer_ids;
 mod registration;
 mod registry;
+mod runner_reports;
 mod session;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) use failure_detector::spawn_failure_detector;
 pub(crate) use members::{Members, MembersOptions};
 pub(crate) use offsets_topic::OffsetsTopicOptions;
+pub(crate) use runner_reports::RunnerReports;
 
 /// Messages on their way to one SPU. What comes on top is coalesced in its session.
 const MESSAGES_QUEUED: usize = 2;

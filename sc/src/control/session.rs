@@ -27,6 +27,7 @@ use super::broadcast::Broadcast;
 use super::members::Admitted;
 use super::registration::Registration;
 use super::registry::{SessionEnd, SessionNumber};
+use super::runner_reports::RunnerNews;
 use crate::isr::IsrChange;
 
 /// How long a stream may be open without a registration.
@@ -255,6 +256,12 @@ impl Session {
                     refills: refills.into_iter().map(refill_of).collect(),
                     ..Answers::default()
                 })
+            }
+            Some(spu_message::Message::Transforms(message)) => {
+                let news = RunnerNews::try_from(message)
+                    .map_err(|error| status(ErrorCode::InvalidRequest, error.to_string()))?;
+                self.members.runner_reports().hear(self.spu, news);
+                Ok(Answers::default())
             }
             Some(spu_message::Message::Stopping(v1::Stopping {})) => {
                 let stored = self.members.stopping(self.spu, self.number).await;

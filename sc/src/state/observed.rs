@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use futures::{FutureExt as _, StreamExt as _};
 use thalweg_metadata::{MetadataStore, StoreError, Watch, WatchEvent};
-use thalweg_types::resource::{Partition, Resource, ResourceKey, SmartModule, Spu, Topic};
+use thalweg_types::resource::{
+    Partition, Resource, ResourceKey, SmartModule, Spu, Topic, Transform,
+};
 use thalweg_types::{PartitionId, PartitionIndex, ResourceName, SpuId, TopicName, TopicPartition};
 
 use crate::placement::Candidate;
@@ -20,6 +22,7 @@ pub(crate) struct Observed {
     names: BTreeMap<PartitionId, TopicPartition>,
     pub(crate) spus: BTreeMap<SpuId, Spu>,
     pub(crate) smart_modules: BTreeMap<ResourceName, SmartModule>,
+    pub(crate) transforms: BTreeMap<ResourceName, Transform>,
 }
 
 impl Observed {
@@ -53,6 +56,9 @@ impl Observed {
             Resource::SmartModule(module) => {
                 self.smart_modules.insert(module.name.clone(), module);
             }
+            Resource::Transform(transform) => {
+                self.transforms.insert(transform.name.clone(), transform);
+            }
         }
     }
 
@@ -71,6 +77,9 @@ impl Observed {
             }
             ResourceKey::SmartModule(name) => {
                 self.smart_modules.remove(name);
+            }
+            ResourceKey::Transform(name) => {
+                self.transforms.remove(name);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thalweg_proto::{InvalidField, v1};
 use thalweg_types::resource::{
-    Partition, Resource, ResourceKey, SmartModule, Spu, Topic, TopicState,
+    Partition, Resource, ResourceKey, SmartModule, Spu, Topic, TopicState, Transform,
 };
 use thalweg_types::{ClusterId, ControllerEpoch};
 
@@ -44,6 +44,7 @@ pub(super) fn snapshot(
         partitions,
         spus,
         smart_modules,
+        transforms,
     } = message;
     let mut view = View {
         cluster_id: Some(cluster.id),
@@ -62,6 +63,9 @@ pub(super) fn snapshot(
     }
     for module in smart_modules {
         upsert_smart_module(&mut view, module.try_into()?);
+    }
+    for transform in transforms {
+        upsert_transform(&mut view, transform.try_into()?);
     }
     Ok(view)
 }
@@ -92,6 +96,7 @@ pub(super) fn delta(mut view: View, message: v1::ClusterDelta) -> Result<View, D
             Resource::Partition(partition) => upsert_partition(&mut view, partition),
             Resource::Spu(spu) => upsert_spu(&mut view, spu)?,
             Resource::SmartModule(module) => upsert_smart_module(&mut view, module),
+            Resource::Transform(transform) => upsert_transform(&mut view, transform),
         }
     }
     Ok(view)
@@ -163,6 +168,11 @@ fn upsert_smart_module(view: &mut View, module: SmartModule) {
         .insert(module.name, Arc::new(module.spec));
 }
 
+fn upsert_transform(view: &mut View, transform: Transform) {
+    view.transforms
+        .insert(transform.name.clone(), Arc::new(transform.into()));
+}
+
 fn remove(view: &mut View, key: ResourceKey) {
     match key {
         ResourceKey::Topic(name) => view.remove_topic(&name),
@@ -172,6 +182,9 @@ fn remove(view: &mut View, key: ResourceKey) {
         }
         ResourceKey::SmartModule(name) => {
             view.smart_modules.remove(&name);
+        }
+        ResourceKey::Transform(name) => {
+            view.transforms.remove(&name);
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::cluster_view::ClusterView;
 use crate::incarnation::Life;
 use crate::producer_ids::ProducerIds;
 use crate::replica::ReplicaSet;
+use crate::transforms::RunnerReports;
 
 /// Of the failed attempts in a row, every so many is logged for people; at the longest wait this
 /// is twice a minute.
@@ -68,6 +69,7 @@ pub(crate) struct ControlClient {
     pub(crate) view: Arc<ClusterView>,
     pub(crate) replicas: Arc<ReplicaSet>,
     pub(crate) producer_ids: Arc<ProducerIds>,
+    pub(crate) runner_reports: Arc<RunnerReports>,
     pub(crate) handover: Arc<Handover>,
     /// Becomes true once an SC has told this process what there is.
     pub(crate) told: watch::Sender<bool>,

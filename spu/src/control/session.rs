@@ -24,6 +24,12 @@ use crate::replica::{AssignedBy, IsrChange, ReplicaHealth, ReplicaReport};
 /// Messages that wait to be sent. An SC that reads so slowly that it fills up is as good as gone.
 const OUTGOING_MAX: usize = 64;
 
+/// Between two messages of what has become of transforms, which changes with every record.
+const RUNNER_REPORTS_PAUSE: Duration = Duration::from_secs(1);
+
+/// The most runners in one message, so that it stays far below gRPC's limit of 4 MiB.
+const RUNNER_REPORTS_MAX: usize = 2048;
+
 /// How a stream ended.
 pub(super) enum SessionEnd {
     Shutdown,
@@ -90,6 +96,10 @@ impl<'a> Session<'a> {
         reports.tell_all_again();
         let isr_changes = self.client.replicas.isr_changes();
         isr_changes.tell_all_again();
+        let runner_reports = &self.client.runner_reports;
+        runner_reports.tell_all_again();
+        let mut looks_at_runners = tokio::time::interval(RUNNER_REPORTS_PAUSE);
+        looks_at_runners.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.fill_producer_ids().await;
         let handover = &self.client.handover;
         let mut says_it_stops = false;
@@ -119,6 +129,11 @@ impl<'a> Session<'a> {
                 () = isr_changes.changed() => {
                     let changes = isr_changes.take().into_iter().map(isr_message_of).collect();
                     send(&outgoing, ToSc::IsrChanges(v1::IsrChanges { changes }))?;
+                }
+                _now = looks_at_runners.tick() => {
+                    while let Some(news) = runner_reports.take(RUNNER_REPORTS_MAX) {
+                        send(&outgoing, ToSc::Transforms(news.into()))?;
+                    }
                 }
             }
         }

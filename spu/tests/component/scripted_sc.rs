@@ -491,6 +491,7 @@ impl State {
             partitions: self.partitions.values().cloned().collect(),
             spus: Vec::new(),
             smart_modules: Vec::new(),
+            transforms: Vec::new(),
         })
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! What the API server's schemas allow can be read; an object that can't be read was written past them.
 
+mod chain;
 mod partition;
 mod smart_module;
 mod spu;
 mod topic;
+mod transform;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::DynamicObject;
@@ -20,7 +22,7 @@ use thalweg_types::resource::{Resource, ResourceKind, ResourceVersion};
 pub(crate) enum Reading {
     /// A row.
     Row(Resource),
-    /// It would be a row if the SC gave it what it lacks: a topic that a user applied.
+    /// It would be a row if the SC gave it what it lacks: a topic or a transform that a user applied.
     Unadopted,
     /// No row, and nothing that the SC minds: a partition whose status was never written, a module whose
     /// bytes have not come, an object that waits for others' finalizers.
@@ -88,6 +90,7 @@ pub(crate) fn read(kind: ResourceKind, object: &DynamicObject) -> Result<Reading
         ResourceKind::Partition => partition::read(object),
         ResourceKind::Spu => spu::read(object),
         ResourceKind::SmartModule => smart_module::read(object),
+        ResourceKind::Transform => transform::read(object),
     }
 }
 
@@ -109,6 +112,7 @@ pub(crate) fn spec_of(row: &Resource) -> Value {
         Resource::Spu(row) => to_value(&spu::spec_of(row)),
         // Its spec is its author's.
         Resource::SmartModule(_) => Value::Object(serde_json::Map::new()),
+        Resource::Transform(row) => to_value(&transform::spec_of(row)),
     }
 }
 
@@ -119,6 +123,7 @@ pub(crate) fn status_of(row: &Resource, stamp: Stamp<'_>) -> Value {
         Resource::Partition(row) => to_value(&partition::status_of(row, stamp)),
         Resource::Spu(row) => to_value(&spu::status_of(row, stamp)),
         Resource::SmartModule(row) => to_value(&smart_module::status_of(row, stamp)),
+        Resource::Transform(row) => to_value(&transform::status_of(row, stamp)),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use kube::core::DynamicObject;
 use thalweg_k8s_crd::{
-    Aggregate, LookBack, Setting, Step, Topic as Object, TopicSpec as ObjectSpec,
-    TopicStatus as ObjectStatus, Verdict, row_object_name,
+    Setting, Topic as Object, TopicSpec as ObjectSpec, TopicStatus as ObjectStatus, Verdict,
+    row_object_name,
 };
 use thalweg_types::resource::{ReplicaPlacement, Topic, TopicSpec, TopicState, TopicStatus};
-use thalweg_types::{AggregateSpec, ChainSpec, SpuId, StepSpec, TopicConfig, TopicName};
+use thalweg_types::{SpuId, TopicConfig, TopicName};
 
+use super::chain::{chain, steps_of};
 use super::{Reading, Stamp, Unreadable, has_finalizer, typed, unreadable, wrong_name};
 
 pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
@@ -36,8 +37,7 @@ pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
             .set(key, &value.as_text())
             .map_err(|error| bad(&error))?;
     }
-    let steps: Result<Vec<_>, _> = spec.produce_chain.into_iter().map(step).collect();
-    let steps = steps.map_err(|error| bad(&error))?;
+    let produce_chain = chain(spec.produce_chain).map_err(|error| bad(&error))?;
     // A count that has grown since is not provisioned, whoever wrote it.
     let is_whole = before.partitions == placement.partition_count();
     let state = match before.state.as_str() {
@@ -56,7 +56,7 @@ pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
         spec: TopicSpec {
             placement,
             config,
-            produce_chain: ChainSpec { steps },
+            produce_chain,
         },
         status: TopicStatus { state, reason },
         version,
@@ -86,25 +86,6 @@ fn placement(spec: &ObjectSpec, before: &ObjectStatus) -> ReplicaPlacement {
     }
 }
 
-fn step(step: Step) -> Result<StepSpec, String> {
-    Ok(StepSpec {
-        uses: step.uses.parse().map_err(|error| format!("{error}"))?,
-        with: step.with,
-        look_back: step.look_back.map(|back| thalweg_types::LookBack {
-            last: back.last.and_then(|last| u64::try_from(last).ok()),
-            age_ms: back.age_ms.and_then(|age| u64::try_from(age).ok()),
-        }),
-        on_error: match step.on_error {
-            Some(policy) => policy.parse().map_err(|error| format!("{error}"))?,
-            None => thalweg_types::OnError::default(),
-        },
-        aggregate: step.aggregate.map(|aggregate| AggregateSpec {
-            initial: aggregate.initial,
-            by_key: aggregate.by_key,
-        }),
-    })
-}
-
 /// How many replicas are wanted of a topic is in force at its beginning; what there are by now is the
 /// status's. So a spec that was written once stays as it is when replicas move.
 pub(super) fn spec_of(row: &Topic) -> ObjectSpec {
@@ -129,27 +110,7 @@ pub(super) fn spec_of(row: &Topic) -> ObjectSpec {
         config: settings
             .map(|(key, value)| (key.to_owned(), Setting::of(value)))
             .collect(),
-        produce_chain: row.spec.produce_chain.steps.iter().map(step_of).collect(),
-    }
-}
-
-fn step_of(step: &StepSpec) -> Step {
-    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    Step {
-        uses: step.uses.to_string(),
-        with: step.with.clone(),
-        look_back: step.look_back.map(|back| LookBack {
-            last: back.last.map(count),
-            age_ms: back.age_ms.map(count),
-        }),
-        on_error: match &step.on_error {
-            thalweg_types::OnError::Stop => None,
-            other => Some(other.to_string()),
-        },
-        aggregate: step.aggregate.as_ref().map(|aggregate| Aggregate {
-            initial: aggregate.initial.clone(),
-            by_key: aggregate.by_key,
-        }),
+        produce_chain: steps_of(&row.spec.produce_chain),
     }
 }
 

@@ -1,10 +1,11 @@
 use thalweg_types::resource::{
-    PartitionSpec, PartitionStatus, ReplicaPlacement, ResourceVersion, SmartModuleSpec, TopicSpec,
-    TopicStatus,
+    OutputPartitioning, PartitionSpec, PartitionStatus, ReplicaPlacement, ResourceVersion,
+    SmartModuleSpec, StartPosition, TopicSpec, TopicStatus, TransformNumber, TransformSpec,
+    TransformState, TransformStatus,
 };
 use thalweg_types::{
-    ChainSpec, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId, TopicConfig,
-    TopicId, TopicName,
+    ChainSpec, CompressionPolicy, LeaderEpoch, PartitionEpoch, PartitionId, PartitionIndex, SpuId,
+    TopicConfig, TopicId, TopicName,
 };
 use uuid::Uuid;
 
@@ -49,6 +50,50 @@ fn late() -> SmartModule {
         },
         version: ResourceVersion(1),
     }
+}
+
+fn late_orders(number: u64) -> Transform {
+    Transform {
+        name: "late-orders".parse().unwrap(),
+        number: TransformNumber(number),
+        spec: TransformSpec {
+            inputs: vec![TopicName::new("orders").unwrap()],
+            outputs: vec![TopicName::new("late").unwrap()],
+            chain: ChainSpec::default(),
+            start: StartPosition::Beginning,
+            partitioning: OutputPartitioning::Key,
+            compression: CompressionPolicy::Producer,
+            paused: false,
+        },
+        status: TransformStatus {
+            state: TransformState::Running,
+            reason: String::new(),
+        },
+        version: ResourceVersion(1),
+    }
+}
+
+#[test]
+fn transforms_come_change_and_go() {
+    let snapshot_of_one = v1::ClusterSnapshot {
+        controller_epoch: 1,
+        transforms: vec![late_orders(7).into()],
+        ..v1::ClusterSnapshot::default()
+    };
+    let name = late_orders(7).name;
+    let view = snapshot(&cluster(), ControllerEpoch(1), snapshot_of_one).unwrap();
+    assert_eq!(view.transforms[&name].number, TransformNumber(7));
+    assert_eq!(view.transforms[&name].state, TransformState::Running);
+
+    let view = delta(view, upserts(1, vec![late_orders(8).into()])).unwrap();
+    assert_eq!(view.transforms[&name].number, TransformNumber(8));
+
+    let deletion = v1::ClusterDelta {
+        controller_epoch: 1,
+        upserted: Vec::new(),
+        deleted: vec![ResourceKey::Transform(name).into()],
+    };
+    assert!(delta(view, deletion).unwrap().transforms.is_empty());
 }
 
 fn partition(topic: u128) -> Partition {

@@ -1,0 +1,95 @@
+//! `Transform`: a chain of SmartModules from topics to topics, written by users and by the SC.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::topic::Step;
+
+/// A chain of SmartModules that runs beside the log, from input topics to output topics.
+#[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "thalweg.dev",
+    version = "v1alpha1",
+    kind = "Transform",
+    namespaced,
+    status = "TransformStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    shortname = "tf",
+    category = "thalweg",
+    doc = "A chain of SmartModules that runs beside the log, from input topics to output topics.",
+    printcolumn(name = "Input", type_ = "string", json_path = ".spec.inputs[0]"),
+    printcolumn(name = "Output", type_ = "string", json_path = ".spec.outputs[0]"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("!has(oldSelf.status) || has(self.status)").message("what a transform's outputs know it by is kept in its status, which can't be removed"),
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("self.inputs == oldSelf.inputs").message("inputs can't be changed; delete the transform, and apply it again under the name of your choice"),
+    validation = Rule::new("self.outputs == oldSelf.outputs").message("outputs can't be changed; delete the transform, and apply it again under the name of your choice"),
+    validation = Rule::new("self.inputs.all(one, self.inputs.exists_one(other, other == one))").message("inputs has a topic twice; name each once"),
+    validation = Rule::new("self.outputs.all(one, self.outputs.exists_one(other, other == one))").message("outputs has a topic twice; name each once"),
+    validation = Rule::new("!self.outputs.exists(output, output in self.inputs)").message("an output can't be an input of the same transform, which would read what it writes for ever; write to another topic"),
+    validation = Rule::new("self.transforms.all(step, !has(step.aggregate))").message("transforms keep no state yet: leave aggregate out"),
+    validation = Rule::new("self.transforms.all(step, !has(step.lookBack))").message("transforms keep no state yet: leave lookBack out"),
+)]
+pub struct TransformSpec {
+    /// The topics that it reads, 1 to 64, each of them once. They stay as they were when it was made.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 249)))]
+    pub inputs: Vec<String>,
+    /// The topics that it writes, 1 to 64, each of them once. A record goes to the first where the chain names
+    /// no other. They stay as they were when it was made.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 249)))]
+    pub outputs: Vec<String>,
+    /// SmartModules that the records go through, 1 to 32.
+    #[schemars(length(min = 1, max = 32))]
+    pub transforms: Vec<Step>,
+    /// Where it begins in each input partition: `beginning`, `end`, `offset:<number>` or `timestamp:<milliseconds since
+    /// 1970>`; `beginning` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^(beginning|end|(offset|timestamp):[0-9]{1,18})$')").message("start is `beginning`, `end`, `offset:<number>` or `timestamp:<milliseconds since 1970>`"))]
+    pub start: Option<String>,
+    /// Which partition of an output a record goes to: that of its `key`, or that of the input's number (`preserve`);
+    /// `key` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self in ['key', 'preserve']").message("partitioning is `key` or `preserve`"))]
+    pub partitioning: Option<String>,
+    /// How its batches are compressed: `producer` (as those of the input), `uncompressed`, `gzip`, `snappy`, `lz4` or `zstd`;
+    /// `uncompressed` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self in ['producer', 'uncompressed', 'gzip', 'snappy', 'lz4', 'zstd']").message("compression is `producer`, `uncompressed`, `gzip`, `snappy`, `lz4` or `zstd`"))]
+    pub compression: Option<String>,
+    /// Whether it is to stand still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+}
+
+/// What is so of a transform.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TransformStatus {
+    /// What its outputs know it by. Given by the SC: another one where it was deleted and made again, or reset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub number: Option<i64>,
+    /// `Pending`, `Running` or `Paused`.
+    #[serde(default)]
+    pub state: String,
+    /// Why it can't run; empty otherwise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The `metadata.generation` that the SC has acted on.
+    #[serde(default)]
+    pub observed_generation: i64,
+    /// What is so, by Kubernetes' conventions.
+    #[serde(default)]
+    #[schemars(schema_with = "crate::schema::conditions")]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,221 @@
+//! Transforms. The spec is its author's, the number that the SC gave it is the status's: an object that is
+//! copied without its status is another transform. Nothing hangs on one, so it bears no finalizer.
+
+use kube::core::DynamicObject;
+use thalweg_k8s_crd::{
+    Transform as Object, TransformSpec as ObjectSpec, TransformStatus as ObjectStatus, Verdict,
+};
+use thalweg_types::resource::{
+    OutputPartitioning, StartPosition, Transform, TransformNumber, TransformSpec, TransformState,
+    TransformStatus,
+};
+use thalweg_types::{CompressionPolicy, TopicName};
+
+use super::chain::{chain, steps_of};
+use super::{Reading, Stamp, Unreadable, typed, unreadable};
+
+const PENDING: &str = "Pending";
+const RUNNING: &str = "Running";
+const PAUSED: &str = "Paused";
+
+pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
+    let (typed, version): (Object, _) = typed(object)?;
+    let bad = |error: &dyn std::fmt::Display| unreadable(object, error);
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let name = name.parse().map_err(|error| bad(&error))?;
+    let before = typed.status.unwrap_or_default();
+    let Some(number) = before.number else {
+        return Ok(Reading::Unadopted);
+    };
+    let number = u64::try_from(number).map_err(|error| bad(&error))?;
+    let number = TransformNumber(number);
+    if number > TransformNumber::MAX {
+        return Err(bad(&format!("number {number}")));
+    }
+    let row = Transform {
+        name,
+        number,
+        spec: spec(typed.spec).map_err(|error| bad(&error))?,
+        status: TransformStatus {
+            state: match before.state.as_str() {
+                RUNNING => TransformState::Running,
+                PAUSED => TransformState::Paused,
+                _ => TransformState::Pending,
+            },
+            reason: before.reason,
+        },
+        version,
+    };
+    Ok(Reading::Row(row.into()))
+}
+
+fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
+    let ObjectSpec {
+        inputs,
+        outputs,
+        transforms,
+        start,
+        partitioning,
+        compression,
+        paused,
+    } = spec;
+    Ok(TransformSpec {
+        inputs: topics(&inputs)?,
+        outputs: topics(&outputs)?,
+        chain: chain(transforms)?,
+        start: text_or_default(start.as_deref())?,
+        partitioning: text_or_default(partitioning.as_deref())?,
+        compression: match compression {
+            None => CompressionPolicy::Uncompressed,
+            Some(name) => CompressionPolicy::of_name(&name)
+                .ok_or_else(|| format!("`{name}` is no compression"))?,
+        },
+        paused,
+    })
+}
+
+fn topics(names: &[String]) -> Result<Vec<TopicName>, String> {
+    let name = |name: &String| name.parse().map_err(|error| format!("{error}"));
+    names.iter().map(name).collect()
+}
+
+fn text_or_default<T>(text: Option<&str>) -> Result<T, String>
+where
+    T: Default + std::str::FromStr<Err: std::fmt::Display>,
+{
+    match text {
+        None => Ok(T::default()),
+        Some(text) => text.parse().map_err(|error| format!("{error}")),
+    }
+}
+
+/// What stands for a default is left out, as its author most likely did.
+pub(super) fn spec_of(row: &Transform) -> ObjectSpec {
+    let TransformSpec {
+        inputs,
+        outputs,
+        chain,
+        start,
+        partitioning,
+        compression,
+        paused,
+    } = &row.spec;
+    ObjectSpec {
+        inputs: inputs.iter().map(ToString::to_string).collect(),
+        outputs: outputs.iter().map(ToString::to_string).collect(),
+        transforms: steps_of(chain),
+        start: (*start != StartPosition::default()).then(|| start.to_string()),
+        partitioning: (*partitioning != OutputPartitioning::default())
+            .then(|| partitioning.to_string()),
+        compression: (*compression != CompressionPolicy::Uncompressed)
+            .then(|| compression.name().to_owned()),
+        paused: *paused,
+    }
+}
+
+pub(super) fn status_of(row: &Transform, stamp: Stamp<'_>) -> ObjectStatus {
+    let TransformStatus { state, reason } = &row.status;
+    let (text, word) = match state {
+        TransformState::Pending => (PENDING, "CannotRun"),
+        TransformState::Running => (RUNNING, "Running"),
+        TransformState::Paused => (PAUSED, "Paused"),
+    };
+    ObjectStatus {
+        // Numbers are far below what 63 bits hold.
+        number: i64::try_from(row.number.0).ok(),
+        state: text.to_owned(),
+        reason: reason.clone(),
+        observed_generation: stamp.generation,
+        conditions: stamp.conditions(Verdict {
+            is_true: *state == TransformState::Running,
+            reason: word,
+            message: reason.clone(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::{Kept, to_value};
+    use super::*;
+
+    fn object(more: &Value) -> DynamicObject {
+        let mut object = json!({
+            "apiVersion": "thalweg.dev/v1alpha1",
+            "kind": "Transform",
+            "metadata": {"name": "late-flights", "uid": "a", "resourceVersion": "5", "generation": 2},
+            "spec": {
+                "inputs": ["flights"],
+                "outputs": ["late"],
+                "transforms": [{"uses": "late@1.2.0", "with": {"minutes": "60"}, "onError": "skip"}],
+            },
+        });
+        for (field, value) in more.as_object().unwrap() {
+            object[field] = value.clone();
+        }
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn row(object: &DynamicObject) -> Transform {
+        match read(object).unwrap() {
+            Reading::Row(thalweg_types::resource::Resource::Transform(row)) => row,
+            other => panic!("{other:?} is no transform"),
+        }
+    }
+
+    #[test]
+    fn an_object_without_a_number_waits_for_one() {
+        assert_eq!(read(&object(&json!({}))), Ok(Reading::Unadopted));
+        let refused = json!({"status": {"conditions": []}});
+        assert_eq!(read(&object(&refused)), Ok(Reading::Unadopted));
+    }
+
+    #[test]
+    fn rows_survive_the_way_to_objects_and_back() {
+        let status = json!({"status": {"number": 12, "state": "Running"}});
+        let plain = row(&object(&status));
+        assert_eq!(plain.number, TransformNumber(12));
+        assert_eq!(plain.status.state, TransformState::Running);
+        let rare = Transform {
+            spec: TransformSpec {
+                start: StartPosition::End,
+                partitioning: OutputPartitioning::Preserve,
+                compression: CompressionPolicy::Producer,
+                paused: true,
+                ..plain.spec.clone()
+            },
+            status: TransformStatus {
+                state: TransformState::Pending,
+                reason: "topic `late` is missing".to_owned(),
+            },
+            ..plain.clone()
+        };
+
+        for row_before in [plain, rare] {
+            let kept = Kept::default();
+            let stamp = Stamp {
+                generation: 2,
+                before: &kept,
+                now_ms: 0,
+            };
+            let object = object(&json!({
+                "spec": to_value(&spec_of(&row_before)),
+                "status": to_value(&status_of(&row_before, stamp)),
+            }));
+
+            assert_eq!(row(&object), row_before);
+        }
+    }
+
+    #[test]
+    fn defaults_are_not_written_into_what_its_author_wrote() {
+        let status = json!({"status": {"number": 12}});
+        let object = object(&status);
+
+        let spec = to_value(&spec_of(&row(&object)));
+
+        assert_eq!(spec, object.data["spec"]);
+    }
+}

@@ -1,0 +1,254 @@
+//! Transforms.
+
+use thalweg_types::resource::{
+    ResourceVersion, Transform, TransformNumber, TransformSpec, TransformState, TransformStatus,
+};
+use thalweg_types::{CompressionPolicy, TopicName};
+
+use super::field::{InvalidField, parse, required};
+use crate::v1;
+
+impl TryFrom<v1::Transform> for Transform {
+    type Error = InvalidField;
+
+    fn try_from(message: v1::Transform) -> Result<Self, InvalidField> {
+        let v1::Transform {
+            name,
+            number,
+            spec,
+            status,
+            version,
+        } = message;
+        Ok(Self {
+            name: parse("name", &name)?,
+            number: transform_number("number", number)?,
+            spec: required("spec", spec)?
+                .try_into()
+                .map_err(|error: InvalidField| error.under("spec"))?,
+            status: required("status", status)?
+                .try_into()
+                .map_err(|error: InvalidField| error.under("status"))?,
+            version: ResourceVersion(version),
+        })
+    }
+}
+
+impl From<Transform> for v1::Transform {
+    fn from(transform: Transform) -> Self {
+        let Transform {
+            name,
+            number,
+            spec,
+            status,
+            version,
+        } = transform;
+        Self {
+            name: name.to_string(),
+            number: number.0,
+            spec: Some(spec.into()),
+            status: Some(status.into()),
+            version: version.0,
+        }
+    }
+}
+
+/// A number that a transform can have: producers' ids are made of it.
+pub(super) fn transform_number(field: &str, number: u64) -> Result<TransformNumber, InvalidField> {
+    let number = TransformNumber(number);
+    if number > TransformNumber::MAX {
+        return Err(InvalidField::new(
+            field,
+            format!(
+                "{number} is more than a transform's number may be ({})",
+                TransformNumber::MAX
+            ),
+        ));
+    }
+    Ok(number)
+}
+
+impl TryFrom<v1::TransformSpec> for TransformSpec {
+    type Error = InvalidField;
+
+    fn try_from(message: v1::TransformSpec) -> Result<Self, InvalidField> {
+        let v1::TransformSpec {
+            inputs,
+            outputs,
+            chain,
+            start,
+            partitioning,
+            compression,
+            paused,
+        } = message;
+        Ok(Self {
+            inputs: topics("inputs", &inputs)?,
+            outputs: topics("outputs", &outputs)?,
+            chain: chain
+                .unwrap_or_default()
+                .try_into()
+                .map_err(|error: InvalidField| error.under("chain"))?,
+            start: text_or_default("start", &start)?,
+            partitioning: text_or_default("partitioning", &partitioning)?,
+            compression: compression_policy(&compression)?,
+            paused,
+        })
+    }
+}
+
+impl From<TransformSpec> for v1::TransformSpec {
+    fn from(spec: TransformSpec) -> Self {
+        let TransformSpec {
+            inputs,
+            outputs,
+            chain,
+            start,
+            partitioning,
+            compression,
+            paused,
+        } = spec;
+        Self {
+            inputs: inputs.iter().map(ToString::to_string).collect(),
+            outputs: outputs.iter().map(ToString::to_string).collect(),
+            chain: Some(chain.into()),
+            start: start.to_string(),
+            partitioning: partitioning.to_string(),
+            compression: compression.name().to_owned(),
+            paused,
+        }
+    }
+}
+
+fn topics(field: &str, names: &[String]) -> Result<Vec<TopicName>, InvalidField> {
+    let one = |(index, name): (usize, &String)| parse(&format!("{field}[{index}]"), name);
+    names.iter().enumerate().map(one).collect()
+}
+
+fn text_or_default<T>(field: &str, text: &str) -> Result<T, InvalidField>
+where
+    T: Default + std::str::FromStr<Err: std::fmt::Display>,
+{
+    if text.is_empty() {
+        return Ok(T::default());
+    }
+    parse(field, text)
+}
+
+fn compression_policy(name: &str) -> Result<CompressionPolicy, InvalidField> {
+    if name.is_empty() {
+        return Ok(CompressionPolicy::Uncompressed);
+    }
+    CompressionPolicy::of_name(name).ok_or_else(|| {
+        InvalidField::new(
+            "compression",
+            format!(
+                "`{name}` is no compression: write `producer`, `uncompressed`, `gzip`, `snappy`, `lz4` or `zstd`"
+            ),
+        )
+    })
+}
+
+impl TryFrom<v1::TransformStatus> for TransformStatus {
+    type Error = InvalidField;
+
+    fn try_from(message: v1::TransformStatus) -> Result<Self, InvalidField> {
+        let state = match message.state() {
+            v1::TransformState::Pending => TransformState::Pending,
+            v1::TransformState::Running => TransformState::Running,
+            v1::TransformState::Paused => TransformState::Paused,
+            v1::TransformState::Unspecified => return Err(InvalidField::missing("state")),
+        };
+        let v1::TransformStatus { state: _, reason } = message;
+        Ok(Self { state, reason })
+    }
+}
+
+impl From<TransformStatus> for v1::TransformStatus {
+    fn from(status: TransformStatus) -> Self {
+        let TransformStatus { state, reason } = status;
+        let state = match state {
+            TransformState::Pending => v1::TransformState::Pending,
+            TransformState::Running => v1::TransformState::Running,
+            TransformState::Paused => v1::TransformState::Paused,
+        };
+        Self {
+            state: state.into(),
+            reason,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_types::resource::{OutputPartitioning, StartPosition};
+    use thalweg_types::{ChainSpec, OnError, StepSpec};
+
+    use super::*;
+
+    fn transform() -> Transform {
+        Transform {
+            name: "late-flights".parse().unwrap(),
+            number: TransformNumber(7),
+            spec: TransformSpec {
+                inputs: vec!["flights".parse().unwrap(), "trains".parse().unwrap()],
+                outputs: vec!["late".parse().unwrap()],
+                chain: ChainSpec {
+                    steps: vec![StepSpec {
+                        uses: "late@1.2.0".parse().unwrap(),
+                        with: [("minutes".to_owned(), "60".to_owned())].into(),
+                        look_back: None,
+                        on_error: OnError::Skip,
+                        aggregate: None,
+                    }],
+                },
+                start: StartPosition::TimestampMs(1_700_000_000_000),
+                partitioning: OutputPartitioning::Preserve,
+                compression: CompressionPolicy::Producer,
+                paused: true,
+            },
+            status: TransformStatus {
+                state: TransformState::Pending,
+                reason: "topic `late` is missing".to_owned(),
+            },
+            version: ResourceVersion(3),
+        }
+    }
+
+    #[test]
+    fn transforms_survive_the_way_there_and_back() {
+        let there = v1::Transform::from(transform());
+
+        assert_eq!(Transform::try_from(there), Ok(transform()));
+    }
+
+    #[test]
+    fn what_is_left_out_is_the_default() {
+        let message = v1::TransformSpec {
+            inputs: vec!["flights".to_owned()],
+            outputs: vec!["late".to_owned()],
+            ..v1::TransformSpec::default()
+        };
+
+        let spec = TransformSpec::try_from(message).unwrap();
+
+        assert_eq!(spec.start, StartPosition::Beginning);
+        assert_eq!(spec.partitioning, OutputPartitioning::Key);
+        assert_eq!(spec.compression, CompressionPolicy::Uncompressed);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_path() {
+        let mut message = v1::Transform::from(transform());
+        message.spec.as_mut().unwrap().inputs[1] = "a b".to_owned();
+        let error = Transform::try_from(message).unwrap_err();
+        assert_eq!(error.path, "spec.inputs[1]");
+
+        let mut message = v1::Transform::from(transform());
+        message.spec.as_mut().unwrap().compression = "rar".to_owned();
+        let error = Transform::try_from(message).unwrap_err();
+        assert_eq!(error.path, "spec.compression");
+
+        let mut message = v1::Transform::from(transform());
+        message.number = TransformNumber::MAX.0 + 1;
+        assert_eq!(Transform::try_from(message).unwrap_err().path, "number");
+    }
+}
