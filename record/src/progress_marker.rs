@@ -22,18 +22,21 @@ pub struct ProgressMarker {
     pub sequence: i32,
     /// Everything that input below this offset gave for this output is in front of the marker.
     pub position: Offset,
-    /// Whether the sequences behind the marker count records of what the input record at `position` gives,
-    /// and not input records.
-    pub is_within_record: bool,
+    /// `Some` where the sequences from the marker's on count records of what the input record at `position`
+    /// gives, and not input records: so many of them are in front of the marker.
+    pub records_within: Option<u32>,
 }
 
 impl ProgressMarker {
     /// The marker as a batch, of the time `now_ms` in milliseconds since 1970.
     ///
     /// # Errors
-    /// None that can come about: a batch without records is not too large.
+    /// [`BuildError::TooManyRecords`] where more are within the record than a batch has offsets.
     pub fn encode(&self, now_ms: i64) -> Result<Vec<u8>, BuildError> {
+        let records_within = self.records_within.unwrap_or(0);
         let mut header = BatchHeader {
+            last_offset_delta: i32::try_from(records_within)
+                .map_err(|_| BuildError::TooManyRecords)?,
             base_timestamp_ms: self.position.0,
             max_timestamp_ms: now_ms,
             producer_id: self.producer_id,
@@ -42,7 +45,7 @@ impl ProgressMarker {
             ..BatchHeader::default()
         };
         header.set_control(true);
-        header.set_transactional(self.is_within_record);
+        header.set_transactional(self.records_within.is_some());
         assemble_batch(header, &[], Codec::None)
     }
 
@@ -52,16 +55,22 @@ impl ProgressMarker {
         let is_marker = header.is_control()
             && header.producer_id.is_transform()
             && header.record_count == 0
-            && header.last_offset_delta == 0;
+            && header.last_offset_delta >= 0
+            && (header.is_transactional() || header.last_offset_delta == 0);
         if !is_marker {
             return None;
         }
+        let records_within = if header.is_transactional() {
+            Some(header.last_offset_delta.cast_unsigned())
+        } else {
+            None
+        };
         Some(Self {
             producer_id: header.producer_id,
             producer_epoch: header.producer_epoch,
             sequence: header.base_sequence,
             position: Offset(header.base_timestamp_ms),
-            is_within_record: header.is_transactional(),
+            records_within,
         })
     }
 }
@@ -78,7 +87,7 @@ mod tests {
             producer_epoch: ProducerEpoch(3),
             sequence: 42,
             position: Offset(1 << 40),
-            is_within_record: true,
+            records_within: Some(30),
         };
 
         let bytes = marker.encode(1_700_000_000_000).unwrap();
@@ -86,7 +95,7 @@ mod tests {
 
         batch.validate_shallow().unwrap();
         assert_eq!(ProgressMarker::of(batch.header()), Some(marker));
-        assert_eq!(batch.header().last_sequence(), Some(42));
+        assert_eq!(batch.header().last_sequence(), Some(72));
         assert_eq!(batch.header().max_timestamp_ms, 1_700_000_000_000);
         assert_eq!(batch.records(0).unwrap().iter().count(), 0);
     }
@@ -105,7 +114,7 @@ mod tests {
             producer_epoch: ProducerEpoch(1),
             sequence: 0,
             position: Offset(5000),
-            is_within_record: false,
+            records_within: None,
         };
 
         assert_eq!(marker.encode(1_700_000_000_000).unwrap(), bytes);

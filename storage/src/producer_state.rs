@@ -79,6 +79,12 @@ impl Producers {
     /// Decides on a batch.
     pub(crate) fn check(&self, given: &ProducerSequences) -> Result<Verdict, AppendError> {
         let known = self.by_id.get(&given.producer_id);
+        // One that begins an epoch is never a duplicate: it may be somebody else's.
+        if !begins_epoch(given)
+            && let Some(seen) = known.and_then(|known| known.find(given))
+        {
+            return Ok(Verdict::Duplicate(seen));
+        }
         if !follows(given.follows, known) {
             return Err(AppendError::InvalidProducerEpoch {
                 producer_id: given.producer_id,
@@ -99,9 +105,6 @@ impl Producers {
         let expected = if given.producer_epoch > known.epoch {
             0
         } else {
-            if let Some(seen) = known.find(given) {
-                return Ok(Verdict::Duplicate(seen));
-            }
             known.next_sequence()
         };
         if given.first_sequence == expected {
@@ -135,7 +138,7 @@ impl Producers {
             producer.marker = Some(SeenMarker {
                 sequence: marker.sequence,
                 position: marker.position,
-                is_within_record: marker.is_within_record,
+                is_within_record: marker.records_within.is_some(),
                 offset: header.base_offset,
             });
         }
@@ -347,6 +350,15 @@ fn decode_marker(fields: &mut Fields<'_>) -> Option<Option<SeenMarker>> {
     }))
 }
 
+/// Whether a batch is to be the first of its epoch, by what its producer knows.
+fn begins_epoch(given: &ProducerSequences) -> bool {
+    match given.follows {
+        Follows::Anything => false,
+        Follows::Nothing => true,
+        Follows::Batch { producer_epoch, .. } => producer_epoch != given.producer_epoch,
+    }
+}
+
 /// Whether what is known of a producer is what a batch asks for.
 fn follows(wanted: Follows, known: Option<&Producer>) -> bool {
     match wanted {
@@ -384,6 +396,9 @@ impl Producer {
     /// A batch is known by its last sequence: where it began is not in the log when a SmartModule
     /// changed the number of its records.
     fn find(&self, given: &ProducerSequences) -> Option<SeenBatch> {
+        if given.producer_epoch != self.epoch {
+            return None;
+        }
         let mut seen = self.seen().iter().copied();
         seen.find(|seen| seen.last_sequence == given.last_sequence)
     }

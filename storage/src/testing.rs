@@ -66,7 +66,7 @@ pub(crate) fn marker_of(epoch: i16, sequence: i32, position: Offset) -> Vec<u8> 
         producer_epoch: ProducerEpoch(epoch),
         sequence,
         position,
-        is_within_record: false,
+        records_within: None,
     };
     marker.encode(NOW_MS).unwrap()
 }

@@ -51,7 +51,7 @@ fn sequences_behind_a_marker_within_a_record_count_what_it_gives() {
         producer_epoch: ProducerEpoch(0),
         sequence: 0,
         position: Offset(7),
-        is_within_record: true,
+        records_within: Some(0),
     };
 
     append(&log, marker.encode(NOW_MS).unwrap()).unwrap();
@@ -59,6 +59,33 @@ fn sequences_behind_a_marker_within_a_record_count_what_it_gives() {
     append_output(&log, 41, 2, 2);
 
     assert_eq!(progress(&log), Some((7, 42)));
+    let next = ProgressMarker {
+        producer_epoch: ProducerEpoch(1),
+        records_within: Some(42),
+        ..marker
+    };
+    append(&log, next.encode(NOW_MS).unwrap()).unwrap();
+    assert_eq!(progress(&log), Some((7, 42)), "another epoch goes on");
+}
+
+#[test]
+fn a_batch_that_must_follow_another_and_was_sent_twice_is_there_once() {
+    let bed = TestBed::new(options());
+    let log = bed.open();
+    append(&log, marker_of(0, 0, Offset(0))).unwrap();
+    let given = |first: i32, last: i32| ProducerSequences {
+        follows: Follows::Batch {
+            producer_epoch: ProducerEpoch(0),
+            last_sequence: first - 1,
+        },
+        ..sequences(TRANSFORM_PRODUCER.0, first, last)
+    };
+
+    assert!(!append_changed(&log, given(1, 10), 3).unwrap().duplicate);
+    assert!(!append_changed(&log, given(11, 20), 3).unwrap().duplicate);
+    assert!(append_changed(&log, given(1, 10), 3).unwrap().duplicate);
+    assert!(append_changed(&log, given(11, 20), 3).unwrap().duplicate);
+    assert!(append_changed(&log, given(22, 30), 3).is_err());
 }
 
 #[test]
