@@ -113,6 +113,26 @@ impl Output {
         self
     }
 
+    /// The same record for this output topic of the transform, in place of the transform's first one. It travels in
+    /// the header `thalweg.output`, which transforms alone look at.
+    ///
+    /// ```
+    /// use thalweg_smartmodule::{Output, Record, Result, smartmodule};
+    ///
+    /// #[smartmodule(map)]
+    /// pub fn sorted(record: &Record) -> Result<Output> {
+    ///     let topic = if record.key.is_some() { "keyed" } else { "others" };
+    ///     Ok(Output::of(record).to(topic))
+    /// }
+    /// # let output = sorted(&Record::new("v")).unwrap();
+    /// # assert_eq!(output, Output::new("v").header("thalweg.output", "others"));
+    /// ```
+    #[must_use]
+    pub fn to(self, topic: &str) -> Self {
+        self.without_header("thalweg.output")
+            .header("thalweg.output", topic)
+    }
+
     /// The same record of another time, in milliseconds since 1970.
     #[must_use]
     pub fn timestamp(mut self, timestamp_ms: i64) -> Self {

@@ -20,6 +20,7 @@ mod control;
 pub mod data;
 mod disk_reserve;
 mod groups;
+mod guest_thread;
 mod health;
 mod incarnation;
 mod limits;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use thalweg_runtime::net::tls::TlsOptions;
+use thalweg_smartengine::CallLimits;
 use thalweg_types::{SpuId, parse_bytes, parse_duration};
 
 use crate::groups::GroupOptions;
@@ -201,6 +202,16 @@ pub struct SpuOptions {
 }
 
 impl SpuOptions {
+    /// The bounds of a call of a SmartModule.
+    pub(crate) fn call_limits(&self) -> CallLimits {
+        CallLimits {
+            deadline: self.smartmodule_deadline,
+            memory_bytes: self.smartmodule_memory_bytes,
+            output_bytes: usize::try_from(self.smartmodule_output_bytes).unwrap_or(usize::MAX),
+            ..CallLimits::default()
+        }
+    }
+
     /// This SPU's number with all that is added to it; `None` where that is more than a number may be.
     #[must_use]
     pub fn spu_id(&self) -> Option<SpuId> {

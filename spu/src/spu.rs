@@ -16,7 +16,7 @@ use std::time::Duration;
 use thalweg_runtime::net::TcpListener;
 use thalweg_runtime::net::tls::{HTTP_2, TlsClient, TlsClientOptions, TlsError};
 use thalweg_runtime::{Clock, TaskFailed, TaskGroup};
-use thalweg_smartengine::{CallLimits, EngineError, EngineOptions, SmartEngine};
+use thalweg_smartengine::{EngineError, EngineOptions, SmartEngine};
 use thalweg_storage::{
     DataDir, DataDirError, LogFiles, OpenDataDir, StdFiles, StorageThreads, ThreadOptions,
 };
@@ -39,7 +39,7 @@ use crate::mounted_file::MountedFileError;
 use crate::options::SpuOptions;
 use crate::producer_ids::{ProducerIds, ProducerIdsError};
 use crate::replica::{AssignedBy, LogStore, ReplicaOwner, ReplicaSet};
-use crate::{compaction, groups, incarnation, replication, upkeep};
+use crate::{compaction, groups, incarnation, replication, transforms, upkeep};
 
 /// How long the start waits for logs to open. What takes longer, because it has to be recovered,
 /// opens behind the serving.
@@ -329,6 +329,7 @@ impl Spu {
             &self.background,
         );
         replication::spawn(context, self.incarnation, &self.background);
+        transforms::spawn(context, &self.background);
         let groups = Arc::clone(&context.groups);
         self.background.spawn("group-coordinator", |shutdown| {
             groups.follow_leadership(shutdown)
@@ -446,17 +447,11 @@ fn engine_options(options: &SpuOptions, data_dir: &DataDir) -> EngineOptions {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
     };
-    let as_size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     EngineOptions {
         cache_dir: Some(smartmodules_path(data_dir)),
         guest_threads,
-        limits: CallLimits {
-            deadline: options.smartmodule_deadline,
-            memory_bytes: options.smartmodule_memory_bytes,
-            output_bytes: as_size(options.smartmodule_output_bytes),
-            ..CallLimits::default()
-        },
+        limits: options.call_limits(),
         shared_memory_bytes: options.smartmodule_shared_memory_bytes,
-        module_bytes_max: as_size(options.smartmodule_bytes_max),
+        module_bytes_max: usize::try_from(options.smartmodule_bytes_max).unwrap_or(usize::MAX),
     }
 }

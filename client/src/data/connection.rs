@@ -195,7 +195,8 @@ impl Connection {
     }
 
     /// Whether it still works, as far as is known.
-    pub(crate) fn is_alive(&self) -> bool {
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
         !self.pending.ended.is_cancelled()
     }
 

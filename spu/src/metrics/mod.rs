@@ -5,11 +5,13 @@
 //! (<https://openmetrics.io>, version 1.0.0), and says on the same port how this SPU fares. Nothing here waits for anybody, and the number of
 //! series is bounded whatever clients send.
 
+mod metered;
 mod server;
 mod smartmodules;
 
 use prometheus_client::registry::Registry;
 
+pub(crate) use metered::Metered;
 pub(crate) use server::serve;
 pub use smartmodules::{ModuleMetrics, ModuleUser, Place};
 

@@ -29,6 +29,8 @@ pub enum Place {
     Produce,
     /// On every record that is produced to a topic.
     Topic,
+    /// In a transform.
+    Transform,
 }
 
 impl EncodeLabelValue for Place {
@@ -37,6 +39,7 @@ impl EncodeLabelValue for Place {
             Self::Consume => "consume",
             Self::Produce => "produce",
             Self::Topic => "topic",
+            Self::Transform => "transform",
         })
     }
 }

@@ -6,6 +6,7 @@
 
 mod error;
 mod files;
+mod loading;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tracing::info;
 
 pub use self::error::ModuleError;
 use self::files::ModuleFiles;
+pub(crate) use self::loading::{LoadedStep, NewStep, StepExtra, StepNotLoaded};
 use crate::admin::{AdminError, AdminForward};
 use crate::cluster_view::ClusterView;
 

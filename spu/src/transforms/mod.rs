@@ -1,5 +1,133 @@
 //! The transforms that run on this SPU: each beside the leaders of its input partitions.
+//!
+//! One task keeps a runner for each running transform and each partition of its inputs that this SPU leads. A runner
+//! reads what is committed there, puts it through the transform's chain on the guest threads, and produces what
+//! comes out to whoever leads the outputs. Where it is in its input it reads back from the outputs:
+//! `docs/rfcs/transforms.md` says how that makes every input record count once.
 
+mod beginning;
+mod chain;
+mod leaders;
+mod output_writer;
+mod plan;
+mod reign;
+mod reporter;
 mod reports;
+mod routes;
+mod runner;
+mod turn;
 
-pub(crate) use reports::RunnerReports;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use thalweg_runtime::{CancellationToken, TaskGroup};
+use thalweg_types::PartitionIndex;
+
+use self::leaders::Leaders;
+use self::plan::{RunnerKey, RunnerPlan};
+pub(crate) use self::reports::RunnerReports;
+use self::runner::{Runner, RunnerHandle};
+use crate::cluster_view::{TransformView, View};
+use crate::context::SpuContext;
+
+/// Starts the task that keeps the runners.
+pub(crate) fn spawn(context: &SpuContext, tasks: &TaskGroup) {
+    let own = tasks.child();
+    let runners = Runners {
+        context: context.clone(),
+        leaders: Arc::new(Leaders::new(context.clone(), own.clone())),
+        tasks: own,
+        running: BTreeMap::new(),
+    };
+    tasks.spawn("transforms", |shutdown| runners.follow(shutdown));
+}
+
+/// Keeps a runner for each transform and each input partition that is led here.
+struct Runners {
+    context: SpuContext,
+    leaders: Arc<Leaders>,
+    /// Own the runners.
+    tasks: TaskGroup,
+    running: BTreeMap<RunnerKey, RunnerHandle>,
+}
+
+impl Runners {
+    async fn follow(mut self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        let mut settling = self.context.replicas.settling();
+        let mut seen = self.context.view.current();
+        loop {
+            self.apply(&seen);
+            seen = tokio::select! {
+                () = shutdown.cancelled() => break,
+                // The sender lives in the replica set.
+                _ = settling.changed() => self.context.view.current(),
+                newer = self.context.view.changed_from(&seen) => newer,
+            };
+        }
+        self.running.clear();
+        self.tasks.stop().await;
+        Ok(())
+    }
+
+    fn apply(&mut self, view: &View) {
+        let plans = self.plans(view);
+        self.running.retain(|key, runner| {
+            if !plans.contains_key(key) {
+                runner.end();
+            }
+            // Kept until it is over, so that there are never two of one key.
+            !runner.has_ended()
+        });
+        for (key, plan) in plans {
+            match self.running.get(&key) {
+                Some(runner) => runner.follow(&plan),
+                None => {
+                    let runner = Runner::spawn(&self.context, &self.leaders, plan, &self.tasks);
+                    self.running.insert(key, runner);
+                }
+            }
+        }
+    }
+
+    /// What is to run here.
+    fn plans(&self, view: &View) -> BTreeMap<RunnerKey, Arc<RunnerPlan>> {
+        let mut plans = BTreeMap::new();
+        for transform in view.transforms.values() {
+            self.plan_inputs(view, transform, &mut plans);
+        }
+        plans
+    }
+
+    fn plan_inputs(
+        &self,
+        view: &View,
+        transform: &Arc<TransformView>,
+        plans: &mut BTreeMap<RunnerKey, Arc<RunnerPlan>>,
+    ) {
+        for (input, name) in transform.spec.inputs.iter().enumerate() {
+            let Some(topic) = view.topic(name) else {
+                continue;
+            };
+            let led = topic.partitions.iter();
+            let led = led.filter(|(_, known)| known.leader == Some(self.context.spu_id));
+            for (&partition, _) in led {
+                // One that can't be had is not open yet, and comes with the next change.
+                let Ok(replica) = self.context.replicas.leader(name, partition, None) else {
+                    continue;
+                };
+                let key = key_of(transform, input, partition);
+                let plan = RunnerPlan::of(view, transform, key, replica);
+                plans.extend(plan.map(|plan| (key, Arc::new(plan))));
+            }
+        }
+    }
+}
+
+fn key_of(transform: &TransformView, input: usize, partition: PartitionIndex) -> RunnerKey {
+    RunnerKey {
+        number: transform.number,
+        input,
+        partition,
+    }
+}

@@ -45,6 +45,11 @@ struct State {
     controller_epoch: u64,
     topics: BTreeMap<String, v1::Topic>,
     partitions: BTreeMap<(String, i32), v1::Partition>,
+    smart_modules: BTreeMap<String, v1::SmartModule>,
+    transforms: BTreeMap<String, v1::Transform>,
+    /// The last word of each runner, by the input's partition.
+    runners: BTreeMap<i32, v1::TransformReport>,
+    spus: BTreeMap<i32, v1::Spu>,
     refusal: Option<(ErrorCode, String)>,
     producer_ids_next: i64,
     registered: Vec<v1::Register>,
@@ -61,6 +66,10 @@ impl Script {
                 controller_epoch: 1,
                 topics: BTreeMap::new(),
                 partitions: BTreeMap::new(),
+                smart_modules: BTreeMap::new(),
+                transforms: BTreeMap::new(),
+                runners: BTreeMap::new(),
+                spus: BTreeMap::new(),
                 refusal: None,
                 producer_ids_next: 1000,
                 registered: Vec::new(),
@@ -162,8 +171,52 @@ impl Script {
             }),
             version: 1,
         };
-        let registered = v1::resource::Resource::SmartModule(module);
-        self.state().send_delta(vec![registered], Vec::new());
+        let registered = v1::resource::Resource::SmartModule(module.clone());
+        let mut state = self.state();
+        state.smart_modules.insert(name.to_owned(), module);
+        state.send_delta(vec![registered], Vec::new());
+    }
+
+    /// Adds or changes a transform, and tells the SPU.
+    pub(crate) fn set_transform(&self, transform: v1::Transform) {
+        let mut state = self.state();
+        let changed = v1::resource::Resource::Transform(transform.clone());
+        state.transforms.insert(transform.name.clone(), transform);
+        state.send_delta(vec![changed], Vec::new());
+    }
+
+    /// What the SPU said last of a transform on an input partition, once that fits.
+    pub(crate) async fn wait_for_runner(
+        &self,
+        partition: i32,
+        fits: impl Fn(&v1::TransformReport) -> bool,
+    ) -> v1::TransformReport {
+        let reported = |state: &State| {
+            let reports = state.runners.get(&partition);
+            reports.filter(|report| fits(report)).cloned()
+        };
+        self.wait("a runner's report", |state| reported(state).is_some())
+            .await;
+        reported(&self.state()).unwrap()
+    }
+
+    /// Gives a topic more partitions, and tells the SPU.
+    pub(crate) fn add_partition(&self, name: &str) {
+        let mut state = self.state();
+        let topic = state.topics.get_mut(name).unwrap();
+        let id: TopicId = topic.topic_id.parse().unwrap();
+        let spec = topic.spec.as_mut().unwrap();
+        let Some(v1::topic_spec::Placement::Computed(placement)) = &mut spec.placement else {
+            panic!("the script's topics are placed so");
+        };
+        let number = placement.partitions;
+        placement.partitions += 1;
+        let topic = v1::resource::Resource::Topic(topic.clone());
+        let partition = partition(name, id, number, 1);
+        let key = (name.to_owned(), number);
+        state.partitions.insert(key, partition.clone());
+        let partition = v1::resource::Resource::Partition(partition);
+        state.send_delta(vec![topic, partition], Vec::new());
     }
 
     /// Begins a new leader epoch, led by `leader`, and tells the SPU.
@@ -332,8 +385,9 @@ impl Script {
             }),
             version: 1,
         };
-        self.state()
-            .send_delta(vec![v1::resource::Resource::Spu(spu)], Vec::new());
+        let mut state = self.state();
+        state.spus.insert(SPU, spu.clone());
+        state.send_delta(vec![v1::resource::Resource::Spu(spu)], Vec::new());
     }
 }
 
@@ -438,6 +492,12 @@ impl Control for Service {
                 script.hear(|state| match message.message {
                     Some(FromSpu::Heartbeat(_)) => state.heartbeats += 1,
                     Some(FromSpu::Replicas(reports)) => state.reports.extend(reports.reports),
+                    Some(FromSpu::Transforms(reports)) => state.runners.extend(
+                        reports
+                            .reports
+                            .into_iter()
+                            .map(|report| (report.partition, report)),
+                    ),
                     // There is no other SPU to lead in its place.
                     Some(FromSpu::Stopping(_)) => {}
                     // Nobody joins: the test says who is in sync.
@@ -489,9 +549,9 @@ impl State {
             controller_epoch: self.controller_epoch,
             topics: self.topics.values().cloned().collect(),
             partitions: self.partitions.values().cloned().collect(),
-            spus: Vec::new(),
-            smart_modules: Vec::new(),
-            transforms: Vec::new(),
+            spus: self.spus.values().cloned().collect(),
+            smart_modules: self.smart_modules.values().cloned().collect(),
+            transforms: self.transforms.values().cloned().collect(),
         })
     }
 }

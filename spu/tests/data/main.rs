@@ -32,3 +32,4 @@ mod scripted_sc;
 mod setup;
 mod streams;
 mod topic_chains;
+mod transforms;

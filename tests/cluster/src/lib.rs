@@ -10,6 +10,7 @@ mod copies;
 mod history;
 mod http;
 mod local_cluster;
+pub mod modules;
 mod node;
 
 pub use copies::log_bytes;

@@ -252,8 +252,7 @@ async fn send(
         answer: None,
     };
     recorder.history().sends.insert(mark, sent);
-    // Partitions in turns, in runs of a few, so that batches hold several records.
-    let (key, text) = ((mark.number / 8).to_string(), mark.to_string());
+    let (key, text) = (mark.key(), mark.to_string());
     let record = ProducerRecord::new(text.as_bytes()).key(key.as_bytes());
     let accepted = producer.send(record).await;
     if let Err(error) = &accepted {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use thalweg_types::{Offset, TopicPartition};
+use thalweg_types::{Offset, TopicName, TopicPartition};
 
 /// A record's identity: it is sent once, by one producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,14 @@ pub struct Mark {
 /// A text that is no mark: a record that no producer of the round has sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoMark;
+
+impl Mark {
+    /// The key of its record: partitions in turns, in runs of a few, so that batches hold several records.
+    #[must_use]
+    pub fn key(&self) -> String {
+        (self.number / 8).to_string()
+    }
+}
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,6 +112,15 @@ pub struct GroupReading {
     pub committed: Option<Offset>,
 }
 
+/// A topic that a transform copies record by record, by the records' keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    pub from: TopicName,
+    pub to: TopicName,
+    /// How many partitions the copy has.
+    pub partition_count: usize,
+}
+
 /// All that is known of a round.
 #[derive(Debug, Clone, Default)]
 pub struct History {
@@ -116,6 +133,10 @@ pub struct History {
     pub ends: BTreeMap<TopicPartition, Vec<(Duration, Offset)>>,
     /// Of each partition, the whole log as it was read once all was healed.
     pub logs: BTreeMap<TopicPartition, Vec<Read>>,
+    /// The topics that transforms copy, and where to.
+    pub copies: Vec<Copied>,
+    /// Of each partition of a copy, the whole log as it was read once all was healed.
+    pub copied: BTreeMap<TopicPartition, Vec<Read>>,
     /// Of each partition, the largest offset before which somebody asked for all records to be deleted.
     pub trimmed: BTreeMap<TopicPartition, Offset>,
     /// Of each partition, the SPUs whose copies are not the bytes of the first one's.

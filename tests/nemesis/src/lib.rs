@@ -15,6 +15,7 @@
 
 pub mod checker;
 pub mod clients;
+pub mod copying;
 mod faults;
 mod harmed_cluster;
 pub mod healed;

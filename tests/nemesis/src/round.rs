@@ -9,6 +9,7 @@ use thalweg_types::{SpuId, TopicName};
 
 use crate::checker::{Anomaly, check};
 use crate::clients::{Clients, Membership, Pace, Recorder};
+use crate::copying::{copy, read_copies};
 use crate::faults::{Fault, plan};
 use crate::harmed_cluster::HarmedCluster;
 use crate::healed::{HEALED_WITHIN, all_in_sync, all_online, in_time, read_back};
@@ -77,6 +78,7 @@ pub async fn run_round(options: RoundOptions, folder: &Path) -> anyhow::Result<O
     let recorder = Recorder::default();
     let clients = Clients::new(options.acks, Pace::default());
     let topics = start_clients(&cluster, &admin, &clients, &recorder).await?;
+    copy(&admin, &topics, &recorder).await?;
     let mut harm = Vec::new();
     for step in &steps {
         inflict(&mut cluster, &admin, &recorder, step, &mut harm).await?;
@@ -93,6 +95,7 @@ pub async fn run_round(options: RoundOptions, folder: &Path) -> anyhow::Result<O
     let reader = cluster.client("reader").await?;
     let data_dir = |spu: SpuId| cluster.data_dir(spu.0);
     read_back(&reader, &topics, group_of, data_dir, &recorder).await?;
+    read_copies(&reader, &recorder).await?;
     let history = std::mem::take(&mut *recorder.history());
     let failures = failures(&history);
     Ok(Outcome {

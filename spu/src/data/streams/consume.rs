@@ -20,13 +20,13 @@ use thalweg_wire::{
 
 use super::failures::Failures;
 use super::look_back::{LookBackError, LookingBack};
-use super::metered::Metered;
 use super::open::on_guest_thread;
 use super::pieces::Pieces;
 use super::{PartitionKey, Position, Restored, StandingChain, Stream, failure_of};
 use crate::data::connection::Shared;
 use crate::data::dead_letters::Undelivered;
 use crate::data::refusal::Refusal;
+use crate::metrics::Metered;
 
 /// How much of the log goes through the chain before other streams get their turn, in bytes.
 const INPUT_BYTES: u32 = 1 << 20;

@@ -8,7 +8,6 @@ mod consume;
 mod failure;
 mod failures;
 mod look_back;
-mod metered;
 mod open;
 mod pieces;
 mod produce;
@@ -30,12 +29,12 @@ use thalweg_wire::{
 };
 
 use super::refusal::Refusal;
-use crate::metrics::{Metrics, Place};
+use crate::metrics::{Metered, Metrics, Place};
+use crate::modules::StepExtra;
 pub(super) use consume::{Progress, Work};
 pub(super) use failure::failure_of;
 pub(super) use failures::add_counts;
 use look_back::LookingBack;
-use metered::Metered;
 pub(super) use open::make_stream;
 pub(super) use produce::{NotTransformed, Opening, Transformed, sequences_of};
 pub(super) use restore::Restoring;
@@ -77,14 +76,6 @@ pub(super) struct Stream {
     /// Bytes of modules, for the connection's limit.
     module_bytes: usize,
     chains: Mutex<HashMap<PartitionKey, StandingChain>>,
-}
-
-/// What a step is beside what the engine runs.
-struct StepExtra {
-    /// Where records go that it fails on.
-    dead_letters: Option<TopicName>,
-    /// The module's version, or the hash of its bytes.
-    version: String,
 }
 
 /// Names a partition.

@@ -4,19 +4,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use thalweg_smartengine::{
-    CallLimits, Lane, LoadError, OnFailure, SmartEngine, SmartModuleKind, Step,
-};
-use thalweg_types::{ModuleRef, OnError, TopicName};
+use thalweg_smartengine::{CallLimits, Lane, LoadError, SmartEngine, SmartModuleKind};
+use thalweg_types::{OnError, TopicName};
 use thalweg_wire::{
     KafkaError, MODULE_REFUSED, ModuleSource, OpenStreamRequest, OpenStreamResponse, StreamId,
     StreamPurpose, StreamStep,
 };
 
-use super::{Restored, StepExtra, Stream, Streams, registered};
+use super::{Restored, Stream, Streams, registered};
 use crate::data::connection::Shared;
 use crate::data::refusal::{Refusal, chain};
+use crate::guest_thread::{self, NotRun};
 use crate::metrics::{Metrics, Place};
+use crate::modules::{LoadedStep, NewStep};
 
 /// How many SmartModules one chain may have.
 const STEPS_MAX: usize = 32;
@@ -81,12 +81,7 @@ pub(in crate::data) async fn make_stream(
     place: Place,
 ) -> Result<Stream, Refusal> {
     let options = &shared.context.options;
-    let limits = CallLimits {
-        deadline: options.smartmodule_deadline,
-        memory_bytes: options.smartmodule_memory_bytes,
-        output_bytes: usize::try_from(options.smartmodule_output_bytes).unwrap_or(usize::MAX),
-        ..CallLimits::default()
-    };
+    let limits = options.call_limits();
     let engine = shared.context.engine.clone();
     let lane = engine.lane();
     let opened_ms = shared.context.clock.now_ms();
@@ -108,18 +103,12 @@ pub(super) async fn on_guest_thread<T: Send + 'static>(
     lane: &Lane,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
-    let (done, result) = tokio::sync::oneshot::channel();
-    let job = Box::new(move || {
-        // Whoever hung up meanwhile needs no result.
-        if !done.is_closed() {
-            let _ = done.send(job());
-        }
-    });
-    lane.run(job).map_err(|busy| not_now(busy.to_string()))?;
-    result.await.map_err(|_| {
-        let message = "the SmartModule's host failed, which is a bug";
-        Refusal::new(KafkaError::UnknownServerError, message)
-    })
+    guest_thread::run(lane, job)
+        .await
+        .map_err(|error| match error {
+            NotRun::Busy(_) => not_now(error.to_string()),
+            NotRun::HostFailed => Refusal::new(KafkaError::UnknownServerError, error.to_string()),
+        })
 }
 
 /// What a stream's chains run on.
@@ -140,7 +129,7 @@ fn load(host: Host, opened_ms: i64, request: OpenStreamRequest) -> Result<Stream
             ModuleSource::Wasm(wasm) => wasm.len(),
             ModuleSource::Registered(_) => 0,
         };
-        let (step, extra) = load_step(&host.engine, step)?;
+        let LoadedStep { step, extra } = load_step(&host.engine, step)?;
         steps.push(step);
         extras.push(extra);
     }
@@ -232,44 +221,27 @@ fn not_now(message: String) -> Refusal {
     Refusal::new(KafkaError::KafkaStorageError, message)
 }
 
-fn load_step(engine: &SmartEngine, step: StreamStep) -> Result<(Step, StepExtra), Refusal> {
+fn load_step(engine: &SmartEngine, step: StreamStep) -> Result<LoadedStep, Refusal> {
     let wasm = match step.source {
         ModuleSource::Wasm(wasm) => wasm,
         ModuleSource::Registered(name) => {
             unreachable!("the bytes of `{name}` were put in its place")
         }
     };
-    let module = engine.load(&wasm).map_err(|error| {
-        let message = format!("SmartModule `{}`: {}", step.name, chain(&error));
-        match error {
+    let new = NewStep {
+        name: step.name,
+        wasm,
+        params: step.params,
+        on_error: step.on_error,
+        look_back: step.look_back,
+    };
+    new.load(engine).map_err(|error| {
+        let message = chain(&error);
+        match error.source {
             LoadError::Busy => not_now(message),
             _ => refused(message),
         }
-    })?;
-    let (on_failure, dead_letters) = match step.on_error {
-        OnError::Stop => (OnFailure::Stop, None),
-        OnError::Skip => (OnFailure::Skip, None),
-        OnError::DeadLetter(topic) => (OnFailure::DeadLetter, Some(topic)),
-    };
-    // A registered one is called by name and version here.
-    let registered: Option<ModuleRef> = step.name.parse().ok();
-    let version = registered.and_then(|module| module.version);
-    let extra = StepExtra {
-        dead_letters,
-        version: version.map_or_else(|| hex(&module.sha256()), |version| version.to_string()),
-    };
-    let step = Step {
-        module: Arc::clone(&module),
-        params: step.params,
-        name: step.name,
-        on_failure,
-        look_back: step.look_back,
-    };
-    Ok((step, extra))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    })
 }
 
 pub(super) fn refused(message: impl Into<String>) -> Refusal {

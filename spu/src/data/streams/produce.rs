@@ -19,13 +19,13 @@ use thalweg_wire::{
 
 use super::failures::Failures;
 use super::look_back::{LookBackError, LookingBack};
-use super::metered::Metered;
 use super::open::on_guest_thread;
 use super::restore::check_bounds;
 use super::{PartitionKey, Position, Restored, StandingChain, Stream, failure_of};
 use crate::data::connection::Shared;
 use crate::data::dead_letters::{DeadLetters, Undelivered};
 use crate::data::refusal::Refusal;
+use crate::metrics::Metered;
 use crate::metrics::Place;
 
 /// What a chain made of a produced batch.

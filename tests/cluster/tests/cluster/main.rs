@@ -4,6 +4,8 @@
     reason = "what a test's helper unwraps fails the test, as in the test itself"
 )]
 
+use thalweg_tests_cluster::modules;
+
 mod bad_bytes;
 mod before_log;
 mod chain_steps;
@@ -19,7 +21,6 @@ mod group_commands;
 mod groups;
 mod log_start;
 mod memory;
-mod modules;
 mod moves;
 mod placement_apis;
 mod projects;

@@ -104,6 +104,21 @@ pub enum Anomaly {
         from: Offset,
         to: Offset,
     },
+    /// A transform has written a record twice.
+    CopiedTwice {
+        partition: TopicPartition,
+        offset: Offset,
+        mark: Mark,
+    },
+    /// A transform's output does not have an input partition's records in their order.
+    CopiedOtherwise {
+        input: TopicPartition,
+        output: TopicPartition,
+        /// How many records are right before the first that is not.
+        at: usize,
+        expected: Option<Mark>,
+        found: Option<Mark>,
+    },
     /// A replica's copy has other bytes.
     Diverging {
         partition: TopicPartition,
@@ -186,6 +201,26 @@ impl fmt::Display for Anomaly {
             | Self::CommitWentBack { .. }
             | Self::GroupRepeated { .. }
             | Self::GroupSkipped { .. } => self.fmt_group(f),
+            Self::CopiedTwice {
+                partition,
+                offset,
+                mark,
+            } => {
+                write!(
+                    f,
+                    "copied twice: {partition} has {mark} once more at {offset}"
+                )
+            }
+            Self::CopiedOtherwise {
+                input,
+                output,
+                at,
+                expected,
+                found,
+            } => write!(
+                f,
+                "copied otherwise: after {at} records of {input} comes {expected:?}, and {output} has {found:?}"
+            ),
             Self::Diverging { partition, copy } => {
                 write!(f, "diverging: {copy} has other bytes of {partition}")
             }

@@ -6,6 +6,7 @@
 
 mod anomaly;
 mod committed_reads;
+mod copied_once;
 mod end_never_back;
 mod groups;
 mod nothing_lost;
@@ -32,6 +33,7 @@ pub fn check(history: &History) -> Vec<Anomaly> {
         stored_once::check(history, partition, log, &mut places, &mut anomalies);
     }
     nothing_lost::check(history, &places, &mut anomalies);
+    copied_once::check(history, &mut anomalies);
     for (partition, sessions) in &history.sessions {
         let log: BTreeMap<_, _> = history
             .logs

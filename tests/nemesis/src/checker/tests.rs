@@ -5,7 +5,7 @@ use std::time::Duration;
 use thalweg_types::{Offset, PartitionIndex, TopicPartition};
 
 use super::*;
-use crate::history::{Answer, Mark, Read, Send, Session};
+use crate::history::{Answer, Copied, Mark, Read, Send, Session};
 
 fn partition() -> TopicPartition {
     TopicPartition {
@@ -271,4 +271,43 @@ fn what_somebody_had_deleted_is_not_missed_and_what_comes_behind_it_is() {
         offset: Some(Offset(3)),
     };
     assert_eq!(check(&trimmed(&[read(2, 2)])), [lost]);
+}
+
+/// Two records are stored, and a transform's one output partition has these.
+fn copied(reads: &[Read]) -> History {
+    let mut history = sound();
+    let to = TopicPartition {
+        topic: "copies".parse().unwrap(),
+        ..partition()
+    };
+    history.copies.push(Copied {
+        from: partition().topic,
+        to: to.topic.clone(),
+        partition_count: 1,
+    });
+    history.copied.insert(to, reads.to_vec());
+    history
+}
+
+#[test]
+fn a_transform_s_output_is_what_its_input_is() {
+    assert_eq!(check(&copied(&[read(0, 0), read(7, 1)])), []);
+    for wrong in [&[read(0, 0)][..], &[read(0, 1), read(1, 0)], &[read(0, 1)]] {
+        let anomalies = check(&copied(wrong));
+        assert!(
+            matches!(anomalies[..], [Anomaly::CopiedOtherwise { .. }]),
+            "{anomalies:?}"
+        );
+    }
+    let twice = check(&copied(&[read(0, 0), read(1, 1), read(2, 1)]));
+    assert!(
+        twice
+            .iter()
+            .any(|anomaly| matches!(anomaly, Anomaly::CopiedTwice { .. }))
+    );
+    let unknown = check(&copied(&[read(0, 0), read(1, 1), read(2, 9)]));
+    assert!(
+        matches!(unknown[..], [Anomaly::NeverSent { .. }]),
+        "{unknown:?}"
+    );
 }

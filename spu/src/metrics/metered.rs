@@ -4,11 +4,11 @@
 
 use thalweg_smartengine::{Chain, StepMetrics};
 
-use crate::metrics::ModuleUser;
+use super::ModuleUser;
 
 /// A chain, and the counters of its steps.
-pub(super) struct Metered {
-    pub(super) chain: Chain,
+pub(crate) struct Metered {
+    pub(crate) chain: Chain,
     /// One for each step.
     users: Vec<ModuleUser>,
     /// What was counted already.
@@ -17,7 +17,7 @@ pub(super) struct Metered {
 
 impl Metered {
     /// `users` are those of the chain's steps, in order.
-    pub(super) fn new(chain: Chain, users: Vec<ModuleUser>) -> Self {
+    pub(crate) fn new(chain: Chain, users: Vec<ModuleUser>) -> Self {
         let counted = vec![StepMetrics::default(); users.len()];
         let mut metered = Self {
             chain,
@@ -29,7 +29,7 @@ impl Metered {
     }
 
     /// Counts what the steps did since the last time.
-    pub(super) fn count(&mut self) {
+    pub(crate) fn count(&mut self) {
         let steps = self.users.iter_mut().zip(&mut self.counted);
         for (now, (user, counted)) in self.chain.metrics().into_iter().zip(steps) {
             user.add(&now.since(counted));

@@ -1,17 +1,20 @@
 //! Small SmartModules, written by hand so that a test knows every byte of them.
 
 /// A filter that lets nothing pass.
-pub(crate) fn nothing() -> Vec<u8> {
+#[must_use]
+pub fn nothing() -> Vec<u8> {
     filter(0, "(i32.const 0)")
 }
 
 /// A filter that lets everything pass.
-pub(crate) fn everything() -> Vec<u8> {
+#[must_use]
+pub fn everything() -> Vec<u8> {
     filter(0xff, "(local.get $records)")
 }
 
 /// A filter that fails on its first record and says `message`.
-pub(crate) fn failing(message: &str) -> Vec<u8> {
+#[must_use]
+pub fn failing(message: &str) -> Vec<u8> {
     let length = message.len();
     let text = format!(
         r#"(module
@@ -29,7 +32,8 @@ pub(crate) fn failing(message: &str) -> Vec<u8> {
 }
 
 /// A filter that lets every other record of a batch pass, the first included.
-pub(crate) fn even_offsets() -> Vec<u8> {
+#[must_use]
+pub fn even_offsets() -> Vec<u8> {
     let half = "(i32.div_u (i32.add (local.get $records) (i32.const 1)) (i32.const 2))";
     filter(0x55, half)
 }
@@ -62,7 +66,8 @@ fn filter(pattern: u8, kept: &str) -> Vec<u8> {
 }
 
 /// A filter with a custom section that makes it `size_bytes` large.
-pub(crate) fn padded(size_bytes: usize) -> Vec<u8> {
+#[must_use]
+pub fn padded(size_bytes: usize) -> Vec<u8> {
     let mut wasm = nothing();
     // Section 0, five bytes of length, a name of one character, and the padding.
     let content_bytes = size_bytes - wasm.len() - 6;

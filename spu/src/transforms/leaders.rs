@@ -1,0 +1,278 @@
+//! The way to the outputs' leaders: what a leader knows of a runner's producer, and appends to its log.
+//!
+//! Shared by all runners of this SPU: a few connections to each SPU, this one among them, so that what is
+//! written takes the same way wherever its partition is led. Answers come in the order of the requests, so
+//! a partition whose followers are slow holds up those that share its connection, and no others.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use thalweg_client::{Connection, ConnectionOptions, RequestError};
+use thalweg_runtime::{Backoff, BackoffOptions, TaskGroup};
+use thalweg_types::{ProducerEpoch, ProducerId, TopicPartition, TransformProgress};
+use thalweg_wire::messages::describe_producers_request::TopicRequest;
+use thalweg_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use thalweg_wire::messages::{self, DescribeProducersRequest, ProduceRequest};
+use thalweg_wire::tags::{self, OutputTag};
+use thalweg_wire::{KafkaError, StrBytes, kafka_error};
+use tracing::debug;
+
+use crate::context::SpuContext;
+
+/// How long connecting to a leader may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a leader may take to have a batch acknowledged by every in-sync replica.
+const PRODUCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long its answer may take beyond that.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How many connections there are to each leader.
+const CONNECTIONS: usize = 8;
+/// The waits between attempts.
+const RETRY: BackoffOptions = BackoffOptions {
+    initial: Duration::from_millis(10),
+    max: Duration::from_millis(500),
+};
+
+/// What an output's leader knows of a runner's producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KnownRunner {
+    pub(super) producer_epoch: ProducerEpoch,
+    pub(super) last_sequence: i32,
+    /// Absent where it has none that is known: its marker is not in the log any more.
+    pub(super) progress: Option<TransformProgress>,
+}
+
+/// Why a leader was not reached, or refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LeaderError {
+    /// It may work in a moment, or have worked.
+    #[error("`{partition}` can't be written now: {reason}")]
+    NotNow {
+        partition: TopicPartition,
+        reason: String,
+    },
+    /// Somebody else writes as this producer, or has.
+    #[error("another runner goes on in `{partition}`")]
+    Fenced { partition: TopicPartition },
+    /// It would be refused again.
+    #[error("`{partition}` refuses what the transform writes: {reason}")]
+    Refused {
+        partition: TopicPartition,
+        reason: String,
+    },
+}
+
+/// The way to the outputs' leaders.
+pub(super) struct Leaders {
+    context: SpuContext,
+    connections: Mutex<HashMap<(String, usize), Slot>>,
+    /// Own the connections' readers.
+    tasks: TaskGroup,
+}
+
+/// Locked while a connection is made, so that many runners wait for one attempt.
+type Slot = Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>;
+
+impl Leaders {
+    pub(super) fn new(context: SpuContext, tasks: TaskGroup) -> Self {
+        Self {
+            context,
+            connections: Mutex::default(),
+            tasks,
+        }
+    }
+
+    /// Asks who leads until somebody says what it knows of a producer; `None` where that is nothing.
+    /// `told` hears why not yet.
+    pub(super) async fn known(
+        &self,
+        partition: &TopicPartition,
+        producer: ProducerId,
+        told: impl Fn(&LeaderError),
+    ) -> Result<Option<KnownRunner>, LeaderError> {
+        self.until_answered(told, || self.ask_known(partition, producer))
+            .await
+    }
+
+    /// Appends a batch, and returns once every in-sync replica has it; tries for as long as that may come.
+    /// Only for batches that may be sent twice.
+    pub(super) async fn append(
+        &self,
+        partition: &TopicPartition,
+        batch: &Bytes,
+        output: OutputTag,
+        told: impl Fn(&LeaderError),
+    ) -> Result<(), LeaderError> {
+        self.until_answered(told, || self.append_once(partition, batch.clone(), output))
+            .await
+    }
+
+    async fn until_answered<T, F>(
+        &self,
+        told: impl Fn(&LeaderError),
+        attempt: impl Fn() -> F,
+    ) -> Result<T, LeaderError>
+    where
+        F: Future<Output = Result<T, LeaderError>>,
+    {
+        let mut backoff = Backoff::new(RETRY);
+        loop {
+            match attempt().await {
+                Err(error @ LeaderError::NotNow { .. }) => {
+                    debug!(%error, "trying again");
+                    told(&error);
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn ask_known(
+        &self,
+        partition: &TopicPartition,
+        producer: ProducerId,
+    ) -> Result<Option<KnownRunner>, LeaderError> {
+        let mut topic = TopicRequest::default()
+            .with_name(topic_name(partition))
+            .with_partition_indexes(vec![partition.partition.0]);
+        tags::set_producer(&mut topic.unknown_tagged_fields, producer);
+        let request = DescribeProducersRequest::default().with_topics(vec![topic]);
+        let connection = self.leader(partition).await?;
+        let answer = connection.call(&request, ANSWER_TIMEOUT).await;
+        let answer = answer.map_err(|error| not_now(partition, &error))?;
+        let mut partitions = answer.topics.into_iter().flat_map(|topic| topic.partitions);
+        let Some(found) = partitions.next() else {
+            return Err(not_now(partition, &"its leader answered nothing"));
+        };
+        if let Some(error) = kafka_error(found.error_code) {
+            return Err(refused(partition, error, found.error_message));
+        }
+        let mut states = found.active_producers.into_iter();
+        let state = states.find(|state| state.producer_id.0 == producer.0);
+        Ok(state.map(|state| KnownRunner {
+            producer_epoch: ProducerEpoch(i16::try_from(state.producer_epoch).unwrap_or(i16::MAX)),
+            last_sequence: state.last_sequence,
+            progress: tags::progress(&state.unknown_tagged_fields),
+        }))
+    }
+
+    /// As [`Self::append`], in one attempt: after an error the batch may be there or not.
+    pub(super) async fn append_once(
+        &self,
+        partition: &TopicPartition,
+        batch: Bytes,
+        output: OutputTag,
+    ) -> Result<(), LeaderError> {
+        let mut data = PartitionProduceData::default()
+            .with_index(partition.partition.0)
+            .with_records(Some(batch));
+        tags::set_output(&mut data.unknown_tagged_fields, output);
+        let timeout_ms = i32::try_from(PRODUCE_TIMEOUT.as_millis()).expect("ten seconds");
+        let request = ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(timeout_ms)
+            .with_topic_data(vec![
+                TopicProduceData::default()
+                    .with_name(topic_name(partition))
+                    .with_partition_data(vec![data]),
+            ]);
+        let connection = self.leader(partition).await?;
+        let answer = connection.call(&request, ANSWER_TIMEOUT).await;
+        let answer = answer.map_err(|error| not_now(partition, &error))?;
+        let mut partitions = answer
+            .responses
+            .into_iter()
+            .flat_map(|topic| topic.partition_responses);
+        let Some(found) = partitions.next() else {
+            return Err(not_now(partition, &"its leader answered nothing"));
+        };
+        match kafka_error(found.error_code) {
+            None => Ok(()),
+            Some(error) => Err(refused(partition, error, found.error_message)),
+        }
+    }
+
+    /// A connection to whoever leads a partition.
+    async fn leader(&self, partition: &TopicPartition) -> Result<Arc<Connection>, LeaderError> {
+        let view = self.context.view.current();
+        let Some(known) = view.partition(&partition.topic, partition.partition) else {
+            return Err(not_now(
+                partition,
+                &format!(
+                    "there is no such partition; `thalweg topic describe {}` shows what there is",
+                    partition.topic
+                ),
+            ));
+        };
+        let Some(spu) = known.leader.and_then(|leader| view.spus.get(&leader)) else {
+            return Err(not_now(partition, &"no SPU leads it"));
+        };
+        let address = format!("{}:{}", spu.host, spu.port);
+        // Always the same one for a partition, so that its requests keep their order.
+        let mut hasher = DefaultHasher::new();
+        partition.hash(&mut hasher);
+        let lane = hasher.finish() as usize % CONNECTIONS;
+        let connection = self.connection(address, lane).await;
+        connection.map_err(|error| not_now(partition, &error))
+    }
+
+    async fn connection(
+        &self,
+        address: String,
+        lane: usize,
+    ) -> Result<Arc<Connection>, RequestError> {
+        let slot = {
+            let connections = self.connections.lock();
+            let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(connections.entry((address.clone(), lane)).or_default())
+        };
+        let mut connection = slot.lock().await;
+        if let Some(connection) = connection.as_ref().filter(|known| known.is_alive()) {
+            return Ok(Arc::clone(connection));
+        }
+        let client_id = format!("thalweg-spu-{}-transforms", self.context.spu_id);
+        let options = ConnectionOptions::new(client_id, CONNECT_TIMEOUT, ANSWER_TIMEOUT)
+            .under_tls(self.context.peers_tls.clone());
+        let opened = Connection::open(&address, &options, &self.tasks).await?;
+        *connection = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+}
+
+fn topic_name(partition: &TopicPartition) -> messages::TopicName {
+    StrBytes::from_string(partition.topic.to_string()).into()
+}
+
+fn not_now(partition: &TopicPartition, reason: &dyn std::fmt::Display) -> LeaderError {
+    LeaderError::NotNow {
+        partition: partition.clone(),
+        reason: reason.to_string(),
+    }
+}
+
+/// What a leader's refusal means.
+fn refused(
+    partition: &TopicPartition,
+    error: KafkaError,
+    message: Option<StrBytes>,
+) -> LeaderError {
+    let reason = message.map_or_else(|| format!("{error:?}"), |message| message.to_string());
+    let partition = partition.clone();
+    match error {
+        KafkaError::InvalidProducerEpoch
+        | KafkaError::ProducerFenced
+        | KafkaError::OutOfOrderSequenceNumber
+        | KafkaError::DuplicateSequenceNumber => LeaderError::Fenced { partition },
+        KafkaError::MessageTooLarge
+        | KafkaError::InvalidRecord
+        | KafkaError::InvalidTimestamp
+        | KafkaError::InvalidTopicException
+        | KafkaError::CorruptMessage
+        | KafkaError::UnsupportedForMessageFormat => LeaderError::Refused { partition, reason },
+        _ => LeaderError::NotNow { partition, reason },
+    }
+}
