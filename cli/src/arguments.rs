@@ -5,7 +5,7 @@ use thalweg_types::ResourceName;
 
 use crate::commands::{
     bench, cluster, completions, consume, group, partition, produce, profile, smartmodule, spu,
-    topic, version,
+    topic, transform, version,
 };
 use crate::exit_code::ExitCode;
 use crate::local_cluster::detach;
@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Spu(spu::SpuCommand),
     #[command(subcommand, name = "smartmodule", visible_alias = "sm")]
     SmartModule(smartmodule::SmartModuleCommand),
+    #[command(subcommand, visible_alias = "tf")]
+    Transform(transform::TransformCommand),
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     #[command(subcommand)]

@@ -46,17 +46,17 @@ enum Setting {
 )]
 struct SmartModuleOptions {
     /// Pass records through the SmartModule in this wasm file; repeated, one after the other.
-    #[arg(long, visible_alias = "wasm-file", value_name = "FILE")]
+    #[arg(long, visible_aliases = ["wasm-file", "module"], value_name = "FILE")]
     smartmodule_path: Vec<PathBuf>,
 
     /// Pass records through this SmartModule, which the cluster keeps; may be repeated, also among
     /// files.
-    #[arg(long, visible_alias = "sm", value_name = "NAME[@VERSION]")]
+    #[arg(long, visible_aliases = ["sm", "uses"], value_name = "NAME[@VERSION]")]
     smartmodule: Vec<ModuleRef>,
 
     /// A parameter for the SmartModule before it on the command line, or for all when it stands
     /// before the first; may be repeated.
-    #[arg(long = "param", short = 'e', visible_alias = "params", value_name = "KEY=VALUE", value_parser = parse_key_value)]
+    #[arg(long = "param", short = 'e', visible_aliases = ["params", "with"], value_name = "KEY=VALUE", value_parser = parse_key_value)]
     param: Vec<KeyValue>,
 
     /// What becomes of a record that the SmartModule fails on: stop, skip or dead_letter:TOPIC. For

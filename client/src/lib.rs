@@ -58,8 +58,10 @@ mod smartmodule;
 pub use admin::{
     Admin, AdminError, Cluster, Election, ElectionOutcome, FailedReplica, GroupDescription,
     GroupEpochs, GroupListing, GroupMember, GroupOffset, HeldPartition, NewSmartModule, NewTopic,
-    PlannedMove, RebalancePlan, RegisteredSmartModule, ReplicaMoved, SmartModuleDescription,
-    SmartModuleUse, SpuDrain, TopicDescription, TopicUpdate, Watch, WatchEvent,
+    NewTransform, PlannedMove, RebalancePlan, RegisteredSmartModule, ReplicaMoved,
+    SmartModuleDescription, SmartModuleUse, SmartModuleUser, SpuDrain, TopicDescription,
+    TopicUpdate, TransformDescription, TransformListing, TransformPartition, TransformUpdate,
+    Watch, WatchEvent,
 };
 pub use client::{Client, ClientOptions, ConnectError};
 pub use consumer::{

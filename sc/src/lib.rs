@@ -22,6 +22,7 @@ pub mod placement;
 pub mod rebalance;
 mod server;
 mod state;
+mod transforms;
 
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::serve_on_kubernetes;

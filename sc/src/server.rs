@@ -140,7 +140,8 @@ impl Sc {
         spawn_failure_detector(Arc::clone(&members), &tasks);
         spawn_remover(Arc::clone(&registry), &tasks).await?;
         let sessions = tasks.child();
-        let admin = AdminService::new(controller, registry, tasks.shutdown());
+        let reports = Arc::clone(members.runner_reports());
+        let admin = AdminService::new(controller, registry, reports, tasks.shutdown());
         let offsets_topic = OffsetsTopicOptions {
             partitions: options.offsets_topic_partitions,
             replication_max: options.offsets_topic_replication.into(),

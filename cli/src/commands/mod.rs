@@ -13,6 +13,7 @@ pub(crate) mod profile;
 pub(crate) mod smartmodule;
 pub(crate) mod spu;
 pub(crate) mod topic;
+pub(crate) mod transform;
 pub(crate) mod version;
 
 use crate::arguments::{Arguments, Command};
@@ -33,6 +34,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::Group(command) => group::run(command, &context).await,
         Command::Spu(command) => spu::run(command, &context).await,
         Command::SmartModule(command) => smartmodule::run(command, &context).await,
+        Command::Transform(command) => transform::run(command, &context).await,
         Command::Cluster(command) => cluster::run(command, &context).await,
         Command::Profile(command) => profile::run(command, &context).await,
         Command::Bench(command) => bench::run(command, &context).await,

@@ -41,6 +41,11 @@ pub(crate) trait Render: Serialize {
 }
 
 impl OutputArguments {
+    /// For a command whose `--output` is something else.
+    pub(crate) const fn of(output: Format) -> Self {
+        Self { output }
+    }
+
     /// The chosen form.
     pub(crate) const fn format(self) -> Format {
         self.output

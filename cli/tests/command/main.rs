@@ -4,4 +4,5 @@ mod local_cluster;
 mod profiles;
 mod real_cluster;
 mod thalweg;
+mod transforms;
 mod usage;

@@ -13,14 +13,14 @@ use serde_json::Value;
 use crate::thalweg::{Outcome, Thalweg};
 
 /// A cluster of the test's own, deleted with it.
-struct Cluster {
-    thalweg: Thalweg,
+pub(crate) struct Cluster {
+    pub(crate) thalweg: Thalweg,
     data_dir: String,
     started: Value,
 }
 
 impl Cluster {
-    fn start(spus: &str) -> Self {
+    pub(crate) fn start(spus: &str) -> Self {
         let folder = Path::new(env!("CARGO_BIN_EXE_thalweg"))
             .parent()
             .expect("it is in a folder");
@@ -57,7 +57,7 @@ impl Cluster {
         serde_json::from_str(&outcome).expect("it is JSON")
     }
 
-    fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let outcome = self.thalweg.run(arguments);
         assert_eq!(outcome.status, 0, "{arguments:?}: {}", outcome.stderr);
         outcome.stdout

@@ -63,7 +63,7 @@ fn completions_are_for_the_shell_that_was_named() {
 #[test]
 fn a_wrong_command_line_ends_with_2_and_names_what_is_wrong() {
     let thalweg = Thalweg::new();
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 14] = [
         (
             &["topic", "create", "a b"],
             "letters, digits, `.`, `_` and `-` are allowed",
@@ -82,6 +82,19 @@ fn a_wrong_command_line_ends_with_2_and_names_what_is_wrong() {
         (&["consume", "a", "-F", "{{nonsense}}"], "{{offset}}"),
         (&["produce", "a", "--acks", "2"], "`0`, `1` or `all`"),
         (&["spu", "list", "--cluster", "nowhere"], "host:port"),
+        (&["transform", "deploy", "t", "--input", "a"], "--output"),
+        (
+            &["transform", "deploy", "t", "--input", "a", "--output", "b"],
+            "--uses NAME",
+        ),
+        (
+            &["transform", "reset", "t", "--to", "latest"],
+            "`beginning`, `end`, `offset:<number>`",
+        ),
+        (
+            &["transform", "deploy", "t", "--partitioning", "random"],
+            "`key` or `preserve`",
+        ),
         (&["launch"], "unrecognized subcommand"),
     ];
 
@@ -94,6 +107,29 @@ fn a_wrong_command_line_ends_with_2_and_names_what_is_wrong() {
             outcome.stderr
         );
         assert_eq!(outcome.stdout, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_field_of_a_transform_that_does_not_exist_is_named_before_anyone_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("late.yaml");
+    let text = "\
+apiVersion: thalweg.dev/v1alpha1
+kind: Transform
+metadata: {name: late}
+spec:
+  inputs: [flights]
+  output: [late]
+";
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+
+    let outcome = Thalweg::new().run(&["transform", "apply", "-f", file, "-c", &dead_address()]);
+
+    assert_eq!(outcome.status, 2, "{}", outcome.stderr);
+    for words in [file, "unknown field `output`", "`outputs`", "line 6"] {
+        assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
     }
 }
 
@@ -136,6 +172,7 @@ fn a_controller_that_is_down_ends_with_5_and_its_address() {
 
     for arguments in [
         ["topic", "list"],
+        ["transform", "list"],
         ["spu", "list"],
         ["partition", "list"],
         ["topic", "describe"],

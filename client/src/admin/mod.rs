@@ -7,19 +7,23 @@ mod placement;
 mod records;
 mod sc;
 mod smart_modules;
+mod transforms;
 mod watch;
 
 pub use error::AdminError;
 pub use groups::{GroupDescription, GroupEpochs, GroupListing, GroupMember, GroupOffset};
 pub use model::{
     Cluster, NewSmartModule, NewTopic, RegisteredSmartModule, SmartModuleDescription,
-    SmartModuleUse, TopicDescription, TopicUpdate, WatchEvent,
+    SmartModuleUse, SmartModuleUser, TopicDescription, TopicUpdate, WatchEvent,
 };
 pub use placement::{
     Election, ElectionOutcome, FailedReplica, HeldPartition, PlannedMove, RebalancePlan,
     ReplicaMoved, SpuDrain,
 };
 pub(crate) use sc::ScClient;
+pub use transforms::{
+    NewTransform, TransformDescription, TransformListing, TransformPartition, TransformUpdate,
+};
 pub use watch::Watch;
 
 use std::ops::Range;

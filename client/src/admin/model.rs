@@ -133,18 +133,28 @@ pub struct RegisteredSmartModule {
 pub struct SmartModuleDescription {
     /// The module.
     pub module: SmartModule,
-    /// The topics whose chains name it.
+    /// The steps that name it.
     pub used_by: Vec<SmartModuleUse>,
 }
 
-/// A topic whose chain names a SmartModule.
+/// A step of a chain that names a SmartModule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SmartModuleUse {
-    /// The topic.
-    pub topic: TopicName,
+    /// Whose chain it is.
+    pub user: SmartModuleUser,
     /// As its chain says: `name` or `name@1.2.0`.
     pub uses: ModuleRef,
+}
+
+/// Whose chain names a SmartModule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SmartModuleUser {
+    /// A topic, whose producers' records go through it.
+    Topic(TopicName),
+    /// A transform.
+    Transform(ResourceName),
 }
 
 /// What a [`Watch`](crate::Watch) tells.

@@ -8,7 +8,7 @@ use thalweg_types::{ModuleRef, ModuleVersion, ResourceName};
 use super::sc::{all, parsed, required};
 use super::{
     Admin, AdminError, NewSmartModule, RegisteredSmartModule, SmartModuleDescription,
-    SmartModuleUse,
+    SmartModuleUse, SmartModuleUser,
 };
 
 impl Admin {
@@ -54,7 +54,7 @@ impl Admin {
         Ok(registered)
     }
 
-    /// One registered SmartModule, with the topics that use it.
+    /// One registered SmartModule, with the topics and transforms that use it.
     ///
     /// # Errors
     /// When the SC can't be reached, or there is none of that name.
@@ -68,8 +68,13 @@ impl Admin {
         let reply = self.sc().client()?.get_smart_module(request).await;
         let reply = self.sc().answered(reply)?;
         let used_by = reply.used_by.iter().map(|one| {
+            let user = if one.transform.is_empty() {
+                SmartModuleUser::Topic(parsed("used_by.topic", &one.topic)?)
+            } else {
+                SmartModuleUser::Transform(parsed("used_by.transform", &one.transform)?)
+            };
             Ok(SmartModuleUse {
-                topic: parsed("used_by.topic", &one.topic)?,
+                user,
                 uses: parsed("used_by.uses", &one.uses)?,
             })
         });
@@ -93,7 +98,7 @@ impl Admin {
     /// that are open go on.
     ///
     /// # Errors
-    /// When the SC can't be reached, or refuses: no such SmartModule, one that a topic uses, the
+    /// When the SC can't be reached, or refuses: no such SmartModule, one that a topic or a transform uses, the
     /// version that the name stands for while there are others.
     pub async fn delete_smart_module(
         &self,

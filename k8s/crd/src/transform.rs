@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::topic::Step;
 
+/// All but `.` and `..` of what has letters, digits, `.`, `_` and `-`.
+const TOPIC_NAME: &str = r"^([a-zA-Z0-9_-]|[.][a-zA-Z0-9_-]|[.][.][a-zA-Z0-9._-])[a-zA-Z0-9._-]*$";
+
 /// A chain of SmartModules that runs beside the log, from input topics to output topics.
 #[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -39,11 +42,17 @@ use crate::topic::Step;
 )]
 pub struct TransformSpec {
     /// The topics that it reads, 1 to 64, each of them once. They stay as they were when it was made.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 249)))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 249), regex(pattern = TOPIC_NAME))
+    )]
     pub inputs: Vec<String>,
     /// The topics that it writes, 1 to 64, each of them once. A record goes to the first where the chain names
     /// no other. They stay as they were when it was made.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 249)))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 249), regex(pattern = TOPIC_NAME))
+    )]
     pub outputs: Vec<String>,
     /// SmartModules that the records go through, 1 to 32.
     #[schemars(length(min = 1, max = 32))]

@@ -194,6 +194,7 @@ fn the_examples_of_the_format_page_are_rows() {
         "topic `flights`",
         "SPU 2",
         "SmartModule `late`",
+        "transform `late-flights`",
     ];
     assert_eq!(keys, expected);
     let directory = tempfile::tempdir().unwrap();

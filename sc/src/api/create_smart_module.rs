@@ -15,7 +15,7 @@ use tracing::info;
 
 use super::error::ApiError;
 use super::module_fields::{module_name, optional_version};
-use super::read::stored_topics;
+use super::read::module_users;
 use crate::modules::ModuleRegistry;
 use crate::modules::rules::{self, Registering};
 
@@ -184,11 +184,11 @@ async fn add(
     name: &ResourceName,
     revision: &ModuleRevision,
 ) -> Result<Planned, ApiError> {
-    let topics = stored_topics(&registry.controller).await?;
+    let users = module_users(&registry.controller).await?;
     let existing = registry.find(name).await?;
     let version = existing.as_ref().map(|module| module.version);
     let spec = existing.map(|module| module.spec);
-    let spec = rules::with_revision(name, spec, revision.clone(), &topics)?;
+    let spec = rules::with_revision(name, spec, revision.clone(), &users)?;
     Ok(Planned {
         is_new: version.is_none(),
         module: SmartModule {

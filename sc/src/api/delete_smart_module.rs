@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::error::ApiError;
 use super::module_fields::{module_name, optional_version};
-use super::read::stored_topics;
+use super::read::module_users;
 use crate::modules::{ModuleRegistry, rules};
 
 pub(super) async fn delete_smart_module(
@@ -31,14 +31,14 @@ pub(crate) async fn remove(
     let _writing = registry.write().await;
     let changing = registry.controller.change().await;
     let module = registry.get::<ApiError>(&name).await?;
-    let topics = stored_topics(&registry.controller).await?;
+    let users = module_users(&registry.controller).await?;
     let (left, gone) = match version {
         Some(version) => {
-            let left = rules::without(&name, &module.spec, &version, &topics)?;
+            let left = rules::without(&name, &module.spec, &version, &users)?;
             (left, vec![version])
         }
         None => {
-            rules::check_unused(&name, &topics)?;
+            rules::check_unused(&name, &users)?;
             let versions = module.spec.revisions.iter();
             (None, versions.map(|one| one.version.clone()).collect())
         }

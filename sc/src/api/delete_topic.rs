@@ -8,6 +8,7 @@ use tracing::info;
 use super::error::ApiError;
 use super::topic_rules::own_topic_name;
 use crate::state::Controller;
+use crate::transforms::rules::user_of;
 
 pub(super) async fn delete_topic(
     controller: &Controller,
@@ -24,6 +25,14 @@ pub(super) async fn delete_topic(
     let Some(Resource::Topic(topic)) = stored else {
         return Err(ApiError::NoSuchTopic(name));
     };
+    let observed = changing.observe().await?;
+    if let Some((transform, how)) = user_of(&name, &observed) {
+        return Err(ApiError::TopicInUse {
+            topic: name,
+            transform: transform.clone(),
+            how,
+        });
+    }
     let id = topic.id;
     if topic.status.state != TopicState::Deleting {
         let status = TopicStatus {

@@ -3,12 +3,13 @@
 use thalweg_metadata::StoreError;
 use thalweg_proto::{InvalidField, ServiceError};
 use thalweg_smartmodule_inspect::LoadError;
-use thalweg_types::resource::{ResourceVersion, UnknownModule};
-use thalweg_types::{ErrorCode, SpuId, TopicName};
+use thalweg_types::resource::{ResourceVersion, TransformNumber, UnknownModule};
+use thalweg_types::{ErrorCode, ResourceName, SpuId, TopicName};
 
 use crate::modules::BytesError;
 use crate::modules::rules::Refusal;
 use crate::state::ChangeError;
+use crate::transforms::rules::TopicUse;
 
 /// Every way an admin request can fail.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,51 @@ pub(crate) enum ApiError {
         "topic `{0}` is the cluster's own: names that begin with `__` can't be created, changed or deleted"
     )]
     InternalTopic(TopicName),
+    /// A transform needs it.
+    #[error(
+        "transform `{transform}` {} topic `{topic}`; delete it first: `thalweg transform delete {transform}`",
+        match .how { TopicUse::Reads => "reads", TopicUse::Writes => "writes" }
+    )]
+    TopicInUse {
+        /// The topic.
+        topic: TopicName,
+        /// Of those that use it, one.
+        transform: ResourceName,
+        /// What it does with the topic.
+        how: TopicUse,
+    },
+    /// It would create what exists.
+    #[error("transform `{0}` already exists; `thalweg transform apply` changes those that do")]
+    TransformExists(ResourceName),
+    /// It names what does not exist.
+    #[error("transform `{0}` does not exist; `thalweg transform list` shows those that do")]
+    NoSuchTransform(ResourceName),
+    /// Somebody changed it since the caller read it.
+    #[error("transform `{transform}` has version {found} by now, not {expected}; read it again")]
+    TransformChanged {
+        /// The transform.
+        transform: ResourceName,
+        /// The version that the caller read.
+        expected: ResourceVersion,
+        /// The version that it has.
+        found: ResourceVersion,
+    },
+    /// It would make another transform of it.
+    #[error(
+        "the {what} of transform `{transform}` can't be changed: delete it with `thalweg transform delete {transform}`, and deploy it again"
+    )]
+    TransformTopicsStay {
+        /// The transform.
+        transform: ResourceName,
+        /// `inputs` or `outputs`.
+        what: &'static str,
+    },
+    /// So many were made.
+    #[error(
+        "no number is left for a transform: {} were given out",
+        TransformNumber::MAX
+    )]
+    TransformNumbersUsedUp,
     /// The bytes are no SmartModule.
     #[error("not a SmartModule that can be registered: {0}")]
     Module(LoadError),
@@ -99,18 +145,21 @@ impl ServiceError for ApiError {
             Self::Invalid(_)
             | Self::InternalTopic(_)
             | Self::Module(_)
+            | Self::TopicInUse { .. }
+            | Self::TransformTopicsStay { .. }
+            | Self::TransformNumbersUsedUp
             | Self::SpuHoldsReplicas { .. }
             | Self::SpuIsUp(_) => ErrorCode::InvalidRequest,
-            Self::NoSuchSpu(_) => ErrorCode::NotFound,
+            Self::NoSuchSpu(_) | Self::NoSuchTransform(_) => ErrorCode::NotFound,
             Self::Registry(Refusal::VersionTaken { .. }) => ErrorCode::AlreadyExists,
             Self::Registry(Refusal::Unknown(_)) => ErrorCode::NotFound,
             Self::Registry(_) => ErrorCode::InvalidRequest,
             Self::Bytes(error) => error.code(),
             Self::Stopping => ErrorCode::Unavailable,
-            Self::TopicExists(_) => ErrorCode::AlreadyExists,
+            Self::TopicExists(_) | Self::TransformExists(_) => ErrorCode::AlreadyExists,
             Self::TopicBeingDeleted(_) => ErrorCode::Unavailable,
             Self::NoSuchTopic(_) => ErrorCode::NotFound,
-            Self::TopicChanged { .. } => ErrorCode::Conflict,
+            Self::TopicChanged { .. } | Self::TransformChanged { .. } => ErrorCode::Conflict,
             Self::Change(error) => error.code(),
         }
     }

@@ -8,11 +8,12 @@ use thalweg_proto::v1::{
     ListSmartModulesResponse, ListSpusRequest, ListSpusResponse, ListTopicsRequest,
     ListTopicsResponse,
 };
-use thalweg_types::TopicName;
-use thalweg_types::resource::{Partition, Resource, ResourceKey, ResourceKind, Topic};
+use thalweg_types::resource::{Partition, Resource, ResourceKey, ResourceKind, Topic, Transform};
+use thalweg_types::{ResourceName, TopicName};
 
 use super::error::ApiError;
 use super::topic_rules::topic_name;
+use crate::modules::rules::Users;
 use crate::state::Controller;
 
 pub(super) async fn describe_cluster(
@@ -121,8 +122,38 @@ pub(super) async fn list_smart_modules(
     })
 }
 
+/// All whose chains may name SmartModules, as they are stored.
+pub(super) async fn module_users(controller: &Controller) -> Result<Users, ApiError> {
+    Ok(Users {
+        topics: stored_topics(controller).await?,
+        transforms: stored_transforms(controller).await?,
+    })
+}
+
+/// One transform as it is stored.
+pub(super) async fn stored_transform(
+    controller: &Controller,
+    name: ResourceName,
+) -> Result<Transform, ApiError> {
+    let key = ResourceKey::Transform(name.clone());
+    match controller.store().get(&key).await? {
+        Some(Resource::Transform(transform)) => Ok(transform),
+        _ => Err(ApiError::NoSuchTransform(name)),
+    }
+}
+
+/// Every transform as it is stored.
+async fn stored_transforms(controller: &Controller) -> Result<Vec<Transform>, ApiError> {
+    let rows = controller.store().list(ResourceKind::Transform).await?;
+    let transforms = rows.into_iter().filter_map(|row| match row {
+        Resource::Transform(transform) => Some(transform),
+        _ => None,
+    });
+    Ok(transforms.collect())
+}
+
 /// Every topic as it is stored.
-pub(super) async fn stored_topics(controller: &Controller) -> Result<Vec<Topic>, ApiError> {
+async fn stored_topics(controller: &Controller) -> Result<Vec<Topic>, ApiError> {
     let rows = controller.store().list(ResourceKind::Topic).await?;
     let topics = rows.into_iter().filter_map(|row| match row {
         Resource::Topic(topic) => Some(topic),

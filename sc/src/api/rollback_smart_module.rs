@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::error::ApiError;
 use super::module_fields::{module_name, optional_version};
-use super::read::stored_topics;
+use super::read::module_users;
 use crate::modules::{ModuleRegistry, rules};
 
 pub(super) async fn rollback_smart_module(
@@ -21,8 +21,8 @@ pub(super) async fn rollback_smart_module(
     let _writing = registry.write().await;
     let changing = registry.controller.change().await;
     let mut module = registry.get::<ApiError>(&name).await?;
-    let topics = stored_topics(&registry.controller).await?;
-    let spec = rules::rolled_back(&name, module.spec.clone(), version, &topics)?;
+    let users = module_users(&registry.controller).await?;
+    let spec = rules::rolled_back(&name, module.spec.clone(), version, &users)?;
     if spec != module.spec {
         let wanted = SmartModule { spec, ..module };
         let written = changing.write(Write::Update(wanted.into())).await?;

@@ -22,7 +22,7 @@ pub(crate) async fn spawn_remover(
     let mut changes = registry.controller.store().watch().await?;
     tasks.spawn("module-remover", |shutdown| async move {
         loop {
-            // A module, or a topic that used one.
+            // A module, or a topic or transform that used one.
             let change = tokio::select! {
                 () = shutdown.cancelled() => return Ok::<_, Infallible>(()),
                 change = changes.next() => change,

@@ -11,6 +11,7 @@
 //!   names.
 
 mod bytes_topic;
+pub(crate) mod chain_step;
 mod leaving;
 pub(crate) mod produce_chain;
 pub(crate) mod rules;

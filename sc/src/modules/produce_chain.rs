@@ -1,9 +1,9 @@
 //! What a topic's chain may be: registered SmartModules that can stand before the log. Pure.
 
 use thalweg_proto::InvalidField;
-use thalweg_types::resource::{ModuleRevision, UnknownModule};
 use thalweg_types::{ChainSpec, OnError, StepSpec, TopicName};
 
+use super::chain_step::{check_params, dead_letter_topic, registered};
 use super::rules::check_place;
 use crate::state::Observed;
 
@@ -50,12 +50,7 @@ fn check_step(
     is_last: bool,
     observed: &Observed,
 ) -> Result<(), String> {
-    let revision = observed
-        .smart_modules
-        .get(&step.uses.name)
-        .ok_or_else(|| UnknownModule::Name(step.uses.name.clone()))
-        .and_then(|module| module.spec.resolve(&step.uses))
-        .map_err(|unknown| unknown.to_string())?;
+    let revision = registered(step, observed)?;
     check_place(step, revision, is_last)
         .map_err(|misplaced| format!("`{}` {misplaced}", step.uses))?;
     check_params(step, revision)?;
@@ -77,14 +72,7 @@ fn check_dead_letters(
             "the dead-letter topic is `{topic}` itself: records that fail would fail there again"
         ));
     }
-    if letters.is_internal() {
-        return Err(format!("`{letters}` is one of the cluster's own topics"));
-    }
-    let Some(taker) = observed.topics.get(letters) else {
-        return Err(format!(
-            "the dead-letter topic `{letters}` does not exist: create it with `thalweg topic create {letters}`"
-        ));
-    };
+    let taker = dead_letter_topic(letters, observed)?;
     if dead_letter_topics(&taker.spec.produce_chain)
         .next()
         .is_some()
@@ -113,26 +101,11 @@ fn dead_letter_topics(chain: &ChainSpec) -> impl Iterator<Item = &TopicName> {
     })
 }
 
-/// Of a module that says which parameters it takes. What their values may be is its own matter.
-fn check_params(step: &StepSpec, revision: &ModuleRevision) -> Result<(), String> {
-    let missing = revision
-        .params
-        .iter()
-        .find(|param| param.required && !step.with.contains_key(&param.name));
-    match missing {
-        Some(param) => Err(format!(
-            "`{}` needs the parameter `{}`",
-            step.uses, param.name
-        )),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use thalweg_types::resource::{
-        ModuleParam, ReplicaPlacement, ResourceVersion, SmartModule, SmartModuleKind,
-        SmartModuleSpec, Topic, TopicSpec, TopicState, TopicStatus,
+        ModuleParam, ModuleRevision, ReplicaPlacement, ResourceVersion, SmartModule,
+        SmartModuleKind, SmartModuleSpec, Topic, TopicSpec, TopicState, TopicStatus,
     };
     use thalweg_types::{AggregateSpec, LookBack, Offset, TopicConfig, TopicId};
     use uuid::Uuid;

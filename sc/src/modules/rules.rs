@@ -1,9 +1,11 @@
 //! What may be registered, deleted and pointed to. Pure.
 
+use std::fmt;
+
 use thalweg_types::resource::{
-    ModuleRevision, SmartModuleKind, SmartModuleSpec, Topic, UnknownModule,
+    ModuleRevision, SmartModuleKind, SmartModuleSpec, Topic, Transform, UnknownModule,
 };
-use thalweg_types::{ModuleRef, ModuleVersion, ResourceName, StepSpec, TopicName};
+use thalweg_types::{ChainSpec, ModuleRef, ModuleVersion, ResourceName, StepSpec, TopicName};
 
 /// The most versions under one name: SPUs hold all of them.
 const VERSIONS_MAX: usize = 200;
@@ -42,25 +44,27 @@ pub(crate) enum Refusal {
         current: ModuleVersion,
     },
     #[error(
-        "version {version} of `{name}` {misplaced}, and topic `{topic}` uses `{name}` without a version; pin the version there first"
+        "version {version} of `{name}` {misplaced}, and {user} uses `{name}` without a version; pin the version there first"
     )]
-    NotForTopic {
+    NotForUser {
         name: ResourceName,
         version: ModuleVersion,
-        topic: TopicName,
+        user: User,
         misplaced: Misplaced,
     },
     #[error(transparent)]
     Unknown(#[from] UnknownModule),
 }
 
-/// Why a SmartModule can't be a step of a topic's chain.
+/// Why a SmartModule can't be a step of a topic's or a transform's chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Misplaced {
     #[error(
         "is an aggregate, which must be the last step of a topic's chain: the log keeps what it comes to"
     )]
     AggregateNotLast,
+    #[error("is an aggregate, and transforms keep no state yet")]
+    AggregateInTransform,
     #[error("is no aggregate, and the step says what one accumulates")]
     NoAggregate,
     #[error("does not look back: it has no function with #[smartmodule(look_back)]")]
@@ -86,17 +90,62 @@ pub(crate) fn check_place(
     Ok(())
 }
 
-/// A topic whose chain names a SmartModule.
+/// Whether `revision` may be a step of a transform's chain.
+fn check_place_in_transform(revision: &ModuleRevision) -> Result<(), Misplaced> {
+    match revision.kind {
+        SmartModuleKind::Aggregate => Err(Misplaced::AggregateInTransform),
+        _ => Ok(()),
+    }
+}
+
+/// All whose chains may name SmartModules.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Users {
+    pub(crate) topics: Vec<Topic>,
+    pub(crate) transforms: Vec<Transform>,
+}
+
+impl Users {
+    fn chains(&self) -> impl Iterator<Item = (User, &ChainSpec)> {
+        let topics = self.topics.iter().map(|topic| {
+            let user = User::Topic(topic.name.clone());
+            (user, &topic.spec.produce_chain)
+        });
+        let transforms = self.transforms.iter().map(|transform| {
+            let user = User::Transform(transform.name.clone());
+            (user, &transform.spec.chain)
+        });
+        topics.chain(transforms)
+    }
+}
+
+/// Whose chain names a SmartModule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum User {
+    Topic(TopicName),
+    Transform(ResourceName),
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(name) => write!(f, "topic `{name}`"),
+            Self::Transform(name) => write!(f, "transform `{name}`"),
+        }
+    }
+}
+
+/// A step that names a SmartModule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Use {
-    pub(crate) topic: TopicName,
+    pub(crate) user: User,
     pub(crate) uses: ModuleRef,
 }
 
 fn users(uses: &[Use]) -> String {
     let texts: Vec<_> = uses
         .iter()
-        .map(|one| format!("topic `{}` (as `{}`)", one.topic, one.uses))
+        .map(|one| format!("{} (as `{}`)", one.user, one.uses))
         .collect();
     texts.join(", ")
 }
@@ -156,7 +205,7 @@ pub(crate) fn with_revision(
     name: &ResourceName,
     existing: Option<SmartModuleSpec>,
     revision: ModuleRevision,
-    topics: &[Topic],
+    users: &Users,
 ) -> Result<SmartModuleSpec, Refusal> {
     let Some(mut spec) = existing else {
         return Ok(SmartModuleSpec {
@@ -168,25 +217,25 @@ pub(crate) fn with_revision(
     let version = revision.version.clone();
     spec.revisions.push(revision);
     if version > spec.current {
-        point_to(name, &mut spec, version, topics)?;
+        point_to(name, &mut spec, version, users)?;
     }
     Ok(spec)
 }
 
-/// The topics whose chains name `name`.
-pub(crate) fn uses(name: &ResourceName, topics: &[Topic]) -> Vec<Use> {
-    let uses_of = |topic: &Topic| {
-        let steps = topic.spec.produce_chain.steps.iter();
+/// The steps that name `name`.
+pub(crate) fn uses(name: &ResourceName, users: &Users) -> Vec<Use> {
+    let uses_of = |(user, chain): (User, &ChainSpec)| {
+        let steps = chain.steps.iter();
         let named: Vec<_> = steps
             .filter(|step| step.uses.name == *name)
             .map(|step| Use {
-                topic: topic.name.clone(),
+                user: user.clone(),
                 uses: step.uses.clone(),
             })
             .collect();
         named
     };
-    topics.iter().flat_map(uses_of).collect()
+    users.chains().flat_map(uses_of).collect()
 }
 
 /// The spec without one version; `None` when nothing is left.
@@ -194,7 +243,7 @@ pub(crate) fn without(
     name: &ResourceName,
     spec: &SmartModuleSpec,
     version: &ModuleVersion,
-    topics: &[Topic],
+    users: &Users,
 ) -> Result<Option<SmartModuleSpec>, Refusal> {
     let pinned = ModuleRef {
         name: name.clone(),
@@ -202,15 +251,15 @@ pub(crate) fn without(
     };
     spec.resolve(&pinned)?;
     let is_current = *version == spec.current;
-    let mut users = uses(name, topics);
-    users.retain(|one| match &one.uses.version {
+    let mut uses = uses(name, users);
+    uses.retain(|one| match &one.uses.version {
         Some(used) => used == version,
         None => is_current,
     });
-    if !users.is_empty() {
+    if !uses.is_empty() {
         return Err(Refusal::InUse {
             module: pinned.to_string(),
-            uses: users,
+            uses,
         });
     }
     if is_current && spec.revisions.len() > 1 {
@@ -225,8 +274,8 @@ pub(crate) fn without(
 }
 
 /// Whether all of it may go.
-pub(crate) fn check_unused(name: &ResourceName, topics: &[Topic]) -> Result<(), Refusal> {
-    let uses = uses(name, topics);
+pub(crate) fn check_unused(name: &ResourceName, users: &Users) -> Result<(), Refusal> {
+    let uses = uses(name, users);
     if uses.is_empty() {
         return Ok(());
     }
@@ -241,13 +290,13 @@ pub(crate) fn rolled_back(
     name: &ResourceName,
     mut spec: SmartModuleSpec,
     version: Option<ModuleVersion>,
-    topics: &[Topic],
+    users: &Users,
 ) -> Result<SmartModuleSpec, Refusal> {
     let version = match version {
         Some(version) => version,
         None => before_current(name, &spec)?,
     };
-    point_to(name, &mut spec, version, topics)?;
+    point_to(name, &mut spec, version, users)?;
     Ok(spec)
 }
 
@@ -269,23 +318,28 @@ fn point_to(
     name: &ResourceName,
     spec: &mut SmartModuleSpec,
     version: ModuleVersion,
-    topics: &[Topic],
+    users: &Users,
 ) -> Result<(), Refusal> {
     let pinned = ModuleRef {
         name: name.clone(),
         version: Some(version.clone()),
     };
     let revision = spec.resolve(&pinned)?;
-    for topic in topics {
-        let steps = &topic.spec.produce_chain.steps;
-        for (index, step) in steps.iter().enumerate() {
+    for (user, chain) in users.chains() {
+        for (index, step) in chain.steps.iter().enumerate() {
             let floats = step.uses.name == *name && step.uses.version.is_none();
-            let is_last = index + 1 == steps.len();
-            if floats && let Err(misplaced) = check_place(step, revision, is_last) {
-                return Err(Refusal::NotForTopic {
+            if !floats {
+                continue;
+            }
+            let fits = match user {
+                User::Topic(_) => check_place(step, revision, index + 1 == chain.steps.len()),
+                User::Transform(_) => check_place_in_transform(revision),
+            };
+            if let Err(misplaced) = fits {
+                return Err(Refusal::NotForUser {
                     name: name.clone(),
                     version,
-                    topic: topic.name.clone(),
+                    user,
                     misplaced,
                 });
             }

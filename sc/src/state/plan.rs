@@ -7,6 +7,7 @@
 //!   when its chain refuses producers.
 //! - A partition whose leader is not fit gets another, or none and the reason.
 //! - A move of replicas ends once its new replicas are in sync; moves begin where an SPU is drained.
+//! - A transform says whether it can run, and why not.
 //! - An SPU that is to leave goes once it is down and holds nothing.
 //! - A topic has as many replicas as its partitions, where moves have given all of them another number.
 
@@ -25,6 +26,7 @@ use crate::election::{Fitness, elect, first_status};
 use crate::modules::produce_chain;
 use crate::moves;
 use crate::placement::{Candidate, TooFewSpus, place};
+use crate::transforms;
 
 /// Replicas that must not lead although their SPU is online, and why.
 pub(crate) type Unfit = BTreeMap<(SpuId, PartitionId), String>;
@@ -54,6 +56,9 @@ pub(crate) fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
                 version: spu.version,
             });
         }
+    }
+    for transform in observed.transforms.values() {
+        writes.extend(transforms::status::change(observed, transform));
     }
     for topic in observed.topics.values() {
         if topic.status.state == TopicState::Deleting {

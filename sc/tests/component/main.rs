@@ -11,4 +11,5 @@ mod restart;
 mod smart_modules;
 mod test_sc;
 mod topics;
+mod transforms;
 mod watching;

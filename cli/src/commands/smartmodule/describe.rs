@@ -1,14 +1,18 @@
 //! `smartmodule describe`
 
+use std::fmt;
+
 use serde::Serialize;
-use thalweg_types::{ModuleRef, TopicName, format_bytes};
+use thalweg_client::SmartModuleUser;
+use thalweg_types::{ModuleRef, ResourceName, TopicName, format_bytes};
 
 use super::row::{VersionRow, param_table, version_table};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{OutputArguments, Render, fields};
 
-/// Show a SmartModule: what it does, its parameters, its versions, and the topics that use it.
+/// Show a SmartModule: what it does, its parameters, its versions, and the topics and transforms that
+/// use it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DescribeArguments {
     /// Name of the SmartModule, or NAME@VERSION.
@@ -21,7 +25,7 @@ pub(crate) struct DescribeArguments {
 
 #[derive(Debug, Serialize)]
 struct ModuleShown {
-    name: thalweg_types::ResourceName,
+    name: ResourceName,
     #[serde(flatten)]
     version: VersionRow,
     used_by: Vec<UsedBy>,
@@ -30,8 +34,26 @@ struct ModuleShown {
 
 #[derive(Debug, Serialize)]
 struct UsedBy {
-    topic: TopicName,
+    #[serde(flatten)]
+    user: User,
     uses: ModuleRef,
+}
+
+/// Whose chain it is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum User {
+    Topic(TopicName),
+    Transform(ResourceName),
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(name) => write!(f, "topic {name}"),
+            Self::Transform(name) => write!(f, "transform {name}"),
+        }
+    }
 }
 
 impl Render for ModuleShown {
@@ -40,7 +62,7 @@ impl Render for ModuleShown {
         let users: Vec<_> = self
             .used_by
             .iter()
-            .map(|one| format!("topic {} (as {})", one.topic, one.uses))
+            .map(|one| format!("{} (as {})", one.user, one.uses))
             .collect();
         let or_dash = |text: String| {
             if text.is_empty() {
@@ -85,9 +107,15 @@ pub(super) async fn run(arguments: &DescribeArguments, context: &Context) -> Res
         .resolve(&arguments.module)
         .map_err(|unknown| CliError::not_found(unknown.to_string()))?;
     let version = VersionRow::of(revision.clone(), &spec.current);
-    let used_by = described.used_by.into_iter().map(|one| UsedBy {
-        topic: one.topic,
-        uses: one.uses,
+    let used_by = described.used_by.into_iter().filter_map(|one| {
+        let user = match one.user {
+            SmartModuleUser::Topic(name) => User::Topic(name),
+            SmartModuleUser::Transform(name) => User::Transform(name),
+            // Of a later version, which this one has no words for.
+            _ => return None,
+        };
+        let uses = one.uses;
+        Some(UsedBy { user, uses })
     });
     arguments.output.print(&ModuleShown {
         name: name.clone(),

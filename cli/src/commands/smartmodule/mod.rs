@@ -25,6 +25,7 @@ mod versions;
 
 use clap::Subcommand;
 
+pub(crate) use self::register::register;
 use crate::context::Context;
 use crate::error::CliError;
 

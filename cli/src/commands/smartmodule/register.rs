@@ -1,11 +1,11 @@
-//! Registering bytes: what `create` and `load` have in common.
+//! Registering bytes: what `create` and `load`, and a transform's deployment, have in common.
 
 use anyhow::anyhow;
 use bytes::Bytes;
 use serde::Serialize;
 use thalweg_client::NewSmartModule;
 use thalweg_smartmodule_inspect::{LoadError, MODULE_BYTES_MAX, check_code, check_sections};
-use thalweg_types::ErrorCode;
+use thalweg_types::{ErrorCode, ModuleVersion};
 
 use super::row::VersionRow;
 use crate::context::Context;
@@ -15,13 +15,20 @@ use crate::output::Render;
 
 /// What became of it.
 #[derive(Debug, Serialize)]
-pub(super) struct Registered {
+pub(crate) struct Registered {
     name: thalweg_types::ResourceName,
     #[serde(flatten)]
     version: VersionRow,
     created_now: bool,
     #[serde(skip)]
     dry_run: bool,
+}
+
+impl Registered {
+    /// The version that the bytes have.
+    pub(crate) fn version(&self) -> &ModuleVersion {
+        &self.version.version
+    }
 }
 
 impl Render for Registered {
@@ -42,7 +49,7 @@ impl Render for Registered {
 }
 
 /// Checks the bytes, then has the SC register them.
-pub(super) async fn register(
+pub(crate) async fn register(
     module: NewSmartModule,
     context: &Context,
 ) -> Result<Registered, CliError> {

@@ -67,8 +67,8 @@ impl Render for TopicShown {
     }
 }
 
-/// The chain that every producer's records go through.
-fn transform_table(chain: &ChainSpec) -> String {
+/// The steps of a chain that is stored.
+pub(crate) fn transform_table(chain: &ChainSpec) -> String {
     let mut table = Table::new(["TRANSFORM", "WITH", "LOOK BACK", "AGGREGATE", "ON ERROR"]);
     for step in &chain.steps {
         let with: Vec<_> = step

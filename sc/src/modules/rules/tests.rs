@@ -1,7 +1,10 @@
 use thalweg_types::resource::{
-    ReplicaPlacement, ResourceVersion, TopicSpec, TopicState, TopicStatus,
+    OutputPartitioning, ReplicaPlacement, ResourceVersion, StartPosition, TopicSpec, TopicState,
+    TopicStatus, TransformNumber, TransformSpec, TransformStatus,
 };
-use thalweg_types::{ChainSpec, LookBack, Offset, OnError, StepSpec, TopicConfig, TopicId};
+use thalweg_types::{
+    ChainSpec, CompressionPolicy, LookBack, Offset, OnError, StepSpec, TopicConfig, TopicId,
+};
 use uuid::Uuid;
 
 use super::*;
@@ -64,6 +67,35 @@ fn topic(uses: &str) -> Topic {
     }
 }
 
+fn of_topics(topics: Vec<Topic>) -> Users {
+    Users {
+        topics,
+        transforms: Vec::new(),
+    }
+}
+
+fn of_transform(uses: &str) -> Users {
+    let transform = Transform {
+        name: "late-flights".parse().unwrap(),
+        number: TransformNumber(7),
+        spec: TransformSpec {
+            inputs: vec!["flights".parse().unwrap()],
+            outputs: vec!["late".parse().unwrap()],
+            chain: topic(uses).spec.produce_chain,
+            start: StartPosition::Beginning,
+            partitioning: OutputPartitioning::Key,
+            compression: CompressionPolicy::Uncompressed,
+            paused: false,
+        },
+        status: TransformStatus::default(),
+        version: ResourceVersion(1),
+    };
+    Users {
+        topics: Vec::new(),
+        transforms: vec![transform],
+    }
+}
+
 #[test]
 fn what_comes_without_a_version_gets_the_next_patch_of_the_newest() {
     let registering = |spec: Option<&SmartModuleSpec>| register(&name(), spec, None, "new bytes");
@@ -111,7 +143,7 @@ fn a_name_stands_for_a_new_version_only_when_that_is_higher() {
     let with = |number: &str| {
         let added = revision(number, SmartModuleKind::Filter);
         let spec = spec("1.1.0", &["1.1.0"]);
-        with_revision(&name(), Some(spec), added, &[])
+        with_revision(&name(), Some(spec), added, &Users::default())
             .unwrap()
             .current
     };
@@ -123,9 +155,9 @@ fn a_name_stands_for_a_new_version_only_when_that_is_higher() {
 #[test]
 fn a_version_does_not_become_what_a_topic_uses_where_it_can_not_stand() {
     let added = revision("2.0.0", SmartModuleKind::Aggregate);
-    let add = |topics: &[Topic]| {
+    let add = |topics: Vec<Topic>| {
         let spec = spec("1.0.0", &["1.0.0"]);
-        with_revision(&name(), Some(spec), added.clone(), topics)
+        with_revision(&name(), Some(spec), added.clone(), &of_topics(topics))
     };
     let then_another = |uses: &str| {
         let mut topic = topic(uses);
@@ -139,19 +171,32 @@ fn a_version_does_not_become_what_a_topic_uses_where_it_can_not_stand() {
     let mut looking_back = topic("late");
     looking_back.spec.produce_chain.steps[0].look_back = Some(LookBack::default());
 
-    let early = add(&[then_another("late")]).unwrap_err().to_string();
+    let early = add(vec![then_another("late")]).unwrap_err().to_string();
     assert!(early.contains("last step"), "{early}");
     assert!(early.contains("topic `flights`"), "{early}");
-    let blind = add(&[looking_back]).unwrap_err().to_string();
+    let blind = add(vec![looking_back]).unwrap_err().to_string();
     assert!(blind.contains("does not look back"), "{blind}");
-    assert!(add(&[topic("late"), then_another("late@1.0.0"), topic("other")]).is_ok());
+    assert!(
+        add(vec![
+            topic("late"),
+            then_another("late@1.0.0"),
+            topic("other")
+        ])
+        .is_ok()
+    );
 }
 
 #[test]
 fn a_version_that_a_topic_uses_stays_and_the_topic_is_named() {
     let spec = spec("1.1.0", &["1.0.0", "1.1.0"]);
-    let delete =
-        |number: &str, uses: &str| without(&name(), &spec, &version(number), &[topic(uses)]);
+    let delete = |number: &str, uses: &str| {
+        without(
+            &name(),
+            &spec,
+            &version(number),
+            &of_topics(vec![topic(uses)]),
+        )
+    };
 
     let refused = delete("1.1.0", "late").unwrap_err().to_string();
     assert!(refused.contains("`flights`"), "{refused}");
@@ -161,25 +206,51 @@ fn a_version_that_a_topic_uses_stays_and_the_topic_is_named() {
     ));
     let left = delete("1.0.0", "late").unwrap().unwrap();
     assert_eq!(left.revisions.len(), 1);
-    assert!(check_unused(&name(), &[topic("late@1.0.0")]).is_err());
-    assert!(check_unused(&name(), &[topic("later")]).is_ok());
+    assert!(check_unused(&name(), &of_topics(vec![topic("late@1.0.0")])).is_err());
+    assert!(check_unused(&name(), &of_topics(vec![topic("later")])).is_ok());
+}
+
+#[test]
+fn a_module_that_a_transform_uses_stays_what_it_can_run() {
+    let refused = check_unused(&name(), &of_transform("late@1.0.0")).unwrap_err();
+    assert!(
+        refused.to_string().contains("transform `late-flights`"),
+        "{refused}"
+    );
+
+    let aggregate = revision("2.0.0", SmartModuleKind::Aggregate);
+    let add = |uses: &str| {
+        let spec = spec("1.0.0", &["1.0.0"]);
+        with_revision(&name(), Some(spec), aggregate.clone(), &of_transform(uses))
+    };
+    let refused = add("late").unwrap_err().to_string();
+    assert!(
+        refused.contains("transforms keep no state yet"),
+        "{refused}"
+    );
+    assert!(refused.contains("transform `late-flights`"), "{refused}");
+    assert!(add("late@1.0.0").is_ok());
 }
 
 #[test]
 fn what_the_name_stands_for_goes_last() {
     let two = spec("1.1.0", &["1.0.0", "1.1.0"]);
-    let refused = without(&name(), &two, &version("1.1.0"), &[]).unwrap_err();
+    let refused = without(&name(), &two, &version("1.1.0"), &Users::default()).unwrap_err();
     assert!(matches!(refused, Refusal::IsCurrent { .. }));
 
     let one = spec("1.0.0", &["1.0.0"]);
-    assert_eq!(without(&name(), &one, &version("1.0.0"), &[]), Ok(None));
+    assert_eq!(
+        without(&name(), &one, &version("1.0.0"), &Users::default()),
+        Ok(None)
+    );
 }
 
 #[test]
 fn rolling_back_goes_to_what_was_registered_before_or_to_the_version_named() {
     let spec = spec("1.2.0", &["1.0.0", "1.1.0", "1.2.0"]);
     let back = |to: Option<&str>| {
-        rolled_back(&name(), spec.clone(), to.map(version), &[]).map(|spec| spec.current)
+        rolled_back(&name(), spec.clone(), to.map(version), &Users::default())
+            .map(|spec| spec.current)
     };
 
     assert_eq!(back(None), Ok(version("1.1.0")));

@@ -298,7 +298,100 @@ async fn an_spu_and_a_module_are_held_to_their_rules() {
         "--api-group=thalweg.dev",
         "--categories=thalweg",
     ]);
-    for name in ["tp", "part", "sm", "spus"] {
+    for name in ["tp", "part", "sm", "spus", "tf"] {
         assert!(short.contains(name), "{short}");
     }
+}
+
+fn transform(change: impl Fn(&mut Value)) -> String {
+    let mut spec = json!({
+        "inputs": ["flights", "trains"],
+        "outputs": ["late"],
+        "transforms": [{"uses": "late@1.2.0", "with": {"minutes": "60"}, "onError": "skip"}],
+    });
+    change(&mut spec);
+    object("Transform", "late-flights", spec)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
+async fn what_can_be_no_transform_is_refused_with_the_next_step() {
+    let namespace = Namespace::new("transforms").await;
+    namespace.establish_resources();
+    let with =
+        |field: &'static str, value: Value| transform(move |spec| spec[field] = value.clone());
+    let step = |value: Value| with("transforms", json!([value]));
+
+    are_refused(
+        &namespace,
+        vec![
+            (with("inputs", json!([])), "spec.inputs"),
+            (with("outputs", json!([])), "spec.outputs"),
+            (with("transforms", json!([])), "spec.transforms"),
+            (
+                with("inputs", json!(vec!["t"; 65])),
+                "must have at most 64 items",
+            ),
+            (
+                with("inputs", json!(["a", "a"])),
+                "inputs has a topic twice",
+            ),
+            (
+                with("outputs", json!(["a", "a"])),
+                "outputs has a topic twice",
+            ),
+            (
+                with("outputs", json!(["flights"])),
+                "an output can't be an input",
+            ),
+            (with("begin", json!("end")), "unknown field \"spec.begin\""),
+            (
+                with("start", json!("latest")),
+                "start is `beginning`, `end`",
+            ),
+            (
+                with("partitioning", json!("random")),
+                "partitioning is `key` or `preserve`",
+            ),
+            (with("compression", json!("rar")), "`lz4` or `zstd`"),
+            (
+                step(json!({"uses": "Late"})),
+                "`name@1.2.0` for one version",
+            ),
+            (
+                step(json!({"uses": "late", "onError": "retry"})),
+                "`stop`, `skip` or `dead_letter:",
+            ),
+            (
+                step(json!({"uses": "sum", "aggregate": {"byKey": true}})),
+                "leave aggregate out",
+            ),
+            (
+                step(json!({"uses": "late", "lookBack": {"last": 1}})),
+                "leave lookBack out",
+            ),
+        ],
+    );
+
+    namespace.apply_yaml(&transform(|_| {}));
+    are_refused(
+        &namespace,
+        vec![
+            (
+                with("inputs", json!(["flights"])),
+                "inputs can't be changed",
+            ),
+            (
+                with("outputs", json!(["other"])),
+                "outputs can't be changed",
+            ),
+        ],
+    );
+    namespace.apply_yaml(&with("start", json!("offset:7")));
+    namespace.apply_yaml(&with("paused", json!(true)));
+    let columns = namespace.run(&["get", "transforms"]);
+    assert!(
+        columns.contains("INPUT     OUTPUT   STATE   READY"),
+        "{columns}"
+    );
 }

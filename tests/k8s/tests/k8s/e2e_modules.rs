@@ -28,7 +28,7 @@ async fn is_said(namespace: &Namespace, reason: &str) -> Value {
 }
 
 /// A module that keeps every record.
-fn keep(folder: &TempDir) -> std::path::PathBuf {
+pub(crate) fn keep(folder: &TempDir) -> std::path::PathBuf {
     let wasm = folder.path().join("keep.wasm");
     std::fs::write(&wasm, thalweg_tests_hostile::honest().unwrap()).unwrap();
     wasm

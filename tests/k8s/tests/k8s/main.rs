@@ -17,6 +17,7 @@ mod e2e_operator_interrupted;
 mod e2e_operator_reach;
 mod e2e_operator_runs;
 mod e2e_store;
+mod e2e_transforms;
 mod operator;
 mod registry;
 mod stage;

@@ -1,0 +1,253 @@
+//! The YAML form of a transform: the custom resource that Kubernetes knows. What is not known is refused with
+//! its line and the names that there are.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny};
+use thalweg_client::resource::{OutputPartitioning, StartPosition, TransformSpec};
+use thalweg_types::{
+    AggregateSpec, ChainSpec, CompressionPolicy, LookBack, ModuleRef, OnError, ResourceName,
+    StepSpec, TopicName,
+};
+
+/// A transform as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WantedTransform {
+    pub(super) name: ResourceName,
+    pub(super) spec: TransformSpec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DocumentForm {
+    #[serde(rename = "apiVersion")]
+    _api_version: ApiVersion,
+    #[serde(rename = "kind")]
+    _kind: Kind,
+    metadata: MetadataForm,
+    spec: SpecForm,
+}
+
+#[derive(Debug, Deserialize)]
+enum ApiVersion {
+    #[serde(rename = "thalweg.dev/v1alpha1")]
+    V1Alpha1,
+}
+
+#[derive(Debug, Deserialize)]
+enum Kind {
+    Transform,
+}
+
+/// What there is beside the name is for Kubernetes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetadataForm {
+    name: ResourceName,
+    #[serde(default, rename = "namespace")]
+    _namespace: IgnoredAny,
+    #[serde(default, rename = "labels")]
+    _labels: IgnoredAny,
+    #[serde(default, rename = "annotations")]
+    _annotations: IgnoredAny,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpecForm {
+    inputs: Vec<TopicName>,
+    outputs: Vec<TopicName>,
+    transforms: Vec<StepForm>,
+    #[serde(default)]
+    start: StartPosition,
+    #[serde(default)]
+    partitioning: OutputPartitioning,
+    #[serde(default = "uncompressed", deserialize_with = "compression")]
+    compression: CompressionPolicy,
+    #[serde(default)]
+    paused: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StepForm {
+    uses: ModuleRef,
+    #[serde(default)]
+    with: BTreeMap<String, String>,
+    #[serde(default)]
+    look_back: Option<LookBackForm>,
+    #[serde(default)]
+    on_error: OnError,
+    #[serde(default)]
+    aggregate: Option<AggregateForm>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LookBackForm {
+    last: Option<u64>,
+    age_ms: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AggregateForm {
+    #[serde(default)]
+    initial: String,
+    #[serde(default)]
+    by_key: bool,
+}
+
+/// Reads every document of a file's text.
+pub(super) fn read(text: &str) -> Result<Vec<WantedTransform>, serde_yaml::Error> {
+    let mut wanted = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(text) {
+        // What stands between two `---` may be nothing.
+        if let Some(form) = Option::<DocumentForm>::deserialize(document)? {
+            wanted.push(WantedTransform {
+                name: form.metadata.name,
+                spec: form.spec.into(),
+            });
+        }
+    }
+    if wanted.is_empty() {
+        return Err(de::Error::custom(
+            "there is no transform: write at least one document with `kind: Transform`",
+        ));
+    }
+    Ok(wanted)
+}
+
+impl From<SpecForm> for TransformSpec {
+    fn from(form: SpecForm) -> Self {
+        let steps = form.transforms.into_iter().map(StepSpec::from).collect();
+        Self {
+            inputs: form.inputs,
+            outputs: form.outputs,
+            chain: ChainSpec { steps },
+            start: form.start,
+            partitioning: form.partitioning,
+            compression: form.compression,
+            paused: form.paused,
+        }
+    }
+}
+
+impl From<StepForm> for StepSpec {
+    fn from(form: StepForm) -> Self {
+        Self {
+            uses: form.uses,
+            with: form.with,
+            look_back: form.look_back.map(|form| LookBack {
+                last: form.last,
+                age_ms: form.age_ms,
+            }),
+            on_error: form.on_error,
+            aggregate: form.aggregate.map(|form| AggregateSpec {
+                initial: form.initial,
+                by_key: form.by_key,
+            }),
+        }
+    }
+}
+
+fn uncompressed() -> CompressionPolicy {
+    CompressionPolicy::Uncompressed
+}
+
+fn compression<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CompressionPolicy, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    CompressionPolicy::of_name(&name).ok_or_else(|| {
+        let names = ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"];
+        de::Error::custom(format!(
+            "`{name}` is no compression, expected one of `{}`",
+            names.join("`, `")
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATE: &str = "\
+apiVersion: thalweg.dev/v1alpha1
+kind: Transform
+metadata:
+  name: late-flights
+  labels: {team: delays}
+spec:
+  inputs: [flights, trains]
+  outputs: [late]
+  transforms:
+    - uses: late@1.2.0
+      with: {minutes: '60'}
+      onError: dead_letter:failed
+  start: end
+  partitioning: preserve
+  compression: zstd
+  paused: true
+";
+
+    fn error(text: &str) -> String {
+        read(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_field_is_read_and_what_is_left_out_is_the_default() {
+        let short = "\
+---
+apiVersion: thalweg.dev/v1alpha1
+kind: Transform
+metadata: {name: short}
+spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
+---
+";
+
+        let wanted = read(&format!("{LATE}{short}")).unwrap();
+
+        assert_eq!(wanted.len(), 2);
+        let long = &wanted[0].spec;
+        assert_eq!(wanted[0].name.as_str(), "late-flights");
+        assert_eq!(long.inputs.len(), 2);
+        assert_eq!(long.chain.steps[0].with["minutes"], "60");
+        assert_eq!(
+            long.chain.steps[0].on_error.to_string(),
+            "dead_letter:failed"
+        );
+        assert_eq!(long.start, StartPosition::End);
+        assert_eq!(long.partitioning, OutputPartitioning::Preserve);
+        assert_eq!(long.compression, CompressionPolicy::Zstd);
+        assert!(long.paused);
+        let short = &wanted[1].spec;
+        assert_eq!(short.start, StartPosition::Beginning);
+        assert_eq!(short.compression, CompressionPolicy::Uncompressed);
+        assert!(!short.paused);
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_with_its_line_and_what_there_is() {
+        for (from, to, expected) in [
+            (
+                "  start: end",
+                "  begin: end",
+                "expected one of `inputs`, `outputs`, `transforms`, `start`",
+            ),
+            ("onError", "on_error", "`lookBack`, `onError`"),
+            ("kind: Transform", "kind: Topic", "expected `Transform`"),
+            ("v1alpha1", "v2", "expected `thalweg.dev/v1alpha1`"),
+            ("start: end", "start: latest", "`beginning`, `end`"),
+            ("preserve", "random", "`key` or `preserve`"),
+            ("zstd", "rar", "`lz4`, `zstd`"),
+            ("late-flights", "Late", "lower-case letters"),
+            ("labels", "label", "`labels`"),
+        ] {
+            let error = error(&LATE.replace(from, to));
+            assert!(error.contains(expected), "{to}: {error}");
+            assert!(error.contains("line "), "{to}: {error}");
+        }
+        let none = error("# nothing\n");
+        assert!(none.contains("kind: Transform"), "{none}");
+    }
+}

@@ -1,0 +1,43 @@
+//! `transform`: chains of SmartModules that run beside the log, from topics to topics.
+
+mod apply;
+mod delete;
+mod deploy;
+mod describe;
+mod document;
+mod list;
+mod pause;
+mod reset;
+mod resume;
+mod row;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::error::CliError;
+
+/// Deploy, change, look at and delete transforms.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TransformCommand {
+    Deploy(Box<deploy::DeployArguments>),
+    Apply(apply::ApplyArguments),
+    List(list::ListArguments),
+    Describe(describe::DescribeArguments),
+    Pause(pause::PauseArguments),
+    Resume(resume::ResumeArguments),
+    Reset(reset::ResetArguments),
+    Delete(delete::DeleteArguments),
+}
+
+pub(crate) async fn run(command: TransformCommand, context: &Context) -> Result<(), CliError> {
+    match command {
+        TransformCommand::Deploy(arguments) => deploy::run(*arguments, context).await,
+        TransformCommand::Apply(arguments) => apply::run(&arguments, context).await,
+        TransformCommand::List(arguments) => list::run(&arguments, context).await,
+        TransformCommand::Describe(arguments) => describe::run(&arguments, context).await,
+        TransformCommand::Pause(arguments) => pause::run(&arguments, context).await,
+        TransformCommand::Resume(arguments) => resume::run(&arguments, context).await,
+        TransformCommand::Reset(arguments) => reset::run(&arguments, context).await,
+        TransformCommand::Delete(arguments) => delete::run(&arguments, context).await,
+    }
+}

@@ -1,0 +1,92 @@
+//! One transform as the commands show it.
+
+use serde::Serialize;
+use thalweg_client::resource::{
+    OutputPartitioning, StartPosition, Transform, TransformNumber, TransformState,
+};
+use thalweg_types::{ChainSpec, ResourceName, TopicName};
+
+/// A transform in short.
+#[derive(Debug, Serialize)]
+pub(super) struct TransformRow {
+    pub(super) name: ResourceName,
+    /// What its outputs know it by.
+    pub(super) number: TransformNumber,
+    pub(super) state: TransformState,
+    /// Why it can't run.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) reason: String,
+    pub(super) inputs: Vec<TopicName>,
+    pub(super) outputs: Vec<TopicName>,
+    pub(super) transforms: ChainSpec,
+    pub(super) start: StartPosition,
+    pub(super) partitioning: OutputPartitioning,
+    pub(super) compression: &'static str,
+    pub(super) paused: bool,
+}
+
+impl From<Transform> for TransformRow {
+    fn from(transform: Transform) -> Self {
+        let spec = transform.spec;
+        Self {
+            name: transform.name,
+            number: transform.number,
+            state: transform.status.state,
+            reason: transform.status.reason,
+            inputs: spec.inputs,
+            outputs: spec.outputs,
+            transforms: spec.chain,
+            start: spec.start,
+            partitioning: spec.partitioning,
+            compression: spec.compression.name(),
+            paused: spec.paused,
+        }
+    }
+}
+
+impl TransformRow {
+    /// The state, and why it is not running.
+    pub(super) fn state_text(&self) -> String {
+        if self.reason.is_empty() {
+            self.state.to_string()
+        } else {
+            format!("{} ({})", self.state, self.reason)
+        }
+    }
+}
+
+/// The names with commas in between.
+pub(super) fn names(topics: &[TopicName]) -> String {
+    let names: Vec<_> = topics.iter().map(ToString::to_string).collect();
+    names.join(",")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use thalweg_types::{OnError, StepSpec};
+
+    use super::*;
+
+    pub(in crate::commands::transform) fn late_flights() -> TransformRow {
+        let step = StepSpec {
+            uses: "late@1.2.0".parse().unwrap(),
+            with: [("minutes".to_owned(), "60".to_owned())].into(),
+            look_back: None,
+            on_error: OnError::Skip,
+            aggregate: None,
+        };
+        TransformRow {
+            name: "late-flights".parse().unwrap(),
+            number: TransformNumber(7),
+            state: TransformState::Running,
+            reason: String::new(),
+            inputs: vec!["flights".parse().unwrap(), "trains".parse().unwrap()],
+            outputs: vec!["late".parse().unwrap()],
+            transforms: ChainSpec { steps: vec![step] },
+            start: StartPosition::Beginning,
+            partitioning: OutputPartitioning::Key,
+            compression: "uncompressed",
+            paused: false,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What a transform may be, as topics, SmartModules and other transforms are now. Pure.
+
+use std::collections::BTreeSet;
+
+use thalweg_proto::InvalidField;
+use thalweg_types::resource::{SmartModuleKind, TopicState, Transform, TransformSpec};
+use thalweg_types::{ChainSpec, OnError, ResourceName, StepSpec, TopicName};
+
+use super::cycle;
+use crate::modules::chain_step::{check_params, dead_letter_topic, registered};
+use crate::state::Observed;
+
+/// What is wrong with a transform, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// With its inputs or outputs.
+    Topics { field: String, reason: String },
+    /// With a step of its chain, counted from 0.
+    Step { index: usize, reason: String },
+    /// With the chain as a whole.
+    Chain { reason: String },
+    /// What it writes comes back to it.
+    Cycle(cycle::Cycle),
+}
+
+impl Problem {
+    /// As a status says it.
+    pub(super) fn for_people(self) -> String {
+        match self {
+            Self::Topics { field, reason } => format!("{field}: {reason}"),
+            Self::Step { index, reason } => format!("step {} of the chain: {reason}", index + 1),
+            Self::Chain { reason } => format!("the chain {reason}"),
+            Self::Cycle(cycle) => goes_round(&cycle),
+        }
+    }
+}
+
+impl From<Problem> for InvalidField {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::Topics { field, reason } => Self::new(format!("spec.{field}"), reason),
+            Problem::Step { index, reason } => {
+                Self::new(format!("spec.chain.steps[{index}]"), reason)
+            }
+            Problem::Chain { reason } => Self::new("spec.chain", reason),
+            Problem::Cycle(cycle) => Self::new("spec.outputs", goes_round(&cycle)),
+        }
+    }
+}
+
+fn goes_round(cycle: &cycle::Cycle) -> String {
+    format!("records would go round for ever: {cycle}; write to a topic that does not lead back")
+}
+
+/// Checks the spec of transform `name` against all that there is.
+pub(crate) fn check(
+    name: &ResourceName,
+    spec: &TransformSpec,
+    observed: &Observed,
+) -> Result<(), InvalidField> {
+    let others = observed.transforms.values();
+    let others = others.filter(|other| other.name != *name);
+    match problem(name, spec, observed, others) {
+        None => Ok(()),
+        Some(problem) => Err(problem.into()),
+    }
+}
+
+/// What is wrong with transform `name` beside `others`.
+pub(super) fn problem<'a>(
+    name: &ResourceName,
+    spec: &TransformSpec,
+    observed: &Observed,
+    others: impl IntoIterator<Item = &'a Transform>,
+) -> Option<Problem> {
+    let reads = topics_problem("inputs", &spec.inputs, observed);
+    let writes = || topics_problem("outputs", &spec.outputs, observed);
+    reads
+        .or_else(writes)
+        .or_else(|| shared_topic(spec))
+        .or_else(|| chain_problem(spec, observed))
+        .or_else(|| cycle::find(name, spec, others).map(Problem::Cycle))
+}
+
+fn topics_problem(field: &str, topics: &[TopicName], observed: &Observed) -> Option<Problem> {
+    let problem = |field: String, reason: String| Some(Problem::Topics { field, reason });
+    let count_max = TransformSpec::TOPICS_MAX;
+    if !(1..=count_max).contains(&topics.len()) {
+        let reason = format!("has {} topics, 1 to {count_max} are allowed", topics.len());
+        return problem(field.to_owned(), reason);
+    }
+    let mut seen = BTreeSet::new();
+    for (index, topic) in topics.iter().enumerate() {
+        let refuse = |reason: String| problem(format!("{field}[{index}]"), reason);
+        if !seen.insert(topic) {
+            return refuse(format!("`{topic}` is named twice; name each topic once"));
+        }
+        if topic.is_internal() {
+            return refuse(format!("`{topic}` is one of the cluster's own topics"));
+        }
+        match observed.topics.get(topic) {
+            None => {
+                return refuse(format!(
+                    "topic `{topic}` does not exist: create it with `thalweg topic create {topic}`"
+                ));
+            }
+            Some(stored) if stored.status.state == TopicState::Deleting => {
+                return refuse(format!("topic `{topic}` is being deleted"));
+            }
+            Some(_) => {}
+        }
+    }
+    None
+}
+
+/// A transform that reads what it writes would never come to an end.
+fn shared_topic(spec: &TransformSpec) -> Option<Problem> {
+    let mut outputs = spec.outputs.iter().enumerate();
+    let (index, output) = outputs.find(|(_, output)| spec.inputs.contains(output))?;
+    Some(Problem::Topics {
+        field: format!("outputs[{index}]"),
+        reason: format!("`{output}` is an input, too: write to another topic"),
+    })
+}
+
+fn chain_problem(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
+    let count = spec.chain.steps.len();
+    if !(1..=ChainSpec::STEPS_MAX).contains(&count) {
+        let reason = format!(
+            "has {count} steps, 1 to {} are allowed",
+            ChainSpec::STEPS_MAX
+        );
+        return Some(Problem::Chain { reason });
+    }
+    let mut steps = spec.chain.steps.iter().enumerate();
+    steps.find_map(|(index, step)| {
+        let reason = check_step(index, step, &spec.inputs, observed).err()?;
+        Some(Problem::Step { index, reason })
+    })
+}
+
+fn check_step(
+    index: usize,
+    step: &StepSpec,
+    inputs: &[TopicName],
+    observed: &Observed,
+) -> Result<(), String> {
+    let number = index + 1;
+    let revision = registered(step, observed)?;
+    if revision.kind == SmartModuleKind::Aggregate || step.aggregate.is_some() {
+        return Err(format!(
+            "transforms keep no state yet: step {number} is an aggregate"
+        ));
+    }
+    if step.look_back.is_some() {
+        return Err(format!(
+            "transforms keep no state yet: step {number} looks back"
+        ));
+    }
+    check_params(step, revision)?;
+    let OnError::DeadLetter(letters) = &step.on_error else {
+        return Ok(());
+    };
+    dead_letter_topic(letters, observed)?;
+    if inputs.contains(letters) {
+        return Err(format!(
+            "the dead-letter topic `{letters}` is an input: records that fail would fail there again"
+        ));
+    }
+    Ok(())
+}
+
+/// How a transform uses a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TopicUse {
+    Reads,
+    Writes,
+}
+
+/// A transform that reads or may write `topic`.
+pub(crate) fn user_of<'a>(
+    topic: &TopicName,
+    observed: &'a Observed,
+) -> Option<(&'a ResourceName, TopicUse)> {
+    observed.transforms.values().find_map(|transform| {
+        let spec = &transform.spec;
+        if spec.inputs.contains(topic) {
+            return Some((&transform.name, TopicUse::Reads));
+        }
+        let writes = spec.written_topics().any(|written| written == topic);
+        writes.then_some((&transform.name, TopicUse::Writes))
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,244 @@
+//! Specs against rows in memory.
+
+use thalweg_types::resource::{
+    ModuleParam, ModuleRevision, OutputPartitioning, ReplicaPlacement, ResourceVersion,
+    SmartModule, SmartModuleSpec, StartPosition, Topic, TopicSpec, TopicStatus, TransformNumber,
+    TransformStatus,
+};
+use thalweg_types::{AggregateSpec, CompressionPolicy, LookBack, Offset, TopicConfig, TopicId};
+use uuid::Uuid;
+
+use super::*;
+
+/// The topics `a` to `f`, the filter `late` that needs `minutes`, and the aggregate `sum`.
+pub(in crate::transforms) fn observed() -> Observed {
+    let mut observed = Observed::default();
+    for (name, kind) in [
+        ("late", SmartModuleKind::Filter),
+        ("sum", SmartModuleKind::Aggregate),
+    ] {
+        let minutes = ModuleParam {
+            name: "minutes".to_owned(),
+            value_type: "u32".to_owned(),
+            required: true,
+            default: None,
+            description: String::new(),
+        };
+        let revision = ModuleRevision {
+            version: "1.0.0".parse().unwrap(),
+            sha256: String::new(),
+            kind,
+            size_bytes: 1,
+            description: String::new(),
+            params: vec![minutes],
+            looks_back: true,
+            offset: Offset::ZERO,
+            created_ms: 0,
+        };
+        let module = SmartModule {
+            name: name.parse().unwrap(),
+            spec: SmartModuleSpec {
+                current: revision.version.clone(),
+                revisions: vec![revision],
+                leaving: false,
+            },
+            version: ResourceVersion(1),
+        };
+        observed.smart_modules.insert(module.name.clone(), module);
+    }
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let topic = Topic {
+            name: name.parse().unwrap(),
+            id: TopicId(Uuid::nil()),
+            spec: TopicSpec {
+                placement: ReplicaPlacement::Assigned(Vec::new()),
+                config: TopicConfig::default(),
+                produce_chain: ChainSpec::default(),
+            },
+            status: TopicStatus {
+                state: TopicState::Provisioned,
+                reason: String::new(),
+            },
+            version: ResourceVersion(1),
+        };
+        observed.topics.insert(topic.name.clone(), topic);
+    }
+    observed
+}
+
+fn topics(names: &str) -> Vec<TopicName> {
+    let names = names.split(' ').filter(|name| !name.is_empty());
+    names.map(|name| name.parse().unwrap()).collect()
+}
+
+pub(in crate::transforms) fn late() -> StepSpec {
+    StepSpec {
+        uses: "late".parse().unwrap(),
+        with: [("minutes".to_owned(), "60".to_owned())].into(),
+        look_back: None,
+        on_error: OnError::Stop,
+        aggregate: None,
+    }
+}
+
+pub(in crate::transforms) fn transform(
+    name: &str,
+    number: u64,
+    inputs: &str,
+    outputs: &str,
+) -> Transform {
+    Transform {
+        name: name.parse().unwrap(),
+        number: TransformNumber(number),
+        spec: TransformSpec {
+            inputs: topics(inputs),
+            outputs: topics(outputs),
+            chain: ChainSpec {
+                steps: vec![late()],
+            },
+            start: StartPosition::Beginning,
+            partitioning: OutputPartitioning::Key,
+            compression: CompressionPolicy::Uncompressed,
+            paused: false,
+        },
+        status: TransformStatus::default(),
+        version: ResourceVersion(1),
+    }
+}
+
+fn refused(transform: &Transform, observed: &Observed) -> String {
+    let error = check(&transform.name, &transform.spec, observed).unwrap_err();
+    error.to_string()
+}
+
+#[test]
+fn topics_and_modules_that_there_are_make_a_transform() {
+    let mut letters = transform("x", 1, "a b", "c d");
+    letters.spec.chain.steps[0].on_error = OnError::DeadLetter("e".parse().unwrap());
+
+    for spec in [letters.spec, transform("x", 1, "a", "b").spec] {
+        assert_eq!(check(&"x".parse().unwrap(), &spec, &observed()), Ok(()));
+    }
+}
+
+#[test]
+fn topics_that_can_not_be_read_or_written_are_named() {
+    let mut observed = observed();
+    let leaving = &"f".parse().unwrap();
+    observed.topics.get_mut(leaving).unwrap().status.state = TopicState::Deleting;
+    let many = vec!["a"; 65].join(" ");
+    for (inputs, outputs, field, words) in [
+        ("", "b", "spec.inputs", "0 topics"),
+        (&many, "b", "spec.inputs", "65 topics, 1 to 64"),
+        ("a", "", "spec.outputs", "0 topics"),
+        ("a a", "b", "spec.inputs[1]", "twice"),
+        ("a", "b b", "spec.outputs[1]", "twice"),
+        ("lost", "b", "spec.inputs[0]", "topic create lost"),
+        ("a", "b lost", "spec.outputs[1]", "topic create lost"),
+        ("__own", "b", "spec.inputs[0]", "the cluster's own"),
+        ("a", "__own", "spec.outputs[0]", "the cluster's own"),
+        ("f", "b", "spec.inputs[0]", "being deleted"),
+        ("a b", "c b", "spec.outputs[1]", "an input, too"),
+    ] {
+        let error = refused(&transform("x", 1, inputs, outputs), &observed);
+
+        assert!(error.starts_with(&format!("{field}: ")), "{error}");
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn steps_that_can_not_run_are_named() {
+    let with = |change: fn(&mut StepSpec)| {
+        let mut transform = transform("x", 1, "a", "b");
+        let mut step = late();
+        change(&mut step);
+        transform.spec.chain.steps.push(step);
+        refused(&transform, &observed())
+    };
+    let cases = [
+        (
+            with(|step| step.uses = "lost".parse().unwrap()),
+            "no SmartModule `lost`",
+        ),
+        (
+            with(|step| step.uses = "sum".parse().unwrap()),
+            "transforms keep no state yet: step 2 is an aggregate",
+        ),
+        (
+            with(|step| step.aggregate = Some(AggregateSpec::default())),
+            "transforms keep no state yet: step 2 is an aggregate",
+        ),
+        (
+            with(|step| step.look_back = Some(LookBack::default())),
+            "transforms keep no state yet: step 2 looks back",
+        ),
+        (
+            with(|step| step.with.clear()),
+            "needs the parameter `minutes`",
+        ),
+        (
+            with(|step| step.on_error = OnError::DeadLetter("lost".parse().unwrap())),
+            "topic create lost",
+        ),
+        (
+            with(|step| step.on_error = OnError::DeadLetter("__own".parse().unwrap())),
+            "the cluster's own",
+        ),
+        (
+            with(|step| step.on_error = OnError::DeadLetter("a".parse().unwrap())),
+            "is an input",
+        ),
+    ];
+    for (error, words) in cases {
+        assert!(error.starts_with("spec.chain.steps[1]: "), "{error}");
+        assert!(error.contains(words), "{error}");
+    }
+
+    let mut none = transform("x", 1, "a", "b");
+    none.spec.chain.steps.clear();
+    assert!(refused(&none, &observed()).contains("has 0 steps"));
+    none.spec.chain.steps = vec![late(); 33];
+    assert!(refused(&none, &observed()).contains("has 33 steps"));
+}
+
+#[test]
+fn a_transform_that_would_feed_itself_is_refused_with_the_way() {
+    let mut observed = observed();
+    observed.insert_transform(transform("y", 1, "b", "c"));
+    observed.insert_transform(transform("z", 2, "c", "a"));
+
+    let error = refused(&transform("x", 3, "a", "b"), &observed);
+
+    let way = "a -> (transform x) -> b -> (transform y) -> c -> (transform z) -> a";
+    assert!(error.contains(way), "{error}");
+    let same = transform("z", 2, "c", "a");
+    assert_eq!(
+        check(&same.name, &same.spec, &observed),
+        Ok(()),
+        "what it was itself is not in its way"
+    );
+}
+
+#[test]
+fn who_reads_and_who_writes_a_topic_is_known() {
+    let mut observed = observed();
+    let mut x = transform("x", 1, "a", "b");
+    x.spec.chain.steps[0].on_error = OnError::DeadLetter("e".parse().unwrap());
+    observed.insert_transform(x);
+    let user = |topic: &str| {
+        let topic = topic.parse().unwrap();
+        user_of(&topic, &observed).map(|(name, how)| (name.to_string(), how))
+    };
+
+    assert_eq!(user("a"), Some(("x".to_owned(), TopicUse::Reads)));
+    assert_eq!(user("b"), Some(("x".to_owned(), TopicUse::Writes)));
+    assert_eq!(user("e"), Some(("x".to_owned(), TopicUse::Writes)));
+    assert_eq!(user("c"), None);
+}
+
+impl Observed {
+    pub(in crate::transforms) fn insert_transform(&mut self, transform: Transform) {
+        self.transforms.insert(transform.name.clone(), transform);
+    }
+}
