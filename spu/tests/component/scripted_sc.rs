@@ -177,48 +177,6 @@ impl Script {
         state.send_delta(vec![registered], Vec::new());
     }
 
-    /// Adds or changes a transform, and tells the SPU.
-    pub(crate) fn set_transform(&self, transform: v1::Transform) {
-        let mut state = self.state();
-        let changed = v1::resource::Resource::Transform(transform.clone());
-        state.transforms.insert(transform.name.clone(), transform);
-        state.send_delta(vec![changed], Vec::new());
-    }
-
-    /// What the SPU said last of a transform on an input partition, once that fits.
-    pub(crate) async fn wait_for_runner(
-        &self,
-        partition: i32,
-        fits: impl Fn(&v1::TransformReport) -> bool,
-    ) -> v1::TransformReport {
-        let reported = |state: &State| {
-            let reports = state.runners.get(&partition);
-            reports.filter(|report| fits(report)).cloned()
-        };
-        self.wait("a runner's report", |state| reported(state).is_some())
-            .await;
-        reported(&self.state()).unwrap()
-    }
-
-    /// Gives a topic more partitions, and tells the SPU.
-    pub(crate) fn add_partition(&self, name: &str) {
-        let mut state = self.state();
-        let topic = state.topics.get_mut(name).unwrap();
-        let id: TopicId = topic.topic_id.parse().unwrap();
-        let spec = topic.spec.as_mut().unwrap();
-        let Some(v1::topic_spec::Placement::Computed(placement)) = &mut spec.placement else {
-            panic!("the script's topics are placed so");
-        };
-        let number = placement.partitions;
-        placement.partitions += 1;
-        let topic = v1::resource::Resource::Topic(topic.clone());
-        let partition = partition(name, id, number, 1);
-        let key = (name.to_owned(), number);
-        state.partitions.insert(key, partition.clone());
-        let partition = v1::resource::Resource::Partition(partition);
-        state.send_delta(vec![topic, partition], Vec::new());
-    }
-
     /// Begins a new leader epoch, led by `leader`, and tells the SPU.
     pub(crate) fn elect(&self, name: &str, number: i32, leader: Option<i32>) {
         let mut state = self.state();
@@ -369,8 +327,50 @@ impl Script {
     }
 }
 
-#[allow(dead_code, reason = "used where dead letters travel")]
+#[allow(dead_code, reason = "used where records travel to other topics")]
 impl Script {
+    /// Adds or changes a transform, and tells the SPU.
+    pub(crate) fn set_transform(&self, transform: v1::Transform) {
+        let mut state = self.state();
+        let changed = v1::resource::Resource::Transform(transform.clone());
+        state.transforms.insert(transform.name.clone(), transform);
+        state.send_delta(vec![changed], Vec::new());
+    }
+
+    /// What the SPU said last of a transform on an input partition, once that fits.
+    pub(crate) async fn wait_for_runner(
+        &self,
+        partition: i32,
+        fits: impl Fn(&v1::TransformReport) -> bool,
+    ) -> v1::TransformReport {
+        let reported = |state: &State| {
+            let reports = state.runners.get(&partition);
+            reports.filter(|report| fits(report)).cloned()
+        };
+        self.wait("a runner's report", |state| reported(state).is_some())
+            .await;
+        reported(&self.state()).unwrap()
+    }
+
+    /// Gives a topic more partitions, and tells the SPU.
+    pub(crate) fn add_partition(&self, name: &str) {
+        let mut state = self.state();
+        let topic = state.topics.get_mut(name).unwrap();
+        let id: TopicId = topic.topic_id.parse().unwrap();
+        let spec = topic.spec.as_mut().unwrap();
+        let Some(v1::topic_spec::Placement::Computed(placement)) = &mut spec.placement else {
+            panic!("the script's topics are placed so");
+        };
+        let number = placement.partitions;
+        placement.partitions += 1;
+        let topic = v1::resource::Resource::Topic(topic.clone());
+        let partition = partition(name, id, number, 1);
+        let key = (name.to_owned(), number);
+        state.partitions.insert(key, partition.clone());
+        let partition = v1::resource::Resource::Partition(partition);
+        state.send_delta(vec![topic, partition], Vec::new());
+    }
+
     /// Tells every SPU that this one serves at `address`.
     pub(crate) fn announce_spu(&self, address: SocketAddr) {
         let spu = v1::Spu {

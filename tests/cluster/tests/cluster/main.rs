@@ -35,4 +35,5 @@ mod smartmodules;
 mod streams;
 mod tls;
 mod topic_chains;
+mod transforms;
 mod workload;
