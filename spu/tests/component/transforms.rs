@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
+use thalweg_client::{Client, ClientOptions, TransformPartition};
 use thalweg_metadata::{MetadataStore as _, SledOptions, SledStore, Write};
-use thalweg_proto::v1::admin_client::AdminClient;
-use thalweg_proto::v1::{GetTransformRequest, TransformPartition};
 use thalweg_sc::Sc;
 use thalweg_types::resource::{
     ModuleRevision, OutputPartitioning, Resource, ResourceVersion, SmartModule, SmartModuleKind,
@@ -81,11 +80,10 @@ async fn keep(data_dir: &Path, rows: Vec<Resource>) {
 
 /// What the SC says of the transform on the one partition of its input.
 async fn shown(sc: &Sc) -> TransformPartition {
-    let address = format!("http://{}", sc.admin_address());
-    let mut admin = AdminClient::connect(address).await.unwrap();
-    let name = late_orders().name.to_string();
-    let got = admin.get_transform(GetTransformRequest { name }).await;
-    got.unwrap().into_inner().partitions.remove(0)
+    let options = ClientOptions::new(sc.admin_address().to_string());
+    let admin = Client::connect(options).await.unwrap().admin();
+    let described = admin.describe_transform(&late_orders().name).await;
+    described.unwrap().partitions.remove(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +129,7 @@ async fn an_spu_hears_of_transforms_and_says_how_they_fare() {
     let reports = &spu.context().reports;
     reports.set(report.clone());
     let said = until_told("the SC says how it fares", async || shown(&sc).await.report).await;
-    assert_eq!(TransformReport::try_from(said), Ok(report.clone()));
+    assert_eq!(said, report);
 
     reports.remove(NUMBER, &report.topic, report.partition);
     until_told("the SC has forgotten it", async || {
