@@ -38,7 +38,7 @@ mod upkeep;
 pub use admin::{AdminError, AdminForward, NewTopic, TopicUpdate};
 pub use advertised::AdvertiseError;
 pub use cluster_file::ClusterFileError;
-pub use cluster_view::{ClusterView, PartitionView, SpuView, TopicView, View};
+pub use cluster_view::{ClusterView, PartitionView, SpuView, TopicView, TransformView, View};
 pub use context::SpuContext;
 pub use control::ControlError;
 pub use groups::{GroupCoordinator, GroupOptions};

@@ -13,5 +13,6 @@ mod real_sc;
 mod refill;
 mod replication;
 mod scripted_sc;
+mod transforms;
 mod upkeep;
 mod without_sc;

@@ -13,7 +13,7 @@ use thalweg_types::{ChainSpec, ConfigKey, TopicConfig};
 
 use crate::harness::{append, leader, name, start, try_leader, until, values, view_where};
 
-async fn start_sc(listen: &str, data_dir: &Path) -> Sc {
+pub(crate) async fn start_sc(listen: &str, data_dir: &Path) -> Sc {
     let options = ScOptions::parse_from([
         "thalweg-sc",
         &format!("--listen={listen}"),
@@ -31,7 +31,7 @@ async fn sc_and_spu(folder: &Path) -> (Sc, SocketAddr, Spu) {
     (sc, address, spu)
 }
 
-async fn create_topic(spu: &Spu, topic: &str, partitions: i32) {
+pub(crate) async fn create_topic(spu: &Spu, topic: &str, partitions: i32) {
     let created = spu
         .context()
         .admin

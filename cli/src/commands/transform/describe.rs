@@ -180,7 +180,7 @@ mod tests {
         let text = shown().render();
 
         for line in [
-            "Inputs        flights,trains",
+            "Inputs:       flights,trains",
             "late@1.2.0  minutes=60",
             "INPUT      SPU  STATE    POSITION  LAG  LAG MS  IN  OUT  FAILED  RESTARTS  MODULES     REASON",
             "flights-0  2    running  80        20   1500    80  7    1       0         late@1.2.0",
