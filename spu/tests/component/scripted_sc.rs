@@ -502,8 +502,6 @@ impl Control for Service {
                     Some(FromSpu::Stopping(_)) => {}
                     // Nobody joins: the test says who is in sync.
                     Some(FromSpu::IsrChanges(_)) => {}
-                    // Nobody asks how they fare.
-                    Some(FromSpu::Transforms(_)) => {}
                     _ => panic!("an SPU says only once who it is"),
                 });
             }
