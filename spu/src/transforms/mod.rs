@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use thalweg_runtime::{CancellationToken, TaskGroup};
 use thalweg_types::PartitionIndex;
+use tokio::sync::watch;
 
 use self::leaders::Leaders;
 use self::plan::{RunnerKey, RunnerPlan};
@@ -39,6 +40,7 @@ pub(crate) fn spawn(context: &SpuContext, tasks: &TaskGroup) {
         leaders: Arc::new(Leaders::new(context.clone(), own.clone())),
         tasks: own,
         running: BTreeMap::new(),
+        ended: watch::Sender::new(()),
     };
     tasks.spawn("transforms", |shutdown| runners.follow(shutdown));
 }
@@ -50,11 +52,14 @@ struct Runners {
     /// Own the runners.
     tasks: TaskGroup,
     running: BTreeMap<RunnerKey, RunnerHandle>,
+    /// Changes whenever a runner has ended: there may be a plan for it again that came too late.
+    ended: watch::Sender<()>,
 }
 
 impl Runners {
     async fn follow(mut self, shutdown: CancellationToken) -> Result<(), Infallible> {
         let mut settling = self.context.replicas.settling();
+        let mut ended = self.ended.subscribe();
         let mut seen = self.context.view.current();
         loop {
             self.apply(&seen);
@@ -62,6 +67,8 @@ impl Runners {
                 () = shutdown.cancelled() => break,
                 // The sender lives in the replica set.
                 _ = settling.changed() => self.context.view.current(),
+                // And this one here.
+                _ = ended.changed() => self.context.view.current(),
                 newer = self.context.view.changed_from(&seen) => newer,
             };
         }
@@ -83,7 +90,9 @@ impl Runners {
             match self.running.get(&key) {
                 Some(runner) => runner.follow(&plan),
                 None => {
-                    let runner = Runner::spawn(&self.context, &self.leaders, plan, &self.tasks);
+                    let ended = self.ended.clone();
+                    let runner =
+                        Runner::spawn(&self.context, &self.leaders, plan, ended, &self.tasks);
                     self.running.insert(key, runner);
                 }
             }

@@ -64,11 +64,12 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// Starts a runner. Its failure stops nothing else, and there is none.
+    /// Starts a runner, which changes `ended` when it is over. Its failure stops nothing else, and there is none.
     pub(super) fn spawn(
         context: &SpuContext,
         leaders: &Arc<Leaders>,
         plan: Arc<RunnerPlan>,
+        ended: watch::Sender<()>,
         tasks: &TaskGroup,
     ) -> RunnerHandle {
         let (sender, plans) = watch::channel(Some(plan));
@@ -80,6 +81,7 @@ impl Runner {
         tasks.spawn("transform-runner", |shutdown| async move {
             // Boxed: there are many of them, and they hold little.
             Box::pin(runner.run(shutdown)).await;
+            ended.send_replace(());
             Ok::<_, Infallible>(())
         });
         RunnerHandle { plan: sender }

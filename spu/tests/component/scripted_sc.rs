@@ -352,6 +352,14 @@ impl Script {
         reported(&self.state()).unwrap()
     }
 
+    /// Waits until no runner is on an input partition any more.
+    pub(crate) async fn wait_for_no_runner(&self, partition: i32) {
+        self.wait("a runner's end", |state| {
+            !state.runners.contains_key(&partition)
+        })
+        .await;
+    }
+
     /// Gives a topic more partitions, and tells the SPU.
     pub(crate) fn add_partition(&self, name: &str) {
         let mut state = self.state();
@@ -392,6 +400,15 @@ impl Script {
 }
 
 impl State {
+    fn hear_of_runners(&mut self, told: v1::TransformReports) {
+        for ended in told.ended {
+            self.runners.remove(&ended.partition);
+        }
+        for report in told.reports {
+            self.runners.insert(report.partition, report);
+        }
+    }
+
     fn send_delta(&mut self, upserted: Vec<v1::resource::Resource>, deleted: Vec<v1::ResourceKey>) {
         let delta = v1::ClusterDelta {
             controller_epoch: self.controller_epoch,
@@ -492,12 +509,7 @@ impl Control for Service {
                 script.hear(|state| match message.message {
                     Some(FromSpu::Heartbeat(_)) => state.heartbeats += 1,
                     Some(FromSpu::Replicas(reports)) => state.reports.extend(reports.reports),
-                    Some(FromSpu::Transforms(reports)) => state.runners.extend(
-                        reports
-                            .reports
-                            .into_iter()
-                            .map(|report| (report.partition, report)),
-                    ),
+                    Some(FromSpu::Transforms(told)) => state.hear_of_runners(told),
                     // There is no other SPU to lead in its place.
                     Some(FromSpu::Stopping(_)) => {}
                     // Nobody joins: the test says who is in sync.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use thalweg_proto::v1;
 use thalweg_record::{BatchBuilder, BatchOptions};
 use thalweg_spu::SpuOptions;
+use thalweg_spu::replica::Replica;
 use thalweg_types::OnError;
 use thalweg_wire::Bytes;
 
@@ -80,8 +81,9 @@ fn on_error(mut transform: v1::Transform, policy: &OnError) -> v1::Transform {
 
 /// Waits until a partition of a topic has so many records, and gives their values.
 async fn written(spu: &TestSpu, name: &str, partition: i32, count: usize) -> Vec<String> {
-    let replica = leader(&spu.spu, name, partition).await;
     until("the transform has written", || {
+        // Another one may lead meanwhile.
+        let replica = try_leader(&spu.spu, name, partition).ok()?;
         let values = values(&replica);
         (values.len() >= count).then_some(values)
     })
@@ -91,6 +93,16 @@ async fn written(spu: &TestSpu, name: &str, partition: i32, count: usize) -> Vec
 async fn produced(spu: &TestSpu, partition: i32, values: &[&str]) {
     let replica = leader(&spu.spu, "t", partition).await;
     append(&replica, values).await.unwrap();
+}
+
+/// In which epoch the transform writes a topic's first partition.
+async fn epoch(spu: &TestSpu, name: &str) -> Option<i16> {
+    known_epoch(&*leader(&spu.spu, name, 0).await)
+}
+
+fn known_epoch(replica: &Replica) -> Option<i16> {
+    let known = replica.log().known_producers();
+    known.iter().map(|(_, known)| known.producer_epoch.0).max()
 }
 
 fn numbered(range: std::ops::Range<usize>) -> Vec<String> {
@@ -140,6 +152,7 @@ async fn other_leaders_of_input_and_output_lose_nothing_and_repeat_nothing() {
         produce_numbered(&spu, from..from + 25).await;
         spu.script.elect("out", 0, Some(0));
         produce_until_led(&spu, from + 25..from + 50).await;
+        written(&spu, "out", 0, from + 10).await;
         spu.script.elect("t", 0, Some(0));
     }
 
@@ -277,8 +290,14 @@ async fn a_poison_record_follows_the_policy() {
         .set_transform(on_error(transform("moody", &["out"]), &letters));
     assert_eq!(written(&spu, "out", 0, 3).await, ["1", "2", "4"]);
     assert_eq!(written(&spu, "failed", 0, 1).await, ["fail"]);
+    let before = epoch(&spu, "out").await;
     spu.script
         .set_transform(on_error(transform("moody", &["out"]), &SKIP));
+    let out = leader(&spu.spu, "out", 0).await;
+    until("the other policy is in force", || {
+        (known_epoch(&out) > before).then_some(())
+    })
+    .await;
     produced(&spu, 0, &["panic", "6", "fail", "8"]).await;
 
     assert_eq!(written(&spu, "out", 0, 5).await, ["1", "2", "4", "6", "8"]);
@@ -298,6 +317,7 @@ async fn what_one_record_gives_may_be_more_than_a_batch() {
     let texts: Vec<_> = (0..20).map(|number| format!("{number:0>90}")).collect();
     for (round, text) in texts.iter().enumerate() {
         produced(&spu, 0, &[text]).await;
+        written(&spu, "out", 0, round * 50).await;
         if round % 4 == 1 {
             spu.script.elect("out", 0, Some(0));
         }
@@ -325,20 +345,20 @@ async fn a_paused_transform_stands_still_and_goes_on_where_it_was() {
 
     let mut paused = transform("moody", &["out"]);
     paused.status.as_mut().unwrap().state = v1::TransformState::Paused.into();
+    spu.script
+        .wait_for_runner(0, |told| told.position == 2)
+        .await;
     spu.script.set_transform(paused);
+    spu.script.wait_for_no_runner(0).await;
     produced(&spu, 0, &["3"]).await;
     let replica = leader(&spu.spu, "out", 0).await;
-    let known = || {
-        let known = replica.log().known_producers();
-        known.iter().map(|(_, known)| known.producer_epoch.0).max()
-    };
-    let epoch = known();
+    let before = known_epoch(&replica);
     spu.script.wait_for_heartbeats(5).await;
     assert_eq!(values(&replica), ["1", "2"]);
 
     spu.script.set_transform(transform("moody", &["out"]));
     assert_eq!(written(&spu, "out", 0, 3).await, ["1", "2", "3"]);
-    assert!(known() > epoch, "it has begun another epoch");
+    assert!(known_epoch(&replica) > before, "it has begun another epoch");
     spu.spu.stop().await;
 }
 

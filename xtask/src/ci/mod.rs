@@ -89,7 +89,9 @@ fn all(steps: &mut Steps) -> Result<()> {
     let minutes = steps.minutes();
     steps.take("Kubernetes", || on_kubernetes(Nodes::Simulated, minutes))?;
     let minutes = steps.minutes();
-    steps.take("Kubernetes, real nodes", || on_kubernetes(Nodes::Real, minutes))?;
+    steps.take("Kubernetes, real nodes", || {
+        on_kubernetes(Nodes::Real, minutes)
+    })?;
     steps.take("demo", || demo::run_built().map(done))
 }
 
