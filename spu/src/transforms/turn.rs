@@ -255,14 +255,14 @@ impl Work {
             },
             own_headers: Own::Letter {
                 original: &original.headers,
-                said: [
+                said: Box::new([
                     ("thalweg.source.topic", self.input.topic.to_string()),
                     ("thalweg.source.partition", self.input.partition.to_string()),
                     ("thalweg.source.offset", failed.offset.to_string()),
                     ("thalweg.module", module.to_owned()),
                     ("thalweg.version", extra.version.clone()),
                     ("thalweg.error", error.to_owned()),
-                ],
+                ]),
             },
         })
     }
@@ -285,7 +285,7 @@ enum Own<'a> {
     Letter {
         original: &'a [(Vec<u8>, Option<Vec<u8>>)],
         /// Where it came from and why.
-        said: [(&'static str, String); 6],
+        said: Box<[(&'static str, String)]>,
     },
 }
 

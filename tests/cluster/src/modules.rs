@@ -28,7 +28,7 @@ pub fn failing(message: &str) -> Vec<u8> {
             (i32.store (i32.const 1048) (i32.const {length}))
             (i32.const 1024)))"#
     );
-    wat::parse_str(text).unwrap()
+    wat::parse_str(text).expect("it is a module")
 }
 
 /// A filter that lets every other record of a batch pass, the first included.
@@ -62,7 +62,7 @@ fn filter(pattern: u8, kept: &str) -> Vec<u8> {
             (i32.store (i32.const 1040) {kept})
             (i32.const 1024)))"#
     );
-    wat::parse_str(text).unwrap()
+    wat::parse_str(text).expect("it is a module")
 }
 
 /// A filter with a custom section that makes it `size_bytes` large.
@@ -75,7 +75,7 @@ pub fn padded(size_bytes: usize) -> Vec<u8> {
     let mut rest = content_bytes;
     for position in 0..5 {
         let more = if position < 4 { 0x80 } else { 0 };
-        wasm.push(u8::try_from(rest & 0x7f).unwrap() | more);
+        wasm.push(u8::try_from(rest & 0x7f).expect("seven bits") | more);
         rest >>= 7;
     }
     wasm.extend_from_slice(b"\x01p");

@@ -80,12 +80,7 @@ pub(super) async fn prepare(
         own = Some(chain);
     }
     let mut tells_offsets = true;
-    let mut turn = if is_marker(&batches) {
-        // There is nothing in it that a chain could change.
-        None
-    } else {
-        shared.topic_chains.turn(shared, &replica).await
-    };
+    let mut turn = turn_for(shared, &replica, &batches).await;
     if let Some(turn) = &mut turn {
         match turn.pass(shared, &replica, batches, sequences).await? {
             Passed::Stored(stored) => {
@@ -166,9 +161,13 @@ fn output_sequences(produced: &[u8], output: OutputTag) -> Option<ProducerSequen
     })
 }
 
-fn is_marker(produced: &[u8]) -> bool {
+/// A turn at the topic's chain, where it has one and the batch has something that a chain could change.
+async fn turn_for(shared: &Shared, replica: &Replica, produced: &[u8]) -> Option<Turn> {
     let batch = Batch::parse(produced);
-    batch.is_ok_and(|batch| ProgressMarker::of(batch.header()).is_some())
+    if batch.is_ok_and(|batch| ProgressMarker::of(batch.header()).is_some()) {
+        return None;
+    }
+    shared.topic_chains.turn(shared, replica).await
 }
 
 /// Where the log has the batch of an idempotent producer, if it does.

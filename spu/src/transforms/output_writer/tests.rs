@@ -115,7 +115,7 @@ fn run(partition: &mut Partition, input: &Input, seal_every: usize, appended: us
         let records: Vec<_> = values.iter().map(|value| record(value)).collect();
         let offset = Offset(i64::try_from(offset).unwrap());
         writer.push(offset, &records, 0).unwrap();
-        if offset.0 as usize % seal_every == 0 {
+        if (offset.0 as usize).is_multiple_of(seal_every) {
             sealed.extend(writer.seal(offset.next(), 0).unwrap());
         }
     }

@@ -71,7 +71,9 @@ fn check_pair(
         .filter_map(|(_, mark)| *mark)
         .filter(|mark| of_input.contains(mark))
         .collect();
-    if found == expected {
+    // Somebody may have had the copy's oldest records deleted.
+    let is_trimmed = history.trimmed.contains_key(&output);
+    if found == expected || is_trimmed && expected.ends_with(&found) {
         return;
     }
     let differs = found.iter().zip(&expected).position(|(a, b)| a != b);

@@ -299,6 +299,10 @@ fn a_transform_s_output_is_what_its_input_is() {
             "{anomalies:?}"
         );
     }
+    let mut trimmed = copied(&[read(3, 1)]);
+    let output = trimmed.copied.keys().next().unwrap().clone();
+    trimmed.trimmed.insert(output, Offset(3));
+    assert_eq!(check(&trimmed), []);
     let twice = check(&copied(&[read(0, 0), read(1, 1), read(2, 1)]));
     assert!(
         twice
