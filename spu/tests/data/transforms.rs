@@ -150,10 +150,10 @@ async fn other_leaders_of_input_and_output_lose_nothing_and_repeat_nothing() {
     for round in 0..12 {
         let from = round * 50;
         produce_numbered(&spu, from..from + 25).await;
-        spu.script.elect("out", 0, Some(0));
-        produce_until_led(&spu, from + 25..from + 50).await;
+        elect(&spu, "out").await;
+        produce_numbered(&spu, from + 25..from + 50).await;
         written(&spu, "out", 0, from + 10).await;
-        spu.script.elect("t", 0, Some(0));
+        elect(&spu, "t").await;
     }
 
     assert_eq!(written(&spu, "out", 0, 600).await, numbered(0..600));
@@ -162,9 +162,15 @@ async fn other_leaders_of_input_and_output_lose_nothing_and_repeat_nothing() {
     spu.spu.stop().await;
 }
 
-async fn produce_until_led(spu: &TestSpu, range: std::ops::Range<usize>) {
-    until("the SPU leads", || try_leader(&spu.spu, "t", 0).ok()).await;
-    produce_numbered(spu, range).await;
+/// Has the SPU lead a topic's first partition anew, and waits until it does.
+async fn elect(spu: &TestSpu, name: &str) {
+    let before = leader(&spu.spu, name, 0).await.leader_epoch();
+    spu.script.elect(name, 0, Some(0));
+    until("the SPU leads anew", || {
+        let replica = try_leader(&spu.spu, name, 0).ok()?;
+        (replica.leader_epoch() > before).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -319,11 +325,10 @@ async fn what_one_record_gives_may_be_more_than_a_batch() {
         produced(&spu, 0, &[text]).await;
         written(&spu, "out", 0, round * 50).await;
         if round % 4 == 1 {
-            spu.script.elect("out", 0, Some(0));
+            elect(&spu, "out").await;
         }
         if round % 4 == 3 {
-            spu.script.elect("t", 0, Some(0));
-            until("the SPU leads", || try_leader(&spu.spu, "t", 0).ok()).await;
+            elect(&spu, "t").await;
         }
     }
 

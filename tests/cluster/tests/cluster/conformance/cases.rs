@@ -131,6 +131,7 @@ pub(super) const CASES: &[Case] = &[
         .on_error("skip"),
     case(SDK, "repeat", NUMBERS),
     case(SDK, "shout", LINES),
+    case(SDK, "sorted", LINES),
     case(SDK, "sum", NUMBERS),
     case(SDK, "sum", NUMBERS).by_key_from("100"),
     case(SDK, "word_count", LINES).from("7"),
