@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use kubernetes::Nodes;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
-  demo      the tour: a cluster, 336,776 flights, five SmartModules (cargo demo)
+  demo      the tour: a cluster, 336,776 flights, five SmartModules, a transform (cargo demo)
   ci        everything that must hold before a change goes in (cargo ci)
   generate  what is made from the sources: k8s/crds
   image     the container image as an OCI archive; `image NAME:TAG` to call it so

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::workspace::{capture, program, shown};
 
@@ -25,6 +26,7 @@ pub(super) struct DemoCluster {
     pub(super) admin: String,
     /// Where its SPU is.
     pub(super) data: String,
+    spu_pid: i32,
 }
 
 /// What came out of a consumer.
@@ -61,9 +63,16 @@ impl DemoCluster {
             cleaner,
             admin: String::new(),
             data: String::new(),
+            spu_pid: 0,
         };
-        let data_dir = cluster.folder.join("cluster");
-        let started = cluster.thalweg(&[
+        cluster.start_what_is_down()?;
+        Ok(cluster)
+    }
+
+    /// Starts the servers that are not running, on the ports that they had.
+    pub(super) fn start_what_is_down(&mut self) -> Result<()> {
+        let data_dir = self.folder.join("cluster");
+        let started = self.thalweg(&[
             "cluster",
             "start",
             "--output=json",
@@ -72,10 +81,28 @@ impl DemoCluster {
         ])?;
         let started: serde_json::Value = serde_json::from_str(&started)?;
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-        cluster.admin =
+        self.admin =
             text(&started["sc"]["admin"]).context("`cluster start` named no controller")?;
-        cluster.data = text(&started["spus"][0]["data"]).context("`cluster start` named no SPU")?;
-        Ok(cluster)
+        let spu = &started["spus"][0];
+        self.data = text(&spu["data"]).context("`cluster start` named no SPU")?;
+        let pid = spu["pid"].as_i64().and_then(|pid| pid.try_into().ok());
+        self.spu_pid = pid.context("`cluster start` named no process of the SPU")?;
+        Ok(())
+    }
+
+    /// Kills the SPU, as a machine that fails would: it can do nothing more.
+    pub(super) fn kill_spu(&self) -> Result<()> {
+        let pid = Pid::from_raw(self.spu_pid).context("a process has a number")?;
+        kill_process(pid, Signal::KILL).context("failed to kill the SPU")
+    }
+
+    /// Starts `thalweg` against the cluster.
+    pub(super) fn begin(&self, arguments: &[&str]) -> Result<Child> {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .spawn()
+            .with_context(|| format!("failed to run {}", shown(&command)))
     }
 
     /// A place for files, gone with the cluster.
@@ -88,12 +115,12 @@ impl DemoCluster {
         capture(self.command(arguments).stdin(Stdio::null()))
     }
 
-    /// Consumes the topic from its beginning to its end.
-    pub(super) fn consume(&self, more: &[&str]) -> Result<Consumed> {
+    /// Consumes a topic from its beginning to its end.
+    pub(super) fn consume(&self, topic: &str, more: &[&str]) -> Result<Consumed> {
         const TEMPLATE: &str = "{{partition}} {{value}}";
         let consume = [
             "consume",
-            "flights",
+            topic,
             "--beginning",
             "--disable-continuous",
             "--format",

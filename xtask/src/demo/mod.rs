@@ -7,6 +7,7 @@
 mod answers;
 mod cluster;
 mod flights;
+mod pipeline;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -53,7 +54,7 @@ fn tour(checks: &mut Vec<Check>) -> Result<Duration> {
     let begun = now();
     say("\n1. A cluster of its own, in a temporary directory: a controller (SC) and an SPU.");
     let started = now();
-    let cluster = DemoCluster::start()?;
+    let mut cluster = DemoCluster::start()?;
     say(&format!(
         "   admin {}, data {} ({} ms)",
         cluster.admin,
@@ -80,7 +81,7 @@ fn tour(checks: &mut Vec<Check>) -> Result<Duration> {
 
     say("4. Consume them all.");
     let started = now();
-    let consumed = cluster.consume(&[])?;
+    let consumed = cluster.consume("flights", &[])?;
     say_rate(consumed.lines, consumed.bytes, started.elapsed());
     checks.push(count("flights", consumed.lines, FLIGHTS));
 
@@ -135,6 +136,8 @@ fn tour(checks: &mut Vec<Check>) -> Result<Duration> {
     )?;
     check_delays(&delays.last_of_partition, checks)?;
 
+    pipeline::run(&mut cluster, &input_path, checks)?;
+
     cluster.stop()?;
     Ok(begun.elapsed())
 }
@@ -149,7 +152,10 @@ fn through(
     let wasm = build::smartmodule(name);
     let wasm = wasm.to_string_lossy();
     let started = now();
-    let consumed = cluster.consume(&[&["--smartmodule-path", &wasm][..], params].concat())?;
+    let consumed = cluster.consume(
+        "flights",
+        &[&["--smartmodule-path", &wasm][..], params].concat(),
+    )?;
     let elapsed = started.elapsed();
     say(&format!(
         "   {name:<18} {what:<49} {} -> {:<7} in {:.2} s, {} records/s",
