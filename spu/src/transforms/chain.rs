@@ -21,7 +21,7 @@ pub(super) struct Modules {
     limits: CallLimits,
     pub(super) lane: Lane,
     steps: Vec<Step>,
-    pub(super) extras: Vec<StepExtra>,
+    extras: Vec<StepExtra>,
 }
 
 /// Why a chain can't be had.

@@ -8,6 +8,7 @@
 mod beginning;
 mod chain;
 mod leaders;
+mod outlet;
 mod output_writer;
 mod plan;
 mod reign;

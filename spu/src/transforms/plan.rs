@@ -98,7 +98,7 @@ impl RunnerPlan {
             .producer_id(self.key.input, self.key.partition)
     }
 
-    /// How its batches are compressed; `None` is as those of the input.
+    /// How its batches are compressed.
     pub(super) fn codec(&self) -> Codec {
         match self.transform.spec.compression {
             // What the input's producers chose may be anything from batch to batch; its topic's is one.

@@ -1,10 +1,8 @@
 //! One reign of a runner: reads what is committed, puts it through the chain, and appends what comes out.
 //!
-//! Stages overlap: while a turn is on a guest thread, what earlier ones gave is on its way to the outputs, to each of them
-//! one batch at a time. What waits to be written is bounded; when it is full, the next turn waits, and
+//! Stages overlap: while a turn is on a guest thread, what earlier ones gave is on its way to the outputs. What waits to be written is bounded; when it is full, the next turn waits, and
 //! producers never do. Everything may be dropped half-way: the next reign finds out from the outputs what is there.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +18,7 @@ use tracing::{info, warn};
 use super::beginning::{self, Begun, NotBegun};
 use super::chain::{Modules, NotOpened, may_heal};
 use super::leaders::{LeaderError, Leaders};
+use super::outlet::Outlet;
 use super::output_writer::SealedBatch;
 use super::plan::RunnerPlan;
 use super::reporter::Reporter;
@@ -102,16 +101,17 @@ fn not_begun(error: NotBegun) -> Ended {
 /// What became of a turn.
 type Turned = Result<(Box<Work>, Done), NotRun>;
 
-/// An output partition and what is on its way there.
-struct Outlet {
+/// An output partition.
+struct Output {
     partition: TopicPartition,
-    queue: VecDeque<SealedBatch>,
-    /// The first of the queue is under way.
-    is_sending: bool,
+    outlet: Outlet,
     /// When its last marker was acknowledged, on the monotonic clock.
     marked_at: Duration,
     remark_after: Duration,
 }
+
+/// A batch that was sent: to which output, as which of its batches, and what came of it.
+type Sent = (usize, u64, Result<(), LeaderError>);
 
 /// The stages of a reign.
 struct Pump<'a> {
@@ -122,8 +122,8 @@ struct Pump<'a> {
     /// Absent while a turn has it.
     work: Option<Box<Work>>,
     turn: Option<BoxFuture<'static, Turned>>,
-    outlets: Vec<Outlet>,
-    sending: FuturesUnordered<BoxFuture<'static, (usize, Result<(), LeaderError>)>>,
+    outputs: Vec<Output>,
+    sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     queued_bytes: usize,
     /// All input below this went through the chain.
     position: Offset,
@@ -143,13 +143,12 @@ impl<'a> Pump<'a> {
     ) -> Self {
         let plan = reign.plan;
         let now = reign.context.clock.monotonic();
-        let outlets = begun
+        let outputs = begun
             .partitions
             .into_iter()
-            .map(|(topic, partition)| Outlet {
+            .map(|(topic, partition)| Output {
                 partition,
-                queue: VecDeque::new(),
-                is_sending: false,
+                outlet: Outlet::default(),
                 marked_at: now,
                 remark_after: plan.written[topic].remark_after,
             });
@@ -169,7 +168,7 @@ impl<'a> Pump<'a> {
             leaders: reign.leaders,
             plan,
             reporter: reign.reporter,
-            outlets: outlets.collect(),
+            outputs: outputs.collect(),
             work: Some(Box::new(Work {
                 chain,
                 modules,
@@ -214,8 +213,8 @@ impl<'a> Pump<'a> {
                     self.turn = None;
                     self.settle(turned);
                 }
-                Some((output, sent)) = self.sending.next(), if !self.sending.is_empty() => {
-                    if let Some(ended) = self.sent(output, sent) {
+                Some(sent) = self.sending.next(), if !self.sending.is_empty() => {
+                    if let Some(ended) = self.sent(sent) {
                         return ended;
                     }
                 }
@@ -292,7 +291,7 @@ impl<'a> Pump<'a> {
 
     fn enqueue(&mut self, output: usize, batch: SealedBatch) {
         self.queued_bytes += batch.bytes.len();
-        self.outlets[output].queue.push_back(batch);
+        self.outputs[output].outlet.push(batch);
     }
 
     fn fail(&mut self, failure: TurnError) {
@@ -317,29 +316,31 @@ impl<'a> Pump<'a> {
     }
 
     fn begin_sends(&mut self) {
-        for (number, outlet) in self.outlets.iter_mut().enumerate() {
-            let Some(batch) = outlet.queue.front().filter(|_| !outlet.is_sending) else {
-                continue;
-            };
-            outlet.is_sending = true;
-            let (leaders, reporter) = (Arc::clone(self.leaders), Arc::clone(self.reporter));
-            let (partition, batch) = (outlet.partition.clone(), batch.clone());
-            let sending = async move {
-                let told = |error: &LeaderError| {
-                    reporter.state(TransformRunState::Waiting, &error.to_string());
+        for (number, output) in self.outputs.iter_mut().enumerate() {
+            while let Some((batch_number, batch)) = output.outlet.next_to_send() {
+                let (leaders, reporter) = (Arc::clone(self.leaders), Arc::clone(self.reporter));
+                let partition = output.partition.clone();
+                let sending = async move {
+                    let told = |error: &LeaderError| {
+                        reporter.state(TransformRunState::Waiting, &error.to_string());
+                    };
+                    let sent = leaders.append(&partition, &batch.bytes, batch.output, told);
+                    (number, batch_number, sent.await)
                 };
-                let sent = leaders.append(&partition, &batch.bytes, batch.output, told);
-                (number, sent.await)
-            };
-            self.sending.push(sending.boxed());
+                self.sending.push(sending.boxed());
+            }
         }
     }
 
-    /// Notes that a batch is acknowledged; what else ends the reign.
-    fn sent(&mut self, output: usize, sent: Result<(), LeaderError>) -> Option<Ended> {
+    /// Notes what came of a batch; what else ends the reign.
+    fn sent(&mut self, (output, batch, sent): Sent) -> Option<Ended> {
+        let output = &mut self.outputs[output];
         match sent {
             Ok(()) => {}
-            Err(LeaderError::Fenced { .. }) => return Some(Ended::Fenced),
+            Err(LeaderError::Fenced { .. }) => {
+                let is_final = output.outlet.does_not_follow(batch);
+                return is_final.then_some(Ended::Fenced);
+            }
             Err(error @ LeaderError::NotNow { .. }) => {
                 return Some(Ended::Waits(error.to_string()));
             }
@@ -347,12 +348,11 @@ impl<'a> Pump<'a> {
                 return Some(Ended::Failed(error.to_string()));
             }
         }
-        let outlet = &mut self.outlets[output];
-        outlet.is_sending = false;
-        let batch = outlet.queue.pop_front()?;
-        self.queued_bytes -= batch.bytes.len();
-        if batch.is_marker {
-            outlet.marked_at = self.context.clock.monotonic();
+        for done in output.outlet.stored(batch) {
+            self.queued_bytes -= done.bytes.len();
+            if done.is_marker {
+                output.marked_at = self.context.clock.monotonic();
+            }
         }
         let reached = self.reached();
         self.reporter.count(|report| report.position = reached);
@@ -364,23 +364,17 @@ impl<'a> Pump<'a> {
 
     /// Up to where everything that the input gave is acknowledged.
     fn reached(&self) -> Offset {
+        let outputs = self.outputs.iter();
+        let on_their_way = outputs.filter_map(|output| output.outlet.comes_from());
         // What is on its way to an output begins behind what it has.
-        let on_their_way = self.outlets.iter().any(|outlet| !outlet.queue.is_empty());
-        if !on_their_way && self.turn.is_none() {
-            return self.position;
-        }
-        let firsts = self
-            .outlets
-            .iter()
-            .filter_map(|outlet| outlet.queue.front());
-        let before = firsts.map(|batch| batch.from).min();
-        before.unwrap_or(self.position).min(self.position)
+        let reached = on_their_way.min().unwrap_or(self.position);
+        reached.min(self.position)
     }
 
     /// Whether nothing is under way that should be finished before the reign ends.
     fn is_done(&mut self) -> bool {
         let is_idle =
-            self.turn.is_none() && self.outlets.iter().all(|outlet| outlet.queue.is_empty());
+            self.turn.is_none() && self.outputs.iter().all(|output| output.outlet.is_empty());
         if !is_idle {
             return false;
         }
@@ -439,12 +433,10 @@ impl<'a> Pump<'a> {
             .quiet_since
             .filter(|_| is_home)
             .map(|since| since + QUIET_AFTER);
-        let remark = self
-            .outlets
-            .iter()
-            .filter(|outlet| outlet.queue.is_empty() && is_home);
-        let remark = remark
-            .map(|outlet| outlet.marked_at + outlet.remark_after)
+        let idle = self.outputs.iter();
+        let idle = idle.filter(|output| output.outlet.is_empty() && is_home);
+        let remark = idle
+            .map(|output| output.marked_at + output.remark_after)
             .min();
         [quiet, remark, self.reporter.due()]
             .into_iter()
@@ -467,12 +459,12 @@ impl<'a> Pump<'a> {
         let position = self.position;
         let Some(work) = &mut self.work else { return };
         let mut markers = Vec::new();
-        let outlets = self.outlets.iter_mut().zip(&mut work.writers);
-        for (output, (outlet, writer)) in outlets.enumerate() {
-            let is_old = now >= outlet.marked_at + outlet.remark_after;
-            if is_old && outlet.queue.is_empty() {
-                outlet.marked_at = now;
-                markers.push((output, writer.mark(position, now_ms)));
+        let outputs = self.outputs.iter_mut().zip(&mut work.writers);
+        for (number, (output, writer)) in outputs.enumerate() {
+            let is_old = now >= output.marked_at + output.remark_after;
+            if is_old && output.outlet.is_empty() {
+                output.marked_at = now;
+                markers.push((number, writer.mark(position, now_ms)));
             }
         }
         for (output, marker) in markers {
