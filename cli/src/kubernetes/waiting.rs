@@ -107,18 +107,20 @@ fn state_of<K: Resource + Conditioned>(object: &K) -> State {
         conditions
             .find(|one| one.type_ == kind && one.observed_generation == object.meta().generation)
     };
+    let waiting = || "waiting for the operator".to_owned();
     if let Some(accepted) = current("Accepted").filter(|one| one.status == "False") {
-        return State::Refused(accepted.message.clone());
+        return match accepted.reason.as_str() {
+            // It was made a moment before, and the operator has heard of the group first.
+            "NoCluster" => State::Waiting(waiting()),
+            _ => State::Refused(accepted.message.clone()),
+        };
     }
     if current(CONDITION_READY).is_some_and(|one| one.status == "True") {
         return State::Ready;
     }
     let under_way = current("Progressing").filter(|one| !one.message.is_empty());
     let why = under_way.or_else(|| current(CONDITION_READY));
-    let why = why.map_or_else(
-        || "waiting for the operator".to_owned(),
-        |why| format!("{} ({})", why.message, why.reason),
-    );
+    let why = why.map_or_else(waiting, |why| format!("{} ({})", why.message, why.reason));
     State::Waiting(why)
 }
 
@@ -163,6 +165,12 @@ mod tests {
         assert_eq!(
             state(json!([condition("Accepted", "False", "taken", 2)])),
             State::Refused("taken".to_owned())
+        );
+        let mut unheard = condition("Accepted", "False", "there is no Cluster", 2);
+        unheard["reason"] = json!("NoCluster");
+        assert_eq!(
+            state(json!([unheard])),
+            State::Waiting("waiting for the operator".to_owned())
         );
     }
 }
