@@ -18,12 +18,12 @@ mod routes;
 mod runner;
 mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use thalweg_runtime::{CancellationToken, TaskGroup};
-use thalweg_types::PartitionIndex;
+use thalweg_types::{PartitionIndex, TopicName};
 use tokio::sync::watch;
 
 use self::leaders::Leaders;
@@ -102,9 +102,12 @@ impl Runners {
 
     /// What is to run here.
     fn plans(&self, view: &View) -> BTreeMap<RunnerKey, Arc<RunnerPlan>> {
+        let all = view.transforms.values();
+        // Once for all of them: there may be thousands.
+        let read: BTreeSet<_> = all.flat_map(|transform| &transform.spec.inputs).collect();
         let mut plans = BTreeMap::new();
         for transform in view.transforms.values() {
-            self.plan_inputs(view, transform, &mut plans);
+            self.plan_inputs(view, &read, transform, &mut plans);
         }
         plans
     }
@@ -112,6 +115,7 @@ impl Runners {
     fn plan_inputs(
         &self,
         view: &View,
+        read: &BTreeSet<&TopicName>,
         transform: &Arc<TransformView>,
         plans: &mut BTreeMap<RunnerKey, Arc<RunnerPlan>>,
     ) {
@@ -127,7 +131,7 @@ impl Runners {
                     continue;
                 };
                 let key = key_of(transform, input, partition);
-                let plan = RunnerPlan::of(view, transform, key, replica);
+                let plan = RunnerPlan::of(view, read, transform, key, replica);
                 plans.extend(plan.map(|plan| (key, Arc::new(plan))));
             }
         }

@@ -51,9 +51,10 @@ pub(super) struct WrittenTopic {
 
 impl RunnerPlan {
     /// The plan for a transform over `replica`; `None` where it is not to run, or this SPU has yet to hear of a topic
-    /// that it writes.
+    /// that it writes. `read` are the inputs of all transforms.
     pub(super) fn of(
         view: &View,
+        read: &BTreeSet<&TopicName>,
         transform: &Arc<TransformView>,
         key: RunnerKey,
         replica: Arc<Replica>,
@@ -61,15 +62,10 @@ impl RunnerPlan {
         if transform.state != TransformState::Running || transform.spec.paused {
             return None;
         }
-        let read: BTreeSet<_> = view
-            .transforms
-            .values()
-            .flat_map(|transform| &transform.spec.inputs)
-            .collect();
         let mut written: Vec<WrittenTopic> = Vec::new();
         for name in transform.spec.written_topics() {
             if written.iter().all(|known| known.routed.name != *name) {
-                written.push(WrittenTopic::of(view, transform, name, &read)?);
+                written.push(WrittenTopic::of(view, transform, name, read)?);
             }
         }
         let steps = &transform.spec.chain.steps;

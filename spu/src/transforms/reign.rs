@@ -1,7 +1,8 @@
 //! One reign of a runner: reads what is committed, puts it through the chain, and appends what comes out.
 //!
-//! Stages overlap: while a turn is on a guest thread, what earlier ones gave is on its way to the outputs. What waits to be written is bounded; when it is full, the next turn waits, and
-//! producers never do. Everything may be dropped half-way: the next reign finds out from the outputs what is there.
+//! Stages overlap: while a turn is on a guest thread, what earlier ones gave is on its way to the outputs. What
+//! waits to be written is bounded; when it is full, the next turn waits, and producers never do. Everything may be
+//! dropped half-way: the next reign finds out from the outputs what is there.
 
 use std::sync::Arc;
 use std::time::Duration;

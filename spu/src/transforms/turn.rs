@@ -1,6 +1,6 @@
 //! A turn of a runner on a guest thread: a piece of the input through the chain and into the outputs' batches.
 //!
-//! Bounded by the bytes that it reads and writes and by its time, so that other runners and streams get theirs. What it needs
+//! Bounded by the bytes that it reads and by its time, so that other runners and streams get theirs. What it needs
 //! goes in and comes back: nobody else has it meanwhile.
 
 use std::sync::Arc;
