@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{InvalidTopicName, ModuleRef, TopicName};
+use crate::{InvalidTopicName, ModuleRef, TopicName, WindowSpec};
 
 /// SmartModules applied one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct AggregateSpec {
     /// Whether it keeps an accumulator for each key, and not one for the partition.
     #[serde(default)]
     pub by_key: bool,
+    /// The windows in which it accumulates; none where it goes on for ever. Only transforms have windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowSpec>,
 }
 
 /// Which records of before a stream's start a SmartModule is shown. With both bounds, the one

@@ -18,6 +18,7 @@ mod text_units;
 mod topic_config;
 mod topic_name;
 mod transform_report;
+mod window;
 
 pub use chain::{AggregateSpec, ChainSpec, InvalidOnError, LookBack, OnError, StepSpec};
 pub use epoch::{ControllerEpoch, CopyLife, CopyNumber, Incarnation, LeaderEpoch, PartitionEpoch};
@@ -32,10 +33,13 @@ pub use producer::{
 };
 pub use resource_name::{InvalidName, ResourceName};
 pub use sha256::sha256_hex;
-pub use text_units::{InvalidQuantity, format_bytes, parse_bytes, parse_duration};
+pub use text_units::{
+    InvalidQuantity, format_bytes, format_duration_ms, parse_bytes, parse_duration,
+};
 pub use topic_config::{
     CleanupPolicy, CompressionPolicy, ConfigError, ConfigKey, Durability, TimestampType,
     TopicConfig,
 };
 pub use topic_name::{InvalidTopicName, OFFSETS_TOPIC, SMARTMODULES_TOPIC, TopicName};
 pub use transform_report::{TransformReport, TransformRunState};
+pub use window::{InvalidLateRecords, InvalidWindow, LateRecords, WindowShape, WindowSpec};

@@ -73,6 +73,24 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
         })
 }
 
+/// Writes a duration as [`parse_duration`] reads it, in the largest unit that leaves a whole number: `90s`, `1h`.
+#[must_use]
+pub fn format_duration_ms(ms: u64) -> String {
+    let units = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+    ];
+    let fitting = units
+        .into_iter()
+        .find(|(_, factor)| ms > 0 && ms.is_multiple_of(*factor));
+    match fitting {
+        Some((unit, factor)) => format!("{}{unit}", ms / factor),
+        None => format!("{ms}ms"),
+    }
+}
+
 /// Writes a size in bytes for people: `0 B`, `64 KiB`, `1.5 GiB`.
 #[must_use]
 pub fn format_bytes(bytes: u64) -> String {
@@ -111,6 +129,18 @@ mod tests {
         assert!(parse_bytes("ten").is_err());
         assert!(parse_bytes("-1").is_err());
         assert!(parse_bytes("5 parsecs").is_err());
+    }
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for text in ["0ms", "250ms", "1001ms", "90s", "5m", "36h", "7d"] {
+            let ms = parse_duration(text)
+                .unwrap()
+                .as_millis()
+                .try_into()
+                .unwrap();
+            assert_eq!(format_duration_ms(ms), text);
+        }
     }
 
     #[test]

@@ -34,6 +34,14 @@ pub struct TransformReport {
     pub records_out: u64,
     /// How many of those that it has taken a module failed on.
     pub failed: u64,
+    /// How many came too late for every window that they belong to, and were left out.
+    pub late: u64,
+    /// How many were left out because one with their key came before.
+    pub duplicates: u64,
+    /// How many keys, or windows of keys, it keeps something of.
+    pub state_entries: u64,
+    /// How large those are, with what is kept of each, in bytes.
+    pub state_bytes: u64,
     /// How often it has begun again after a failure.
     pub restarts: u32,
     /// The versions of the modules that it runs, for people: `late@1.2.0, stats@0.1.0`.

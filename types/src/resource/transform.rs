@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ResourceVersion;
 use crate::{
-    ChainSpec, CompressionPolicy, Offset, PartitionIndex, ProducerId, ResourceName, TopicName,
+    ChainSpec, CompressionPolicy, LookBack, Offset, PartitionIndex, ProducerId, ResourceName,
+    TopicName,
 };
 
 /// A chain of SmartModules that runs beside the leader of each input partition.
@@ -53,6 +54,31 @@ impl TransformNumber {
     }
 }
 
+impl TransformNumber {
+    /// The internal topic that keeps the state of the transform with this number, if it has any: as many
+    /// partitions as its input.
+    ///
+    /// # Panics
+    /// Never: the name keeps the rules for topics.
+    #[must_use]
+    pub fn changelog(self) -> TopicName {
+        let name = format!("{CHANGELOG_PREFIX}{self}{CHANGELOG_SUFFIX}");
+        TopicName::new(&name).expect("a number between letters")
+    }
+
+    /// The transform whose changelog `topic` is, if it is one.
+    #[must_use]
+    pub fn of_changelog(topic: &TopicName) -> Option<Self> {
+        let number = topic.as_str().strip_prefix(CHANGELOG_PREFIX)?;
+        let number = number.strip_suffix(CHANGELOG_SUFFIX)?.parse().ok()?;
+        Some(Self(number)).filter(|number| number.changelog() == *topic)
+    }
+}
+
+/// How the names of changelogs begin and end, around the transform's number.
+const CHANGELOG_PREFIX: &str = "__transform-";
+const CHANGELOG_SUFFIX: &str = "-changelog";
+
 impl fmt::Display for TransformNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -84,6 +110,10 @@ pub struct TransformSpec {
         deserialize_with = "compression_of_name"
     )]
     pub compression: CompressionPolicy,
+    /// Which records are left out because one with their key came before: among the last so many that were
+    /// not, and within so long a time by the records' timestamps. Absent where all count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<LookBack>,
     /// Whether it is to stand still.
     #[serde(default)]
     pub paused: bool,
@@ -288,6 +318,25 @@ mod tests {
         for text in ["", "latest", "offset:", "offset:-1", "7"] {
             let error = text.parse::<StartPosition>().unwrap_err().to_string();
             assert!(error.contains("`beginning`, `end`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_changelog_says_whose_it_is() {
+        let changelog = TransformNumber(7).changelog();
+        assert_eq!(changelog.as_str(), "__transform-7-changelog");
+        assert!(changelog.is_internal());
+        assert_eq!(
+            TransformNumber::of_changelog(&changelog),
+            Some(TransformNumber(7))
+        );
+        for other in [
+            "__transform-07-changelog",
+            "__transform--changelog",
+            "flights",
+        ] {
+            let other = other.parse().unwrap();
+            assert_eq!(TransformNumber::of_changelog(&other), None);
         }
     }
 
