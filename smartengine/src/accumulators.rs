@@ -1,4 +1,4 @@
-//! What a chain's aggregate has accumulated: one accumulator for all records, or one per key.
+//! What a chain's aggregate has accumulated: one accumulator for all records, or one per key, or per key and window.
 //!
 //! Accumulators live here and not in the guest, so that a stream can be resumed with them anywhere
 //! and a crashed guest loses none.
@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::guest_memory::SharedMemory;
+use crate::windows::Windows;
 use crate::{Accumulation, AccumulatorsByKey};
 
 /// What an accumulator costs beside its key and its bytes.
@@ -20,6 +21,8 @@ pub(crate) enum Accumulators {
     One(Vec<u8>),
     /// One for each key.
     ByKey(KeyedAccumulators),
+    /// One for each window, and each key in it.
+    Windowed(Box<Windows>),
 }
 
 /// Accumulators by key, within a bound.
@@ -29,6 +32,8 @@ pub(crate) struct KeyedAccumulators {
     without_key: Option<Vec<u8>>,
     /// The most bytes that one of them ever had.
     longest_bytes: usize,
+    /// What each costs beside its key and its bytes.
+    entry_bytes: u64,
     used_bytes: u64,
     limit_bytes: u64,
     shared: Arc<SharedMemory>,
@@ -54,16 +59,18 @@ impl Accumulators {
                 return Ok(Self::One(initial.unwrap_or_default()));
             }
             Accumulation::ByKey { initial, restored } => (initial, restored),
+            Accumulation::Windowed {
+                window,
+                by_key,
+                initial,
+                restored,
+            } => {
+                let windows = Windows::new(window, by_key, initial, restored, limit_bytes, shared);
+                return windows.map(|windows| Self::Windowed(Box::new(windows)));
+            }
         };
-        let mut keyed = KeyedAccumulators {
-            longest_bytes: initial.len(),
-            initial,
-            by_key: HashMap::with_capacity(restored.len()),
-            without_key: None,
-            used_bytes: 0,
-            limit_bytes,
-            shared: Arc::clone(shared),
-        };
+        let mut keyed = KeyedAccumulators::new(initial, ENTRY_BYTES, limit_bytes, shared);
+        keyed.by_key.reserve(restored.len());
         for (key, accumulator) in restored {
             keyed.set(key.as_deref(), accumulator)?;
         }
@@ -72,6 +79,39 @@ impl Accumulators {
 }
 
 impl KeyedAccumulators {
+    /// None yet; each will cost `entry_bytes` beside its key and its bytes.
+    pub(crate) fn new(
+        initial: Vec<u8>,
+        entry_bytes: u64,
+        limit_bytes: u64,
+        shared: &Arc<SharedMemory>,
+    ) -> Self {
+        Self {
+            longest_bytes: initial.len(),
+            initial,
+            by_key: HashMap::new(),
+            without_key: None,
+            entry_bytes,
+            used_bytes: 0,
+            limit_bytes,
+            shared: Arc::clone(shared),
+        }
+    }
+
+    /// Whether there is one for this key.
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    /// Forgets the one for this key.
+    pub(crate) fn remove(&mut self, key: &[u8]) {
+        if let Some(old) = self.by_key.remove(key) {
+            let bytes = self.entry_bytes + (key.len() + old.len()) as u64;
+            self.used_bytes -= bytes;
+            self.shared.give_back(bytes);
+        }
+    }
+
     /// What the aggregate of the records with this key goes on from.
     pub(crate) fn get(&self, key: Option<&[u8]>) -> &[u8] {
         match key {
@@ -93,7 +133,7 @@ impl KeyedAccumulators {
 
     /// How large keys and accumulators are together, in bytes.
     pub(crate) fn content_bytes(&self) -> usize {
-        let entries_bytes = ENTRY_BYTES * self.len() as u64;
+        let entries_bytes = self.entry_bytes * self.len() as u64;
         usize::try_from(self.used_bytes - entries_bytes).unwrap_or(usize::MAX)
     }
 
@@ -105,12 +145,17 @@ impl KeyedAccumulators {
         Ok(())
     }
 
-    fn set(&mut self, key: Option<&[u8]>, accumulator: Vec<u8>) -> Result<(), AccumulatorsFull> {
+    /// Sets the one for this key.
+    pub(crate) fn set(
+        &mut self,
+        key: Option<&[u8]>,
+        accumulator: Vec<u8>,
+    ) -> Result<(), AccumulatorsFull> {
         let place = match key {
             Some(key) => self.by_key.get_mut(key),
             None => self.without_key.as_mut(),
         };
-        let entry_bytes = ENTRY_BYTES + key.map_or(0, <[u8]>::len) as u64;
+        let entry_bytes = self.entry_bytes + key.map_or(0, <[u8]>::len) as u64;
         let old_bytes = place
             .as_ref()
             .map_or(0, |old| entry_bytes + old.len() as u64);

@@ -12,15 +12,15 @@ use crate::chain_error::malformed;
 use crate::failed_record::{Failing, failed_records};
 use crate::output::{Wanted, append};
 use crate::records::{Place, below};
-use crate::step_run::{KeysOfRecords, Passing, run_step};
-use crate::{AccumulatorsByKey, ChainError, ChainOutput, SmartModuleKind};
+use crate::step_run::{Accumulated, Passing, run_step};
+use crate::{AccumulatorsByKey, ChainError, ChainOutput, SmartModuleKind, WindowChanges};
 
 /// What has come of a batch so far.
 pub(crate) struct BatchRun<'a> {
     header: BatchHeader,
     passed: Passing<'a>,
     failing: Vec<Failing>,
-    changed: AccumulatorsByKey,
+    changed: Changes,
     /// The offset delta of the first input record that was not dealt with.
     stopped_at: Option<i64>,
     failure: Option<ChainError>,
@@ -47,7 +47,14 @@ struct ChunkRun<'a> {
 /// What the aggregate made, kept while later steps may still cut it short.
 struct Aggregated<'a> {
     passing: Passing<'a>,
-    keys: Option<KeysOfRecords>,
+    accumulated: Option<Accumulated>,
+}
+
+/// What has changed of an aggregate's accumulators.
+#[derive(Default)]
+struct Changes {
+    by_key: AccumulatorsByKey,
+    windows: WindowChanges,
 }
 
 impl<'a> BatchRun<'a> {
@@ -56,7 +63,7 @@ impl<'a> BatchRun<'a> {
             header,
             passed: Passing::default(),
             failing: Vec::new(),
-            changed: AccumulatorsByKey::new(),
+            changed: Changes::default(),
             stopped_at: None,
             failure: None,
         }
@@ -148,9 +155,10 @@ impl<'a> BatchRun<'a> {
                 .map_or(header.next_offset(), |delta| header.base_offset.plus(delta)),
             accumulator: match &chain.accumulators {
                 Accumulators::One(accumulator) => Some(accumulator.clone()),
-                Accumulators::None | Accumulators::ByKey(_) => None,
+                Accumulators::None | Accumulators::ByKey(_) | Accumulators::Windowed(_) => None,
             },
-            accumulators: self.changed,
+            accumulators: self.changed.by_key,
+            windows: self.changed.windows,
             failed,
             input: header,
         };
@@ -172,7 +180,7 @@ fn run_chunk<'a>(
     header: &BatchHeader,
     chain: &mut Chain,
     chunk: Input<'a>,
-    changed: &mut AccumulatorsByKey,
+    changed: &mut Changes,
 ) -> Result<ChunkRun<'a>, ChainError> {
     let mut run = ChunkRun {
         passing: Passing {
@@ -188,7 +196,7 @@ fn run_chunk<'a>(
             break;
         }
         let passing = std::mem::take(&mut run.passing);
-        let stepped = run_step(step, index, header, passing, &chain.accumulators)?;
+        let stepped = run_step(step, index, header, passing, &mut chain.accumulators)?;
         run.bytes_max = run.bytes_max.max(stepped.passing.section.len());
         if step.kind() == SmartModuleKind::Aggregate {
             let is_last = index + 1 == step_count;
@@ -199,7 +207,7 @@ fn run_chunk<'a>(
                 } else {
                     stepped.passing.clone()
                 },
-                keys: stepped.keys,
+                accumulated: stepped.accumulated,
             });
         }
         run.passing = stepped.passing;
@@ -221,7 +229,7 @@ fn accumulate(
     chain: &mut Chain,
     aggregated: Aggregated<'_>,
     run: &ChunkRun<'_>,
-    changed: &mut AccumulatorsByKey,
+    changed: &mut Changes,
 ) -> Result<(), ChainError> {
     let passing = if aggregated.passing.record_count > 0 {
         &aggregated.passing
@@ -229,11 +237,19 @@ fn accumulate(
         &run.passing
     };
     let end = run.stopped_at.unwrap_or(i64::MAX);
-    if let Some(keys) = aggregated.keys {
-        let last = keys.last_values(passing, end)?;
-        chain.update_accumulators(&last)?;
-        changed.extend(last);
-        return Ok(());
+    match aggregated.accumulated {
+        Some(Accumulated::ByKey(keys)) => {
+            let last = keys.last_values(passing, end)?;
+            chain.update_accumulators(&last)?;
+            changed.by_key.extend(last);
+            return Ok(());
+        }
+        Some(Accumulated::Windowed(run)) => {
+            let settled = chain.settle_windows(run, end)?;
+            changed.windows.extend(settled);
+            return Ok(());
+        }
+        None => {}
     }
     let mut position = 0;
     let mut last = None;

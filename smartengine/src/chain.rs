@@ -17,9 +17,10 @@ use crate::guest::GuestHost;
 use crate::look_back::shown;
 use crate::open_step::OpenStep;
 use crate::output::Wanted;
+use crate::windowed_step::{SettleError, WindowRun};
 use crate::{
     Accumulation, AccumulatorsByKey, CallLimits, ChainError, ChainOptions, ChainOutput,
-    LookBackWindow, OnFailure, SmartModuleKind, Step, StepMetrics,
+    LookBackWindow, OnFailure, SmartModuleKind, Step, StepMetrics, WindowChanges,
 };
 
 /// SmartModules with their state, ready to be given a stream's batches.
@@ -58,6 +59,7 @@ impl Chain {
                 let by_key = match &options.accumulation {
                     Accumulation::PerPartition { .. } => 0,
                     Accumulation::ByKey { restored, .. } => restored.len(),
+                    Accumulation::Windowed { restored, .. } => restored.open.len(),
                 };
                 Accumulators::new(options.accumulation, limits.memory_bytes, &host.memory)
                     .map_err(|full| accumulators_full(full, name, by_key, limits))?
@@ -100,7 +102,7 @@ impl Chain {
             .collect()
     }
 
-    /// For how many keys its aggregate has accumulators, and how large they are with their keys, in
+    /// For how many keys, or windows of keys, its aggregate has accumulators, and how large they are with their keys, in
     /// bytes; of one accumulator for all records its size.
     #[must_use]
     pub fn accumulators_size(&self) -> (usize, usize) {
@@ -108,6 +110,10 @@ impl Chain {
             Accumulators::None => (0, 0),
             Accumulators::One(accumulator) => (1, accumulator.len()),
             Accumulators::ByKey(keyed) => (keyed.len(), keyed.content_bytes()),
+            Accumulators::Windowed(windows) => {
+                let keyed = &windows.accumulators;
+                (keyed.len(), keyed.content_bytes())
+            }
         }
     }
 
@@ -288,14 +294,30 @@ impl Chain {
         let Accumulators::ByKey(keyed) = &mut self.accumulators else {
             return Ok(());
         };
-        keyed.update(changed).map_err(|full| {
-            let name = self
-                .steps
-                .iter()
-                .find(|step| step.kind() == SmartModuleKind::Aggregate)
-                .map_or("", |step| step.name());
-            accumulators_full(full, name.to_owned(), keyed.len(), self.limits)
+        let updated = keyed.update(changed);
+        updated.map_err(|full| self.accumulators_full(full))
+    }
+
+    /// Takes over what an aggregate accumulated in windows from the records before the offset delta `end`.
+    pub(crate) fn settle_windows(
+        &mut self,
+        run: WindowRun,
+        end: i64,
+    ) -> Result<WindowChanges, ChainError> {
+        let Accumulators::Windowed(windows) = &mut self.accumulators else {
+            return Ok(WindowChanges::default());
+        };
+        run.settle(windows, end).map_err(|error| match error {
+            SettleError::Full(full) => self.accumulators_full(full),
+            SettleError::Chain(error) => error,
         })
+    }
+
+    fn accumulators_full(&self, full: AccumulatorsFull) -> ChainError {
+        let mut aggregate = self.steps.iter();
+        let aggregate = aggregate.find(|step| step.kind() == SmartModuleKind::Aggregate);
+        let name = aggregate.map_or("", |step| step.name()).to_owned();
+        accumulators_full(full, name, self.accumulators_size().0, self.limits)
     }
 
     /// Counts a record that step `step` failed on and the chain goes on without.

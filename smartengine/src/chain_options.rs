@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use thalweg_types::LookBack;
+use thalweg_types::{LookBack, WindowSpec};
 
-use crate::{CallLimits, SmartModule};
+use crate::{CallLimits, SmartModule, WindowState};
 
 /// One SmartModule of a chain, with its parameters.
 #[derive(Debug, Clone)]
@@ -70,6 +70,19 @@ pub enum Accumulation {
         initial: Vec<u8>,
         /// The accumulators of the keys seen so far.
         restored: AccumulatorsByKey,
+    },
+    /// One for each window, by the timestamps of the records that reach the aggregate. What comes out is not
+    /// each record's accumulator, but each window's, once it is over: with the window's key, its last millisecond
+    /// as timestamp, and the headers `thalweg.window.start` and `thalweg.window.end`.
+    Windowed {
+        /// The windows.
+        window: WindowSpec,
+        /// Whether each key has windows of its own.
+        by_key: bool,
+        /// What a window starts from.
+        initial: Vec<u8>,
+        /// The windows that are open.
+        restored: WindowState,
     },
 }
 

@@ -27,7 +27,10 @@ pub(crate) struct Chunks {
 impl Chunks {
     pub(crate) fn new(steps: &[OpenStep], accumulators: &Accumulators, limits: CallLimits) -> Self {
         let can_grow = |step: &OpenStep| step.kind() != SmartModuleKind::Filter;
-        let is_by_key = matches!(accumulators, Accumulators::ByKey(_));
+        let is_by_key = matches!(
+            accumulators,
+            Accumulators::ByKey(_) | Accumulators::Windowed(_)
+        );
         let in_chunks = is_by_key || steps.iter().skip(1).any(can_grow);
         Self {
             input_bytes: in_chunks.then_some(1),
@@ -56,9 +59,11 @@ impl Chunks {
             let record = read_record(input.section, &mut position)
                 .map_err(|_| malformed(place.record_count))?;
             // Each record of an aggregate repeats its accumulator.
-            if let Accumulators::ByKey(keyed) = accumulators {
-                output_bytes += keyed.get(record.key).len();
-            }
+            output_bytes += match accumulators {
+                Accumulators::ByKey(keyed) => keyed.get(record.key).len(),
+                Accumulators::Windowed(windows) => windows.record_bytes_max(),
+                Accumulators::None | Accumulators::One(_) => 0,
+            };
             let is_enough = position > input_bytes || output_bytes > self.output_bytes_max / 2;
             if is_enough && place.record_count > 0 {
                 break;
@@ -79,6 +84,7 @@ impl Chunks {
     fn fits_whole(&self, input: Input<'_>, bytes: usize, accumulators: &Accumulators) -> bool {
         let accumulator_bytes = match accumulators {
             Accumulators::ByKey(keyed) => keyed.longest_bytes(),
+            Accumulators::Windowed(windows) => windows.record_bytes_max(),
             Accumulators::None | Accumulators::One(_) => 0,
         };
         let repeated_bytes = accumulator_bytes.saturating_mul(input.record_count);

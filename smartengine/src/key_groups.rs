@@ -10,8 +10,8 @@ use crate::chain_error::malformed;
 use crate::records::Place;
 use crate::step_pass::Window;
 
-/// A section in which the records of one key follow each other, in the order of the input; the
-/// keys in the order of their first records.
+/// A section in which the records of one group follow each other, in the order of the input; the
+/// groups in the order of their first records. A group is a key, or a window of one.
 pub(crate) struct KeyGroups<'a> {
     /// The records, put together by key.
     pub(crate) section: Vec<u8>,
@@ -26,10 +26,13 @@ pub(crate) struct KeyGroups<'a> {
     ends: Vec<usize>,
 }
 
-/// A record of the input.
-struct Member {
-    group: u32,
-    bytes: Range<usize>,
+/// A record of the input, in one of its groups.
+pub(crate) struct Member {
+    pub(crate) group: u32,
+    /// Which record of the input it is.
+    pub(crate) index: u32,
+    /// Where it stands there.
+    pub(crate) bytes: Range<usize>,
 }
 
 impl<'a> KeyGroups<'a> {
@@ -50,13 +53,15 @@ impl<'a> KeyGroups<'a> {
             deltas.push(record.offset_delta);
             members.push(Member {
                 group,
+                index: index as u32,
                 bytes: start..position,
             });
         }
         Ok(Self::put_together(input, keys, &members, deltas))
     }
 
-    fn put_together(
+    /// Groups as `members` says, in the input's order. `deltas` are the offset deltas of the input's records.
+    pub(crate) fn put_together(
         input: &'a [u8],
         keys: Vec<Option<&'a [u8]>>,
         members: &[Member],
@@ -76,11 +81,11 @@ impl<'a> KeyGroups<'a> {
         let mut input_indexes = vec![0; members.len()];
         let mut ends = vec![0; members.len()];
         let mut filled = starts.clone();
-        for (index, member) in members.iter().enumerate() {
+        for member in members {
             let place = &mut filled[member.group as usize];
             let end = place.bytes + member.bytes.len();
             section[place.bytes..end].copy_from_slice(&input[member.bytes.clone()]);
-            input_indexes[place.record_count] = index as u32;
+            input_indexes[place.record_count] = member.index;
             ends[place.record_count] = end;
             place.bytes = end;
             place.record_count += 1;

@@ -51,6 +51,8 @@ mod step_run;
 mod stopwatch;
 mod thread_priority;
 mod wasi;
+mod windowed_step;
+mod windows;
 
 pub use chain::Chain;
 pub use chain_error::{ChainError, CrashedOn, GivenRecords};
@@ -66,3 +68,4 @@ pub use module::SmartModule;
 pub use output::ChainOutput;
 pub use thalweg_smartmodule_inspect::LoadError;
 pub use thalweg_types::resource::SmartModuleKind;
+pub use windows::{WindowChanges, WindowEntry, WindowName, WindowState};

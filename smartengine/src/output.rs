@@ -6,7 +6,7 @@ use thalweg_record::{Batch, BatchHeader, BuildError, Codec, append_batch, append
 use thalweg_types::{NO_SEQUENCE, Offset, ProducerEpoch, ProducerId};
 
 use crate::step_run::Passing;
-use crate::{AccumulatorsByKey, FailedRecord};
+use crate::{AccumulatorsByKey, FailedRecord, WindowChanges};
 
 /// The bit of a batch's attributes that says whose timestamps its records have.
 const TIMESTAMP_TYPE_ATTRIBUTE: i16 = 1 << 3;
@@ -34,6 +34,8 @@ pub struct ChainOutput {
     /// Those of an aggregate by key that these records changed, as of
     /// [`next_offset`](Self::next_offset).
     pub accumulators: AccumulatorsByKey,
+    /// What these records changed of an aggregate's windows, as of [`next_offset`](Self::next_offset).
+    pub windows: WindowChanges,
     /// The records that the chain went on without, below [`next_offset`](Self::next_offset), by
     /// rising offset and step.
     pub failed: Vec<FailedRecord>,

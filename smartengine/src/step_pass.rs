@@ -413,7 +413,7 @@ impl Passed {
 
     /// What an aggregate goes on from after the calls so far: the value of the last record that it
     /// gave, or `initial`.
-    fn last_value(
+    pub(crate) fn last_value(
         &self,
         kind: SmartModuleKind,
         initial: &[u8],

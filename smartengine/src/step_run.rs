@@ -1,5 +1,5 @@
 //! What one step makes of the records that reach it: whole, or for an aggregate by key one key
-//! after the other.
+//! after the other, or one window.
 
 use std::borrow::Cow;
 
@@ -13,6 +13,7 @@ use crate::key_groups::KeyGroups;
 use crate::open_step::OpenStep;
 use crate::records::{Place, below, keep};
 use crate::step_pass::{Passed, StepPass, Window};
+use crate::windowed_step::{WindowRun, run_windowed};
 use crate::{AccumulatorsByKey, ChainError, SmartModuleKind};
 
 /// Records on their way through the chain.
@@ -29,8 +30,16 @@ pub(crate) struct Stepped<'a> {
     /// The offset delta of the first input record that was not dealt with.
     pub(crate) stopped_at: Option<i64>,
     pub(crate) failure: Option<ChainError>,
-    /// For an aggregate by key: the key of each record that it gave.
-    pub(crate) keys: Option<KeysOfRecords>,
+    /// For an aggregate by key or by window: what it accumulated.
+    pub(crate) accumulated: Option<Accumulated>,
+}
+
+/// What an aggregate accumulated.
+pub(crate) enum Accumulated {
+    /// By key: the records that it gave say.
+    ByKey(KeysOfRecords),
+    /// In windows.
+    Windowed(WindowRun),
 }
 
 /// Which key each of an aggregate's output records belongs to.
@@ -47,9 +56,12 @@ pub(crate) fn run_step<'a>(
     step_index: usize,
     header: &BatchHeader,
     input: Passing<'a>,
-    accumulators: &Accumulators,
+    accumulators: &mut Accumulators,
 ) -> Result<Stepped<'a>, ChainError> {
     let accumulator = match (step.kind(), accumulators) {
+        (SmartModuleKind::Aggregate, Accumulators::Windowed(windows)) => {
+            return run_windowed(step, step_index, header, &input, windows);
+        }
         (SmartModuleKind::Aggregate, Accumulators::ByKey(keyed)) => {
             return run_by_key(step, step_index, header, &input, keyed);
         }
@@ -82,7 +94,7 @@ pub(crate) fn run_step<'a>(
         failing: passed.failing,
         stopped_at,
         failure: passed.failure,
-        keys: None,
+        accumulated: None,
     };
     if stepped.failure.is_some() {
         cut(&mut stepped)?;
@@ -123,7 +135,7 @@ fn run_by_key<'a>(
         failing: Vec::new(),
         stopped_at: None,
         failure: None,
-        keys: None,
+        accumulated: None,
     };
     let end = stopped.as_ref().map_or(input.record_count, |stop| stop.0);
     in_order(step, &groups, made, end, &mut stepped)?;
@@ -178,10 +190,10 @@ fn in_order(
     }
     stepped.passing.record_count = of_records.len();
     stepped.failing = made.into_iter().flat_map(|passed| passed.failing).collect();
-    stepped.keys = Some(KeysOfRecords {
+    stepped.accumulated = Some(Accumulated::ByKey(KeysOfRecords {
         keys: groups.owned_keys(),
         of_records,
-    });
+    }));
     Ok(())
 }
 
@@ -231,7 +243,7 @@ fn kept<'a>(input: Passing<'a>, passed: &Passed) -> Result<Passing<'a>, ChainErr
 /// Cuts what a step made down to what lies before the record it failed at: an earlier step may
 /// have made several records of one offset, and an offset comes out whole or not at all when the
 /// stream ends.
-fn cut(stepped: &mut Stepped<'_>) -> Result<(), ChainError> {
+pub(crate) fn cut(stepped: &mut Stepped<'_>) -> Result<(), ChainError> {
     let Some(end) = stepped.stopped_at else {
         return Ok(());
     };
