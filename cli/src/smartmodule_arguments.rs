@@ -260,7 +260,7 @@ impl AggregateArguments {
     /// How the aggregate of `chain` accumulates, by these options or by what its step says.
     ///
     /// # Errors
-    /// When both say something, or a file can't be read.
+    /// When both say something, or a file can't be read, or the chain has windows.
     pub(crate) fn of_chain(&self, chain: &[Transform]) -> Result<Accumulating, CliError> {
         let mut steps = chain.iter();
         let Some(aggregate) = steps.find_map(|step| step.aggregate.as_ref()) else {
@@ -269,6 +269,11 @@ impl AggregateArguments {
                 by_key: self.aggregate_by_key,
             });
         };
+        if aggregate.window.is_some() {
+            let error = anyhow!("only transforms have windows, and the chain's aggregate has some");
+            return Err(CliError::usage(error)
+                .next_step("leave `window` out, or run the chain by `thalweg transform deploy`"));
+        }
         if self.aggregate_initial.is_some() || self.aggregate_by_key {
             let error = anyhow!("the chain says itself how its aggregate accumulates");
             return Err(CliError::usage(error).next_step(
@@ -393,6 +398,11 @@ mod tests {
         assert_eq!(accumulating, expected);
         assert!(both.to_string().contains("says itself"), "{both}");
         assert!(by_key.of_chain(&[]).unwrap().by_key);
+        let line = r#"{"uses": "sum", "aggregate": {"window": "tumbling:5m"}}"#;
+        let windowed = [transforms::from_line(line).unwrap()];
+        let error = AggregateArguments::default().of_chain(&windowed);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("only transforms have windows"), "{error}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use thalweg_types::resource::{
     TransformState, TransformStatus,
 };
 use thalweg_types::{
-    ChainSpec, CompressionPolicy, DirectoryId, Incarnation, LeaderEpoch, Offset, OnError,
+    ChainSpec, CompressionPolicy, DirectoryId, Incarnation, LeaderEpoch, LookBack, Offset, OnError,
     PartitionEpoch, PartitionId, PartitionIndex, SpuId, StepSpec, TopicConfig, TopicId,
 };
 use uuid::Uuid;
@@ -412,6 +412,10 @@ fn transform(name: &str) -> Transform {
             start: StartPosition::Offset(Offset(7)),
             partitioning: OutputPartitioning::Preserve,
             compression: CompressionPolicy::Producer,
+            dedup: Some(LookBack {
+                last: Some(1_000),
+                age_ms: Some(60_000),
+            }),
             paused: true,
         },
         status: TransformStatus {

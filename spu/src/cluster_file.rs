@@ -233,6 +233,7 @@ mod tests {
                 start: StartPosition::Beginning,
                 partitioning: OutputPartitioning::Key,
                 compression: CompressionPolicy::Producer,
+                dedup: None,
                 paused: false,
             },
             state: TransformState::Running,

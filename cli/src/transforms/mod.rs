@@ -3,6 +3,7 @@
 //! One form everywhere: on streams, in local runs, and wherever a chain is stored. What a step says
 //! is known here; what it means is the engine's and the SPU's.
 
+mod window;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,9 @@ use thalweg_types::{AggregateSpec, ChainSpec, LookBack, ModuleRef, OnError};
 
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
+
+pub(crate) use window::WindowForm;
+pub(crate) use yaml::duration;
 
 /// One SmartModule of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_yaml::Value;
-use thalweg_types::{AggregateSpec, LookBack, ModuleRef, OnError, parse_duration};
+use thalweg_types::{
+    AggregateSpec, LateRecords, LookBack, ModuleRef, OnError, WindowShape, parse_duration,
+};
 
-use super::{Transform, Uses};
+use super::{Transform, Uses, WindowForm};
 
 /// A whole file.
 #[derive(Debug, Deserialize)]
@@ -43,14 +46,18 @@ struct AggregateForm {
     initial: Value,
     #[serde(default)]
     by_key: bool,
+    window: Option<WindowShape>,
+    #[serde(default, deserialize_with = "duration")]
+    lateness: Option<Duration>,
+    late: Option<LateRecords>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LookBackForm {
     last: Option<u64>,
-    #[serde(default, deserialize_with = "age_ms")]
-    age: Option<u64>,
+    #[serde(default, deserialize_with = "duration")]
+    age: Option<Duration>,
 }
 
 /// Reads a file's text. Relative paths of modules begin in `folder`.
@@ -78,7 +85,9 @@ impl From<StepForm> for Transform {
     fn from(form: StepForm) -> Self {
         let look_back = form.lookback.map(|form| LookBack {
             last: form.last,
-            age_ms: form.age,
+            age_ms: form
+                .age
+                .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         });
         Self {
             uses: form.uses,
@@ -162,27 +171,35 @@ fn aggregate<'de, D: Deserializer<'de>>(
         Value::Null => String::new(),
         value => text_of("initial", value).map_err(de::Error::custom)?,
     };
+    let window = WindowForm {
+        shape: form.window,
+        lateness: form.lateness,
+        late: form.late,
+    };
     Ok(Some(AggregateSpec {
         initial,
         by_key: form.by_key,
+        window: window.into_spec().map_err(de::Error::custom)?,
     }))
 }
 
-fn age_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    struct Age;
-    impl Visitor<'_> for Age {
-        type Value = Option<u64>;
+/// A duration with its unit.
+pub(crate) fn duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    struct Text;
+    impl Visitor<'_> for Text {
+        type Value = Option<Duration>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a duration, for example `1h`")
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            let age = parse_duration(text).map_err(E::custom)?;
-            Ok(Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
+            parse_duration(text).map(Some).map_err(E::custom)
         }
     }
-    deserializer.deserialize_str(Age)
+    deserializer.deserialize_str(Text)
 }
 
 /// `stop`, `skip`, `dead_letter:TOPIC`, or `dead_letter: TOPIC` as a map.
@@ -221,6 +238,8 @@ fn on_error<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OnError, D::Er
 
 #[cfg(test)]
 mod tests {
+    use thalweg_types::WindowSpec;
+
     use super::*;
 
     fn file_error(text: &str) -> String {
@@ -246,6 +265,9 @@ transforms:
     aggregate:
       initial: {count: 0}
       by_key: true
+      window: hopping:1h:5m
+      lateness: 10s
+      late: fail
   - uses: upper
     lookback: {}
     on_error: dead_letter:flights-failed
@@ -289,6 +311,11 @@ transforms:
         let aggregate = AggregateSpec {
             initial: r#"{"count":0}"#.to_owned(),
             by_key: true,
+            window: Some(WindowSpec {
+                shape: "hopping:1h:5m".parse().unwrap(),
+                lateness_ms: 10_000,
+                late: LateRecords::Fail,
+            }),
         };
         assert_eq!(steps[1].aggregate, Some(aggregate));
     }
@@ -330,7 +357,19 @@ transforms:
             ),
             (
                 "transforms:\n  - uses: a\n    aggregate: {by-key: true}\n",
-                "expected `initial` or `by_key`",
+                "expected one of `initial`, `by_key`, `window`, `lateness`, `late`",
+            ),
+            (
+                "transforms:\n  - uses: a\n    aggregate: {window: sliding:5m}\n",
+                "write `tumbling:<size>`",
+            ),
+            (
+                "transforms:\n  - uses: a\n    aggregate: {lateness: 5s}\n",
+                "`lateness` is for windows",
+            ),
+            (
+                "transforms:\n  - uses: a\n    aggregate: {window: session:5m, late: keep}\n",
+                "expected `drop` or `fail`",
             ),
             (
                 "transforms:\n  - uses: a\n    lookback: {last: -1}\n",

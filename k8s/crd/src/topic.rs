@@ -36,6 +36,7 @@ use crate::topic_settings::Setting;
     validation = Rule::new("(has(self.assignments) || has(oldSelf.assignments)) || (has(self.replicationFactor) ? self.replicationFactor : 1) == (has(oldSelf.replicationFactor) ? oldSelf.replicationFactor : 1)").message("replicationFactor is in force when the topic is made; change replicas by `thalweg partition move`, status.replicationFactor says how many there are"),
     validation = Rule::new("oldSelf.hasValue() || !has(self.config) || !has(self.config.min__dot__insync__dot__replicas) || int(self.config.min__dot__insync__dot__replicas) <= (has(self.assignments) ? size(self.assignments[0]) : has(self.replicationFactor) ? self.replicationFactor : 1)").message("min.insync.replicas is more than the topic has replicas; give it more, or ask for fewer in sync").optional_old_self(true),
     validation = Rule::new("!has(oldSelf.id) || (has(self.id) && self.id == oldSelf.id)").message("id names the topic's data and can't be changed or removed; leave it out and use `kubectl apply`"),
+    validation = Rule::new("!has(self.produceChain) || self.produceChain.all(step, !has(step.aggregate) || !has(step.aggregate.window))").message("only transforms have windows: leave aggregate.window out, or deploy a transform that reads the topic"),
     validation = Rule::new("has(self.topicName) == has(oldSelf.topicName) && (!has(self.topicName) || self.topicName == oldSelf.topicName)").message("topicName can't be changed; make a new topic"),
 )]
 pub struct TopicSpec {
@@ -115,6 +116,9 @@ pub struct LookBack {
 /// What an aggregate accumulates.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.window) || (!has(self.lateness) && !has(self.late))").message("lateness and late are for windows; give window, too, or leave them out"),
+)]
 pub struct Aggregate {
     /// What it starts from.
     #[serde(default)]
@@ -122,6 +126,26 @@ pub struct Aggregate {
     /// Whether it keeps an accumulator for each key, and not one for the partition.
     #[serde(default)]
     pub by_key: bool,
+    /// The windows in which it accumulates, by the records' timestamps: `tumbling:<size>`, `hopping:<size>:<advance>` or
+    /// `session:<gap>`; where not given it goes on for ever. Only transforms have windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^(tumbling:[1-9][0-9]{0,11}(ms|s|m|h)|session:[1-9][0-9]{0,11}(ms|s|m|h)|hopping:[1-9][0-9]{0,11}(ms|s|m|h):[1-9][0-9]{0,11}(ms|s|m|h))$')").message("window is `tumbling:<size>`, `hopping:<size>:<advance>` or `session:<gap>`, with durations such as 500ms, 10s, 5m or 24h"),
+        validation = Rule::new("self.split(':').all(part, !part.matches('^[1-9][0-9]{0,11}(ms|s|m|h)$') || duration(part) <= duration('878400h'))").message("a window's durations are at most a hundred years"),
+        validation = Rule::new("!self.matches('^hopping:[1-9][0-9]{0,11}(ms|s|m|h):[1-9][0-9]{0,11}(ms|s|m|h)$') || (duration(self.split(':')[2]) <= duration(self.split(':')[1]) && duration(self.split(':')[1]).getSeconds() * 1000 + duration(self.split(':')[1]).getMilliseconds() % 1000 <= 1000 * (duration(self.split(':')[2]).getSeconds() * 1000 + duration(self.split(':')[2]).getMilliseconds() % 1000))").message("a window's advance is at most its size, and at least a thousandth of it"),
+    )]
+    pub window: Option<String>,
+    /// How long after its end a window still takes records; no time where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{1,12}(ms|s|m|h)$')").message("lateness is a duration, such as 500ms, 10s, 5m or 24h"))]
+    pub lateness: Option<String>,
+    /// What becomes of records that are later: `drop`, or `fail`, for `onError` to say; `drop` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self in ['drop', 'fail']").message("late is `drop` or `fail`"))]
+    pub late: Option<String>,
 }
 
 /// What is so of a topic.

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::topic::Step;
+use crate::topic::{LookBack, Step};
 
 /// All but `.` and `..` of what has letters, digits, `.`, `_` and `-`.
 const TOPIC_NAME: &str = r"^([a-zA-Z0-9_-]|[.][a-zA-Z0-9_-]|[.][.][a-zA-Z0-9._-])[a-zA-Z0-9._-]*$";
@@ -37,8 +37,11 @@ const TOPIC_NAME: &str = r"^([a-zA-Z0-9_-]|[.][a-zA-Z0-9_-]|[.][.][a-zA-Z0-9._-]
     validation = Rule::new("self.inputs.all(one, self.inputs.exists_one(other, other == one))").message("inputs has a topic twice; name each once"),
     validation = Rule::new("self.outputs.all(one, self.outputs.exists_one(other, other == one))").message("outputs has a topic twice; name each once"),
     validation = Rule::new("!self.outputs.exists(output, output in self.inputs)").message("an output can't be an input of the same transform, which would read what it writes for ever; write to another topic"),
-    validation = Rule::new("self.transforms.all(step, !has(step.aggregate))").message("transforms keep no state yet: leave aggregate out"),
-    validation = Rule::new("self.transforms.all(step, !has(step.lookBack))").message("transforms keep no state yet: leave lookBack out"),
+    validation = Rule::new("self.transforms.filter(step, has(step.aggregate)).size() <= 1").message("a chain keeps one aggregate; apply a second transform that reads the first one's output"),
+    validation = Rule::new("self.transforms.all(step, !has(step.lookBack))").message("a transform does not look back; leave lookBack out, and keep state with an aggregate or with dedup"),
+    validation = Rule::new("self.inputs.size() == 1 || (!has(self.dedup) && !self.transforms.exists(step, has(step.aggregate)))").message("a transform that keeps state has one input; apply a transform first that brings its inputs together"),
+    validation = Rule::new("!has(self.dedup) || has(self.dedup.last) || has(self.dedup.ageMs)").message("dedup needs last or ageMs"),
+    validation = Rule::new("!has(self.dedup) || ((!has(self.dedup.last) || (self.dedup.last >= 1 && self.dedup.last <= 10000000)) && (!has(self.dedup.ageMs) || self.dedup.ageMs >= 1))").message("dedup remembers at least 1 record and 1 ms, and at most 10000000 records"),
 )]
 pub struct TransformSpec {
     /// The topics that it reads, 1 to 64, each of them once. They stay as they were when it was made.
@@ -75,6 +78,10 @@ pub struct TransformSpec {
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self in ['producer', 'uncompressed', 'gzip', 'snappy', 'lz4', 'zstd']").message("compression is `producer`, `uncompressed`, `gzip`, `snappy`, `lz4` or `zstd`"))]
     pub compression: Option<String>,
+    /// Which records are left out because one with their key came before: among the last so many that were not, and
+    /// not longer before than this, by the records' timestamps. All count where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<LookBack>,
     /// Whether it is to stand still.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,

@@ -220,6 +220,7 @@ mod tests {
                         aggregate: Some(AggregateSpec {
                             initial: "100".to_owned(),
                             by_key: true,
+                            window: None,
                         }),
                     }],
                 },

@@ -79,6 +79,7 @@ impl TryFrom<v1::TransformSpec> for TransformSpec {
             partitioning,
             compression,
             paused,
+            dedup,
         } = message;
         Ok(Self {
             inputs: topics("inputs", &inputs)?,
@@ -90,6 +91,7 @@ impl TryFrom<v1::TransformSpec> for TransformSpec {
             start: text_or_default("start", &start)?,
             partitioning: text_or_default("partitioning", &partitioning)?,
             compression: compression_policy(&compression)?,
+            dedup: dedup.map(Into::into),
             paused,
         })
     }
@@ -104,6 +106,7 @@ impl From<TransformSpec> for v1::TransformSpec {
             start,
             partitioning,
             compression,
+            dedup,
             paused,
         } = spec;
         Self {
@@ -114,6 +117,7 @@ impl From<TransformSpec> for v1::TransformSpec {
             partitioning: partitioning.to_string(),
             compression: compression.name().to_owned(),
             paused,
+            dedup: dedup.map(Into::into),
         }
     }
 }
@@ -180,7 +184,7 @@ impl From<TransformStatus> for v1::TransformStatus {
 #[cfg(test)]
 mod tests {
     use thalweg_types::resource::{OutputPartitioning, StartPosition};
-    use thalweg_types::{ChainSpec, OnError, StepSpec};
+    use thalweg_types::{ChainSpec, LookBack, OnError, StepSpec};
 
     use super::*;
 
@@ -203,6 +207,10 @@ mod tests {
                 start: StartPosition::TimestampMs(1_700_000_000_000),
                 partitioning: OutputPartitioning::Preserve,
                 compression: CompressionPolicy::Producer,
+                dedup: Some(LookBack {
+                    last: Some(1_000),
+                    age_ms: None,
+                }),
                 paused: true,
             },
             status: TransformStatus {
@@ -233,6 +241,7 @@ mod tests {
         assert_eq!(spec.start, StartPosition::Beginning);
         assert_eq!(spec.partitioning, OutputPartitioning::Key);
         assert_eq!(spec.compression, CompressionPolicy::Uncompressed);
+        assert_eq!(spec.dedup, None);
     }
 
     #[test]

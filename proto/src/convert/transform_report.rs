@@ -33,6 +33,10 @@ impl TryFrom<v1::TransformReport> for TransformReport {
             failed,
             restarts,
             modules,
+            late,
+            duplicates,
+            state_entries,
+            state_bytes,
         } = message;
         Ok(Self {
             transform: parse("transform", &transform)?,
@@ -48,6 +52,10 @@ impl TryFrom<v1::TransformReport> for TransformReport {
             records_in,
             records_out,
             failed,
+            late,
+            duplicates,
+            state_entries,
+            state_bytes,
             restarts,
             modules,
         })
@@ -70,6 +78,10 @@ impl From<TransformReport> for v1::TransformReport {
             records_in,
             records_out,
             failed,
+            late,
+            duplicates,
+            state_entries,
+            state_bytes,
             restarts,
             modules,
         } = report;
@@ -95,6 +107,10 @@ impl From<TransformReport> for v1::TransformReport {
             failed,
             restarts,
             modules,
+            late,
+            duplicates,
+            state_entries,
+            state_bytes,
         }
     }
 }
@@ -121,6 +137,10 @@ mod tests {
             records_in: 100,
             records_out: 40,
             failed: 1,
+            late: 3,
+            duplicates: 5,
+            state_entries: 70,
+            state_bytes: 4_096,
             restarts: 2,
             modules: "late@1.2.0".to_owned(),
         };

@@ -118,6 +118,10 @@ mod tests {
             records_in: 1,
             records_out: 1,
             failed: 0,
+            late: 0,
+            duplicates: 0,
+            state_entries: 0,
+            state_bytes: 0,
             restarts: 0,
             modules: String::new(),
         }

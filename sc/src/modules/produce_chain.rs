@@ -53,6 +53,16 @@ fn check_step(
     let revision = registered(step, observed)?;
     check_place(step, revision, is_last)
         .map_err(|misplaced| format!("`{}` {misplaced}", step.uses))?;
+    if step
+        .aggregate
+        .as_ref()
+        .is_some_and(|of| of.window.is_some())
+    {
+        return Err(format!(
+            "`{}` has windows, which only transforms have: leave `window` out, or deploy a transform that reads the topic",
+            step.uses
+        ));
+    }
     check_params(step, revision)?;
     match &step.on_error {
         OnError::DeadLetter(letters) => check_dead_letters(topic, letters, observed),
@@ -107,7 +117,9 @@ mod tests {
         ModuleParam, ModuleRevision, ReplicaPlacement, ResourceVersion, SmartModule,
         SmartModuleKind, SmartModuleSpec, Topic, TopicSpec, TopicState, TopicStatus,
     };
-    use thalweg_types::{AggregateSpec, LookBack, Offset, TopicConfig, TopicId};
+    use thalweg_types::{
+        AggregateSpec, LateRecords, LookBack, Offset, TopicConfig, TopicId, WindowShape, WindowSpec,
+    };
     use uuid::Uuid;
 
     use super::*;
@@ -277,6 +289,18 @@ mod tests {
         sum.uses = "sum".parse().unwrap();
         let early = check(vec![sum, late()]).unwrap_err();
         assert!(early.contains("steps[0]: `sum` is an aggregate"), "{early}");
+        let mut windowed = late();
+        windowed.uses = "sum".parse().unwrap();
+        windowed.aggregate = Some(AggregateSpec {
+            window: Some(WindowSpec {
+                shape: WindowShape::Session { gap_ms: 1_000 },
+                lateness_ms: 0,
+                late: LateRecords::Drop,
+            }),
+            ..AggregateSpec::default()
+        });
+        let windowed = check(vec![windowed]).unwrap_err();
+        assert!(windowed.contains("only transforms have"), "{windowed}");
         let many = check(vec![late(); ChainSpec::STEPS_MAX + 1]).unwrap_err();
         assert!(many.contains("33 steps"), "{many}");
     }

@@ -105,6 +105,7 @@ mod tests {
                 start: StartPosition::Beginning,
                 partitioning: OutputPartitioning::Key,
                 compression: CompressionPolicy::Uncompressed,
+                dedup: None,
                 paused: false,
             },
             status: TransformStatus::default(),

@@ -253,6 +253,7 @@ fn report(transform: &Transform, partition: i32, state: TransformRunState) -> Tr
         failed: 1,
         restarts: 0,
         modules: "late@1.0.0".to_owned(),
+        ..TransformReport::default()
     }
 }
 

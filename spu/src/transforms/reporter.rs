@@ -52,6 +52,10 @@ impl Reporter {
             records_in: 0,
             records_out: 0,
             failed: 0,
+            late: 0,
+            duplicates: 0,
+            state_entries: 0,
+            state_bytes: 0,
             restarts: 0,
             modules: String::new(),
         };

@@ -63,6 +63,7 @@ fn late_orders() -> Transform {
             start: StartPosition::Beginning,
             partitioning: OutputPartitioning::Key,
             compression: CompressionPolicy::Uncompressed,
+            dedup: None,
             paused: true,
         },
         status: TransformStatus::default(),
@@ -123,6 +124,10 @@ async fn an_spu_hears_of_transforms_and_says_how_they_fare() {
         records_in: 5,
         records_out: 2,
         failed: 0,
+        late: 0,
+        duplicates: 0,
+        state_entries: 3,
+        state_bytes: 96,
         restarts: 0,
         modules: "late@1.0.0".to_owned(),
     };

@@ -78,6 +78,7 @@ fn summing(initial: &str, by_key: bool) -> v1::ChainStep {
         aggregate: Some(v1::Aggregate {
             initial: initial.to_owned(),
             by_key,
+            ..v1::Aggregate::default()
         }),
         ..step("sum")
     }

@@ -45,6 +45,7 @@ pub async fn copy(admin: &Admin, topics: &[TopicName], recorder: &Recorder) -> a
             start: resource::StartPosition::Beginning,
             partitioning: resource::OutputPartitioning::Key,
             compression: CompressionPolicy::Uncompressed,
+            dedup: None,
             paused: false,
         };
         admin

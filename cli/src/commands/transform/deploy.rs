@@ -120,6 +120,7 @@ pub(crate) async fn run(arguments: DeployArguments, context: &Context) -> Result
             start: arguments.start,
             partitioning: arguments.partitioning,
             compression: arguments.compression,
+            dedup: None,
             paused: arguments.paused,
         },
         validate_only: false,

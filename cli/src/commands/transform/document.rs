@@ -2,14 +2,17 @@
 //! its line and the names that there are.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny};
 use thalweg_client::resource::{OutputPartitioning, StartPosition, TransformSpec};
 use thalweg_types::{
-    AggregateSpec, ChainSpec, CompressionPolicy, LookBack, ModuleRef, OnError, ResourceName,
-    StepSpec, TopicName,
+    AggregateSpec, ChainSpec, CompressionPolicy, LateRecords, LookBack, ModuleRef, OnError,
+    ResourceName, StepSpec, TopicName, WindowShape,
 };
+
+use crate::transforms::{WindowForm, duration};
 
 /// A transform as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +69,8 @@ struct SpecForm {
     #[serde(default = "uncompressed", deserialize_with = "compression")]
     compression: CompressionPolicy,
     #[serde(default)]
+    dedup: Option<LookBackForm>,
+    #[serde(default)]
     paused: bool,
 }
 
@@ -79,8 +84,8 @@ struct StepForm {
     look_back: Option<LookBackForm>,
     #[serde(default)]
     on_error: OnError,
-    #[serde(default)]
-    aggregate: Option<AggregateForm>,
+    #[serde(default, deserialize_with = "aggregate")]
+    aggregate: Option<AggregateSpec>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,6 +102,10 @@ struct AggregateForm {
     initial: String,
     #[serde(default)]
     by_key: bool,
+    window: Option<WindowShape>,
+    #[serde(default, deserialize_with = "duration")]
+    lateness: Option<Duration>,
+    late: Option<LateRecords>,
 }
 
 /// Reads every document of a file's text.
@@ -129,6 +138,7 @@ impl From<SpecForm> for TransformSpec {
             start: form.start,
             partitioning: form.partitioning,
             compression: form.compression,
+            dedup: form.dedup.map(Into::into),
             paused: form.paused,
         }
     }
@@ -139,17 +149,38 @@ impl From<StepForm> for StepSpec {
         Self {
             uses: form.uses,
             with: form.with,
-            look_back: form.look_back.map(|form| LookBack {
-                last: form.last,
-                age_ms: form.age_ms,
-            }),
+            look_back: form.look_back.map(Into::into),
             on_error: form.on_error,
-            aggregate: form.aggregate.map(|form| AggregateSpec {
-                initial: form.initial,
-                by_key: form.by_key,
-            }),
+            aggregate: form.aggregate,
         }
     }
+}
+
+impl From<LookBackForm> for LookBack {
+    fn from(form: LookBackForm) -> Self {
+        Self {
+            last: form.last,
+            age_ms: form.age_ms,
+        }
+    }
+}
+
+fn aggregate<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<AggregateSpec>, D::Error> {
+    let Some(form) = Option::<AggregateForm>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let window = WindowForm {
+        shape: form.window,
+        lateness: form.lateness,
+        late: form.late,
+    };
+    Ok(Some(AggregateSpec {
+        initial: form.initial,
+        by_key: form.by_key,
+        window: window.into_spec().map_err(de::Error::custom)?,
+    }))
 }
 
 fn uncompressed() -> CompressionPolicy {
@@ -184,6 +215,9 @@ spec:
     - uses: late@1.2.0
       with: {minutes: '60'}
       onError: dead_letter:failed
+    - uses: sum
+      aggregate: {initial: '0', byKey: true, window: tumbling:5m, lateness: 10s, late: fail}
+  dedup: {last: 1000, ageMs: 60000}
   start: end
   partitioning: preserve
   compression: zstd
@@ -216,6 +250,18 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
             long.chain.steps[0].on_error.to_string(),
             "dead_letter:failed"
         );
+        let aggregate = long.chain.steps[1].aggregate.as_ref().unwrap();
+        let window = aggregate.window.unwrap();
+        assert_eq!(window.shape.to_string(), "tumbling:5m");
+        assert_eq!(
+            (window.lateness_ms, window.late),
+            (10_000, LateRecords::Fail)
+        );
+        let dedup = LookBack {
+            last: Some(1_000),
+            age_ms: Some(60_000),
+        };
+        assert_eq!(long.dedup, Some(dedup));
         assert_eq!(long.start, StartPosition::End);
         assert_eq!(long.partitioning, OutputPartitioning::Preserve);
         assert_eq!(long.compression, CompressionPolicy::Zstd);
@@ -242,6 +288,11 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
             ("zstd", "rar", "`lz4`, `zstd`"),
             ("late-flights", "Late", "lower-case letters"),
             ("labels", "label", "`labels`"),
+            ("tumbling:5m", "daily", "write `tumbling:<size>`"),
+            ("window: tumbling:5m, ", "", "`lateness` is for windows"),
+            ("late: fail", "late: keep", "expected `drop` or `fail`"),
+            ("byKey", "by_key", "`byKey`, `window`, `lateness`, `late`"),
+            ("ageMs", "age", "expected `last` or `ageMs`"),
         ] {
             let error = error(&LATE.replace(from, to));
             assert!(error.contains(expected), "{to}: {error}");

@@ -11,7 +11,7 @@ use thalweg_types::resource::{
 };
 use thalweg_types::{CompressionPolicy, TopicName};
 
-use super::chain::{chain, steps_of};
+use super::chain::{chain, look_back, look_back_of, steps_of};
 use super::{Reading, Stamp, Unreadable, typed, unreadable};
 
 const PENDING: &str = "Pending";
@@ -57,6 +57,7 @@ fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
         start,
         partitioning,
         compression,
+        dedup,
         paused,
     } = spec;
     Ok(TransformSpec {
@@ -70,6 +71,7 @@ fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
             Some(name) => CompressionPolicy::of_name(&name)
                 .ok_or_else(|| format!("`{name}` is no compression"))?,
         },
+        dedup: dedup.map(look_back),
         paused,
     })
 }
@@ -98,6 +100,7 @@ pub(super) fn spec_of(row: &Transform) -> ObjectSpec {
         start,
         partitioning,
         compression,
+        dedup,
         paused,
     } = &row.spec;
     ObjectSpec {
@@ -109,6 +112,7 @@ pub(super) fn spec_of(row: &Transform) -> ObjectSpec {
             .then(|| partitioning.to_string()),
         compression: (*compression != CompressionPolicy::Uncompressed)
             .then(|| compression.name().to_owned()),
+        dedup: dedup.map(look_back_of),
         paused: *paused,
     }
 }
@@ -137,6 +141,7 @@ pub(super) fn status_of(row: &Transform, stamp: Stamp<'_>) -> ObjectStatus {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use thalweg_types::LookBack;
 
     use super::super::{Kept, to_value};
     use super::*;
@@ -183,6 +188,10 @@ mod tests {
                 start: StartPosition::End,
                 partitioning: OutputPartitioning::Preserve,
                 compression: CompressionPolicy::Producer,
+                dedup: Some(LookBack {
+                    last: None,
+                    age_ms: Some(60_000),
+                }),
                 paused: true,
                 ..plain.spec.clone()
             },

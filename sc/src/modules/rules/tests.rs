@@ -85,6 +85,7 @@ fn of_transform(uses: &str) -> Users {
             start: StartPosition::Beginning,
             partitioning: OutputPartitioning::Key,
             compression: CompressionPolicy::Uncompressed,
+            dedup: None,
             paused: false,
         },
         status: TransformStatus::default(),

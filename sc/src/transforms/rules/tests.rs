@@ -99,6 +99,7 @@ pub(in crate::transforms) fn transform(
             start: StartPosition::Beginning,
             partitioning: OutputPartitioning::Key,
             compression: CompressionPolicy::Uncompressed,
+            dedup: None,
             paused: false,
         },
         status: TransformStatus::default(),

@@ -63,6 +63,7 @@ fn late_orders(number: u64) -> Transform {
             start: StartPosition::Beginning,
             partitioning: OutputPartitioning::Key,
             compression: CompressionPolicy::Producer,
+            dedup: None,
             paused: false,
         },
         status: TransformStatus {

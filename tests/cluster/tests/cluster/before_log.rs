@@ -62,9 +62,12 @@ async fn summing_topic(client: &Client, by_key: bool, config: &[(&str, &str)]) -
 }
 
 fn sum_from_1000(by_key: bool) -> StepSpec {
-    let initial = "1000".to_owned();
     StepSpec {
-        aggregate: Some(AggregateSpec { initial, by_key }),
+        aggregate: Some(AggregateSpec {
+            initial: "1000".to_owned(),
+            by_key,
+            window: None,
+        }),
         ..step("sum")
     }
 }

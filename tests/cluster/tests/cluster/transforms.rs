@@ -43,6 +43,7 @@ async fn deploy(client: &Client, transform: &str, module: &str, from: &TopicName
             start: resource::StartPosition::Beginning,
             partitioning: resource::OutputPartitioning::Preserve,
             compression: CompressionPolicy::Uncompressed,
+            dedup: None,
             paused: false,
         },
         validate_only: false,

@@ -363,10 +363,6 @@ async fn what_can_be_no_transform_is_refused_with_the_next_step() {
                 "`stop`, `skip` or `dead_letter:",
             ),
             (
-                step(json!({"uses": "sum", "aggregate": {"byKey": true}})),
-                "leave aggregate out",
-            ),
-            (
                 step(json!({"uses": "late", "lookBack": {"last": 1}})),
                 "leave lookBack out",
             ),
