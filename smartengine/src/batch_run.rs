@@ -13,7 +13,9 @@ use crate::failed_record::{Failing, failed_records};
 use crate::output::{Wanted, append};
 use crate::records::{Place, below};
 use crate::step_run::{Accumulated, Passing, run_step};
-use crate::{AccumulatorsByKey, ChainError, ChainOutput, SmartModuleKind, WindowChanges};
+use crate::{
+    AccumulatorsByKey, ChainError, ChainOutput, SeenChanges, SmartModuleKind, WindowChanges,
+};
 
 /// What has come of a batch so far.
 pub(crate) struct BatchRun<'a> {
@@ -55,6 +57,7 @@ struct Aggregated<'a> {
 struct Changes {
     by_key: AccumulatorsByKey,
     windows: WindowChanges,
+    seen: SeenChanges,
 }
 
 impl<'a> BatchRun<'a> {
@@ -159,6 +162,7 @@ impl<'a> BatchRun<'a> {
             },
             accumulators: self.changed.by_key,
             windows: self.changed.windows,
+            seen: self.changed.seen,
             failed,
             input: header,
         };
@@ -189,6 +193,16 @@ fn run_chunk<'a>(
         },
         ..ChunkRun::default()
     };
+    let seen = match &mut chain.seen {
+        None => None,
+        Some(seen) => match seen.pass(chunk, header)? {
+            Ok((passing, seen)) => {
+                run.passing = passing;
+                Some(seen)
+            }
+            Err(full) => return Err(chain.state_full(full)),
+        },
+    };
     let mut aggregated = None;
     let step_count = chain.steps.len();
     for (index, step) in chain.steps.iter_mut().enumerate() {
@@ -216,6 +230,10 @@ fn run_chunk<'a>(
         // before that.
         run.stopped_at = stepped.stopped_at.or(run.stopped_at);
         run.failure = stepped.failure.or(run.failure);
+    }
+    if let Some(seen) = seen {
+        let end = run.stopped_at.unwrap_or(i64::MAX);
+        changed.seen.extend(seen.before(end));
     }
     if let Some(aggregated) = aggregated {
         accumulate(chain, aggregated, &run, changed)?;

@@ -17,16 +17,22 @@ use crate::guest::GuestHost;
 use crate::look_back::shown;
 use crate::open_step::OpenStep;
 use crate::output::Wanted;
+use crate::seen_keys::SeenKeys;
 use crate::windowed_step::{SettleError, WindowRun};
 use crate::{
     Accumulation, AccumulatorsByKey, CallLimits, ChainError, ChainOptions, ChainOutput,
     LookBackWindow, OnFailure, SmartModuleKind, Step, StepMetrics, WindowChanges,
 };
 
+/// What errors call the leaving out of duplicates, which is no step.
+const DEDUP: &str = "dedup";
+
 /// SmartModules with their state, ready to be given a stream's batches.
 pub struct Chain {
     pub(crate) steps: Vec<OpenStep>,
     pub(crate) accumulators: Accumulators,
+    /// Absent where all records count.
+    pub(crate) seen: Option<SeenKeys>,
     pub(crate) limits: CallLimits,
     pub(crate) chunks: Chunks,
     state: ChainState,
@@ -75,9 +81,15 @@ impl Chain {
             .map(|step| OpenStep::open(host, step, limits))
             .collect::<Result<Vec<_>, _>>()?;
         let chunks = Chunks::new(&steps, &accumulators, limits);
+        let seen = options.dedup.map(|dedup| {
+            let keys = dedup.restored.keys.len();
+            let seen = SeenKeys::new(dedup, limits.memory_bytes, &host.memory);
+            seen.map_err(|full| accumulators_full(full, DEDUP.to_owned(), keys, limits))
+        });
         Ok(Self {
             steps,
             accumulators,
+            seen: seen.transpose()?,
             limits,
             chunks,
             state: ChainState::Running,
@@ -115,6 +127,12 @@ impl Chain {
                 (keyed.len(), keyed.content_bytes())
             }
         }
+    }
+
+    /// How many keys count as seen, and how large they are, in bytes; none where all records count.
+    #[must_use]
+    pub fn seen_size(&self) -> (usize, usize) {
+        self.seen.as_ref().map_or((0, 0), SeenKeys::size)
     }
 
     /// The steps that are to be shown records of before the stream's start, and which: each with
@@ -311,6 +329,12 @@ impl Chain {
             SettleError::Full(full) => self.accumulators_full(full),
             SettleError::Chain(error) => error,
         })
+    }
+
+    /// The error of keys that were seen, and are too many.
+    pub(crate) fn state_full(&self, full: AccumulatorsFull) -> ChainError {
+        let keys = self.seen.as_ref().map_or(0, |seen| seen.size().0);
+        accumulators_full(full, DEDUP.to_owned(), keys, self.limits)
     }
 
     fn accumulators_full(&self, full: AccumulatorsFull) -> ChainError {

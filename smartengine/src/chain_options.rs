@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thalweg_types::{LookBack, WindowSpec};
 
-use crate::{CallLimits, SmartModule, WindowState};
+use crate::{CallLimits, Dedup, SmartModule, WindowState};
 
 /// One SmartModule of a chain, with its parameters.
 #[derive(Debug, Clone)]
@@ -99,6 +99,8 @@ pub struct ChainOptions {
     pub steps: Vec<Step>,
     /// What the aggregate keeps.
     pub accumulation: Accumulation,
+    /// What keeps records out whose key came before; none where all count.
+    pub dedup: Option<Dedup>,
     /// The bounds of each call; lowered to the engine's where they pass them.
     pub limits: CallLimits,
 }
@@ -110,6 +112,7 @@ impl ChainOptions {
         Self {
             steps,
             accumulation: Accumulation::default(),
+            dedup: None,
             limits: CallLimits::default(),
         }
     }

@@ -6,13 +6,13 @@ use thalweg_record::{Batch, BatchHeader, BuildError, Codec, append_batch, append
 use thalweg_types::{NO_SEQUENCE, Offset, ProducerEpoch, ProducerId};
 
 use crate::step_run::Passing;
-use crate::{AccumulatorsByKey, FailedRecord, WindowChanges};
+use crate::{AccumulatorsByKey, FailedRecord, SeenChanges, WindowChanges};
 
 /// The bit of a batch's attributes that says whose timestamps its records have.
 const TIMESTAMP_TYPE_ATTRIBUTE: i16 = 1 << 3;
 
 /// What a chain makes of one batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChainOutput {
     /// One uncompressed v2 batch, in which each record keeps the offset of the input record that
     /// it came from; base offset and last offset delta are the input's, the producer's fields are
@@ -36,6 +36,8 @@ pub struct ChainOutput {
     pub accumulators: AccumulatorsByKey,
     /// What these records changed of an aggregate's windows, as of [`next_offset`](Self::next_offset).
     pub windows: WindowChanges,
+    /// What they changed of the keys that were seen, as of [`next_offset`](Self::next_offset).
+    pub seen: SeenChanges,
     /// The records that the chain went on without, below [`next_offset`](Self::next_offset), by
     /// rising offset and step.
     pub failed: Vec<FailedRecord>,

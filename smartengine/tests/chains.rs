@@ -111,6 +111,7 @@ fn an_aggregate_goes_on_from_batch_to_batch_and_from_a_given_accumulator() {
 
     let mut resumed = engine()
         .open_chain(ChainOptions {
+            dedup: None,
             steps: vec![module_step("sum", &[])],
             accumulation: Accumulation::PerPartition {
                 initial: Some(b"3".to_vec()),
@@ -240,6 +241,7 @@ fn loops_hogs_and_recursion_of_a_rust_guest_are_bounded() {
         let module = engine().load(&sdk_module("moody")).unwrap();
         let mut chain = engine()
             .open_chain(ChainOptions {
+                dedup: None,
                 steps: vec![step(&module)],
                 accumulation: Accumulation::default(),
                 limits: support::tight(),
@@ -262,6 +264,7 @@ fn large_outputs_stop_within_the_batch_and_go_on_from_there() {
     let module = engine().load(&sdk_module("repeat")).unwrap();
     let mut chain = engine()
         .open_chain(ChainOptions {
+            dedup: None,
             steps: vec![step_with(&module, &[("times", "100")])],
             accumulation: Accumulation::default(),
             limits: CallLimits {
@@ -347,6 +350,7 @@ fn steps_that_make_no_chain_are_refused() {
     let open = |names: &[&str], accumulator: Option<&str>| {
         engine()
             .open_chain(ChainOptions {
+                dedup: None,
                 steps: names.iter().map(|name| module_step(name, &[])).collect(),
                 accumulation: Accumulation::PerPartition {
                     initial: accumulator.map(Into::into),
@@ -541,6 +545,7 @@ fn compiled_modules_are_kept_on_disk_and_not_trusted_when_damaged() {
         assert_eq!(module.kind(), SmartModuleKind::FilterMap);
         let mut chain = engine
             .open_chain(ChainOptions {
+                dedup: None,
                 steps: vec![step(&module)],
                 accumulation: Accumulation::default(),
                 limits: CallLimits::default(),

@@ -1,19 +1,26 @@
 //! Topics that the cluster keeps for itself: names that begin with `__`. Clients read them, and
 //! change nothing about them. As in Kafka, what would is an invalid topic.
 
-use thalweg_types::TopicName;
+use thalweg_types::resource::TransformNumber;
+use thalweg_types::{ProducerId, TopicName};
 use thalweg_wire::{KafkaError, RequestHeader};
 
 use super::connection::Shared;
 use super::refusal::Refusal;
 
-/// Only the SC that this SPU follows produces to internal topics, under the name that it gave.
+/// Only the SC that this SPU follows produces to internal topics, under the name that it gave, and a transform
+/// to its own changelog.
 pub(super) fn check_produce(
     shared: &Shared,
     header: &RequestHeader,
     topic: &TopicName,
+    producer: ProducerId,
 ) -> Result<(), Refusal> {
     if !topic.is_internal() {
+        return Ok(());
+    }
+    let of_changelog = TransformNumber::of_changelog(topic);
+    if of_changelog.is_some() && of_changelog == TransformNumber::of_producer(producer) {
         return Ok(());
     }
     let view = shared.context.view.current();

@@ -32,6 +32,8 @@ pub(super) struct Begun {
     /// Whether partitions of an output are left out that came to it meanwhile: they have their turn once all others
     /// are at the same position.
     pub(super) is_narrow: bool,
+    /// For a transform that keeps state: all of its changelog's partition below this is its own doing.
+    pub(super) kept_until: Option<Offset>,
 }
 
 /// Why a runner can't begin.
@@ -45,6 +47,18 @@ pub(super) enum NotBegun {
         "the transform has begun as often as it can on `{0}`: give it a new start with `thalweg transform reset`"
     )]
     Epochs(TopicPartition),
+    #[error(
+        "`{output}` has what the transform wrote up to input offset {position} alone, and its state is that of {kept}: what lay between is lost, as after an unclean election. Give it a new start with `thalweg transform reset`"
+    )]
+    Lost {
+        output: TopicPartition,
+        position: Offset,
+        kept: Offset,
+    },
+    #[error(
+        "the changelog `{0}` knows nothing of the transform, and its outputs do: its state is lost. Give it a new start with `thalweg transform reset`"
+    )]
+    NoState(TopicPartition),
 }
 
 /// What is found at one output.
@@ -80,6 +94,9 @@ pub(super) async fn begin(
         })
     });
     let found = try_join_all(asked).await?;
+    if plan.keeps_state {
+        check_state(&found)?;
+    }
     let known: Vec<_> = found.iter().filter_map(Found::progress).collect();
     let at = match known.iter().min_by_key(|progress| progress.position) {
         Some(slowest) => slowest.position,
@@ -118,13 +135,46 @@ pub(super) async fn begin(
             output.fence(known, at, told).await
         }
     });
-    let writers = try_join_all(writers).await?;
+    let (writers, markers): (Vec<_>, Vec<_>) = try_join_all(writers).await?.into_iter().unzip();
+    let last_marker = markers.last().filter(|_| plan.keeps_state);
     Ok(Begun {
+        kept_until: last_marker.map(|marker| marker.next()),
         routes: Arc::new(routes),
         writers,
         partitions,
         is_narrow,
     })
+}
+
+/// The changelog, which is the last of what was found, is never ahead of an output that was not cut, and as old as they.
+fn check_state(found: &[Found]) -> Result<(), NotBegun> {
+    let Some((changelog, outputs)) = found.split_last() else {
+        return Ok(());
+    };
+    let known = outputs
+        .iter()
+        .filter_map(|output| Some((output, output.progress()?)));
+    match changelog.progress() {
+        Some(kept) => {
+            let mut behind = known.filter(|(_, progress)| progress.position < kept.position);
+            behind.next().map_or(Ok(()), |(output, progress)| {
+                Err(NotBegun::Lost {
+                    output: output.partition.clone(),
+                    position: progress.position,
+                    kept: kept.position,
+                })
+            })
+        }
+        // All began at the same position, and the first reign ended before all had.
+        None => {
+            let mut positions = known.map(|(_, progress)| progress.position);
+            let first = positions.next();
+            if positions.all(|position| Some(position) == first) {
+                return Ok(());
+            }
+            Err(NotBegun::NoState(changelog.partition.clone()))
+        }
+    }
 }
 
 /// One output that is being fenced.
@@ -138,13 +188,13 @@ struct Fencing<'a> {
 }
 
 impl Fencing<'_> {
-    /// Writes the marker of a new epoch behind what the leader knows, asked again until it is there.
+    /// Writes the marker of a new epoch behind what the leader knows, asked again until it is there; where it stands.
     async fn fence(
         &self,
         mut known: Option<KnownRunner>,
         at: Offset,
         told: impl Fn(&LeaderError),
-    ) -> Result<OutputWriter, NotBegun> {
+    ) -> Result<(OutputWriter, Offset), NotBegun> {
         let mut backoff = Backoff::new(BackoffOptions::default());
         loop {
             let (writer, marker) = self.writer(known, at)?;
@@ -154,7 +204,7 @@ impl Fencing<'_> {
                 .append_once(self.partition, bytes, marker.output)
                 .await
             {
-                Ok(()) => return Ok(writer),
+                Ok(marker) => return Ok((writer, marker)),
                 Err(error @ LeaderError::Refused { .. }) => return Err(error.into()),
                 // It may be there, or somebody else's.
                 Err(error @ LeaderError::NotNow { .. }) => told(&error),

@@ -6,8 +6,10 @@ use thalweg_proto::ServiceError;
 use thalweg_smartengine::{
     Accumulation, CallLimits, ChainError, ChainOptions, Lane, LoadError, SmartEngine, Step,
 };
-use thalweg_types::{ChainSpec, ErrorCode};
+use thalweg_types::resource::{SmartModuleKind, TransformSpec};
+use thalweg_types::{AggregateSpec, ErrorCode, LookBack};
 
+use super::state::KeptState;
 use crate::context::SpuContext;
 use crate::guest_thread::{self, NotRun};
 use crate::metrics::{Metered, Metrics, Place};
@@ -21,6 +23,9 @@ pub(super) struct Modules {
     limits: CallLimits,
     pub(super) lane: Lane,
     steps: Vec<Step>,
+    /// How the aggregate among them accumulates, if there is one.
+    aggregate: Option<AggregateSpec>,
+    dedup: Option<LookBack>,
     extras: Vec<StepExtra>,
 }
 
@@ -61,8 +66,12 @@ pub(super) fn may_heal(error: &ChainError) -> bool {
 }
 
 impl Modules {
-    /// Finds and compiles the modules of `chain`.
-    pub(super) async fn find(context: &SpuContext, chain: &ChainSpec) -> Result<Self, NotOpened> {
+    /// Finds and compiles the modules of a transform.
+    pub(super) async fn find(
+        context: &SpuContext,
+        transform: &TransformSpec,
+    ) -> Result<Self, NotOpened> {
+        let chain = &transform.chain;
         let mut new = Vec::with_capacity(chain.steps.len());
         for step in &chain.steps {
             let found = context.modules.find(&step.uses).await?;
@@ -82,6 +91,10 @@ impl Modules {
         });
         let loaded: Vec<LoadedStep> = loaded.await??;
         lane.runs(loaded.iter().map(|loaded| &*loaded.step.module));
+        let is_aggregate =
+            |loaded: &LoadedStep| loaded.step.module.kind() == SmartModuleKind::Aggregate;
+        let aggregate = loaded.iter().position(is_aggregate);
+        let aggregate = aggregate.map(|index| chain.steps[index].aggregate.clone());
         let (steps, extras) = loaded
             .into_iter()
             .map(|LoadedStep { step, extra }| (step, extra))
@@ -92,21 +105,28 @@ impl Modules {
             limits: context.options.call_limits(),
             lane,
             steps,
+            aggregate: aggregate.map(Option::unwrap_or_default),
+            dedup: transform.dedup,
             extras,
         })
     }
 
-    /// The chain, opened. Wrong parameters show here.
-    pub(super) async fn open(&self) -> Result<Metered, NotOpened> {
+    /// The chain, opened where `kept` says that it stood. Wrong parameters show here.
+    pub(super) async fn open(&self, kept: KeptState) -> Result<Metered, NotOpened> {
         let modules = self.clone();
-        let opened = guest_thread::run(&self.lane, move || modules.open_here());
+        let opened = guest_thread::run(&self.lane, move || modules.open_here(kept));
         Ok(opened.await??)
     }
 
-    fn open_here(&self) -> Result<Metered, ChainError> {
+    fn open_here(&self, mut kept: KeptState) -> Result<Metered, ChainError> {
+        let accumulation = match &self.aggregate {
+            Some(spec) => kept.accumulation(spec),
+            None => Accumulation::default(),
+        };
         let chain = self.engine.open_chain(ChainOptions {
             steps: self.steps.clone(),
-            accumulation: Accumulation::default(),
+            accumulation,
+            dedup: self.dedup.map(|within| kept.dedup(within)),
             limits: self.limits,
         })?;
         let counters = self.metrics.smartmodules();

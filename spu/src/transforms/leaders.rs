@@ -1,4 +1,4 @@
-//! The way to the outputs' leaders: what a leader knows of a runner's producer, and appends to its log.
+//! The way to the outputs' leaders: what a leader knows of a runner's producer, appends to its log, and reads back.
 //!
 //! Shared by all runners of this SPU: a few connections to each SPU, this one among them, so that what is
 //! written takes the same way wherever its partition is led. Answers come in the order of the requests, so
@@ -12,10 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use thalweg_client::{Connection, ConnectionOptions, RequestError};
 use thalweg_runtime::{Backoff, BackoffOptions, TaskGroup};
-use thalweg_types::{ProducerEpoch, ProducerId, TopicPartition, TransformProgress};
+use thalweg_types::{Offset, ProducerEpoch, ProducerId, TopicPartition, TransformProgress};
 use thalweg_wire::messages::describe_producers_request::TopicRequest;
+use thalweg_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use thalweg_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use thalweg_wire::messages::{self, DescribeProducersRequest, ProduceRequest};
+use thalweg_wire::messages::{
+    self, BrokerId, DescribeProducersRequest, FetchRequest, ProduceRequest,
+};
 use thalweg_wire::tags::{self, OutputTag};
 use thalweg_wire::{KafkaError, StrBytes, kafka_error};
 use tracing::debug;
@@ -28,6 +31,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const PRODUCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long its answer may take beyond that.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How much of a log is read at a time, in bytes: more where its first batch is larger.
+const READ_BYTES: i32 = 4 << 20;
 /// How many connections there are to each leader.
 const CONNECTIONS: usize = 8;
 /// The waits between attempts.
@@ -105,7 +110,7 @@ impl Leaders {
         batch: &Bytes,
         output: OutputTag,
         told: impl Fn(&LeaderError),
-    ) -> Result<(), LeaderError> {
+    ) -> Result<Offset, LeaderError> {
         self.until_answered(told, || self.append_once(partition, batch.clone(), output))
             .await
     }
@@ -160,13 +165,59 @@ impl Leaders {
         }))
     }
 
-    /// As [`Self::append`], in one attempt: after an error the batch may be there or not.
+    /// Some batches from `from` on, or from where the log begins if that is later, which is given with them.
+    pub(super) async fn read(
+        &self,
+        partition: &TopicPartition,
+        from: Offset,
+        told: impl Fn(&LeaderError),
+    ) -> Result<(Offset, Bytes), LeaderError> {
+        self.until_answered(told, || self.read_once(partition, from))
+            .await
+    }
+
+    async fn read_once(
+        &self,
+        partition: &TopicPartition,
+        from: Offset,
+    ) -> Result<(Offset, Bytes), LeaderError> {
+        let asked = FetchPartition::default()
+            .with_partition(partition.partition.0)
+            .with_fetch_offset(from.0)
+            .with_partition_max_bytes(READ_BYTES);
+        let topic = FetchTopic::default()
+            .with_topic(topic_name(partition))
+            .with_partitions(vec![asked]);
+        let request = FetchRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_max_bytes(READ_BYTES)
+            // Outside of any fetch session.
+            .with_session_epoch(-1)
+            .with_topics(vec![topic]);
+        let connection = self.leader(partition).await?;
+        let answer = connection.call(&request, ANSWER_TIMEOUT).await;
+        let answer = answer.map_err(|error| not_now(partition, &error))?;
+        let partitions = answer.responses.into_iter();
+        let mut partitions = partitions.flat_map(|topic| topic.partitions);
+        let Some(found) = partitions.next() else {
+            return Err(not_now(partition, &"its leader answered nothing"));
+        };
+        match kafka_error(found.error_code) {
+            None => Ok((from, found.records.unwrap_or_default())),
+            Some(KafkaError::OffsetOutOfRange) if found.log_start_offset > from.0 => {
+                Ok((Offset(found.log_start_offset), Bytes::new()))
+            }
+            Some(error) => Err(refused(partition, error, None)),
+        }
+    }
+
+    /// As [`Self::append`], in one attempt: after an error the batch may be there or not. Gives where it stands.
     pub(super) async fn append_once(
         &self,
         partition: &TopicPartition,
         batch: Bytes,
         output: OutputTag,
-    ) -> Result<(), LeaderError> {
+    ) -> Result<Offset, LeaderError> {
         let mut data = PartitionProduceData::default()
             .with_index(partition.partition.0)
             .with_records(Some(batch));
@@ -191,7 +242,7 @@ impl Leaders {
             return Err(not_now(partition, &"its leader answered nothing"));
         };
         match kafka_error(found.error_code) {
-            None => Ok(()),
+            None => Ok(Offset(found.base_offset)),
             Some(error) => Err(refused(partition, error, found.error_message)),
         }
     }

@@ -7,15 +7,19 @@
 
 mod beginning;
 mod chain;
+mod checkpoint;
 mod leaders;
 mod outlet;
 mod output_writer;
 mod plan;
+mod pump;
 mod reign;
 mod reporter;
 mod reports;
+mod restore;
 mod routes;
 mod runner;
+mod state;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};

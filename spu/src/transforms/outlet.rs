@@ -49,6 +49,16 @@ impl Outlet {
         self.queue.is_empty()
     }
 
+    /// How many batches were ever on their way and are acknowledged, with all before them.
+    pub(super) fn done_count(&self) -> u64 {
+        self.first
+    }
+
+    /// How many batches were ever put on their way.
+    pub(super) fn pushed_count(&self) -> u64 {
+        self.first + self.queue.len() as u64
+    }
+
     /// How far the output has come before the first that is on its way.
     pub(super) fn comes_from(&self) -> Option<Offset> {
         Some(self.queue.front()?.batch.from)

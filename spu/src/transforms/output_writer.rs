@@ -60,6 +60,14 @@ pub(super) enum WriteError {
         record_bytes: usize,
         limit_bytes: usize,
     },
+    #[error(
+        "the records before input offset {position} changed {changed_bytes} bytes of what the transform keeps at once, more than a batch of its changelog holds ({limit_bytes}): keep smaller accumulators"
+    )]
+    StateTooLarge {
+        position: Offset,
+        changed_bytes: usize,
+        limit_bytes: usize,
+    },
     #[error("failed to make a batch of the output at offset {offset}: {reason}")]
     Build {
         offset: Offset,
@@ -200,6 +208,18 @@ impl OutputWriter {
         assert!(self.open.is_none(), "what was pushed is sealed first");
         self.seal_marker(until.max(self.position), None, now_ms);
         self.sealed.pop().expect("a marker was sealed")
+    }
+
+    /// The largest batch that its topic takes.
+    pub(super) fn batch_bytes_max(&self) -> usize {
+        self.options.batch_bytes_max
+    }
+
+    /// Says once more where the output is, long before sequences have counted too far for the next batch.
+    pub(super) fn renew_marker(&mut self, now_ms: i64) {
+        if self.sequences_since_marker() > ADVANCE_MAX / 2 {
+            self.seal_marker(self.position, None, now_ms);
+        }
     }
 
     fn batch_bytes(&self) -> usize {
@@ -351,7 +371,7 @@ impl OpenBatch {
 }
 
 impl OutputRecord<'_> {
-    fn bytes_max(&self) -> usize {
+    pub(super) fn bytes_max(&self) -> usize {
         record_bytes_max(self.key, self.value, self.headers)
     }
 }

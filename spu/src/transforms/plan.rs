@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_record::Codec;
-use thalweg_types::resource::{TransformNumber, TransformState};
+use thalweg_types::resource::{SmartModuleKind, TransformNumber, TransformState};
 use thalweg_types::{CompressionPolicy, PartitionIndex, ProducerId, TopicName, TopicPartition};
 
 use super::routes::RoutedTopic;
@@ -35,6 +35,8 @@ pub(super) struct RunnerPlan {
     pub(super) replica: Arc<Replica>,
     /// What the names of the chain's modules stand for; absent where this SPU has not heard of them.
     sha256s: Vec<Option<String>>,
+    /// Whether it keeps something between records: then the last of the topics that it writes is its changelog.
+    pub(super) keeps_state: bool,
     /// The topics that it writes.
     pub(super) written: Vec<WrittenTopic>,
 }
@@ -68,13 +70,30 @@ impl RunnerPlan {
                 written.push(WrittenTopic::of(view, transform, name, read)?);
             }
         }
-        let steps = &transform.spec.chain.steps;
-        let sha256s = steps.iter().map(|step| {
+        let steps = transform.spec.chain.steps.iter();
+        let modules = steps.map(|step| {
             let module = view.smart_modules.get(&step.uses.name)?;
-            Some(module.resolve(&step.uses).ok()?.sha256.clone())
+            module.resolve(&step.uses).ok()
         });
+        let modules: Vec<_> = modules.collect();
+        let mut known = modules.iter().flatten();
+        let accumulates = known.any(|module| module.kind == SmartModuleKind::Aggregate);
+        let keeps_state = accumulates || transform.spec.dedup.is_some();
+        if keeps_state {
+            let name = transform.number.changelog();
+            let mut changelog = WrittenTopic::of(view, transform, &name, read)?;
+            let own = usize::try_from(key.partition.0).ok()?;
+            if own >= changelog.routed.partition_count {
+                return None;
+            }
+            changelog.routed.is_changelog = true;
+            written.push(changelog);
+        }
+        let sha256s = modules.into_iter();
+        let sha256s = sha256s.map(|module| module.map(|module| module.sha256.clone()));
         Some(Self {
             key,
+            keeps_state,
             sha256s: sha256s.collect(),
             transform: Arc::clone(transform),
             replica,
@@ -113,12 +132,14 @@ impl PartialEq for RunnerPlan {
             key,
             replica,
             sha256s,
+            keeps_state,
             written,
         } = self;
         *key == other.key
             && transform.spec == other.transform.spec
             && Arc::ptr_eq(replica, &other.replica)
             && *sha256s == other.sha256s
+            && *keeps_state == other.keeps_state
             && *written == other.written
     }
 }
@@ -147,6 +168,7 @@ impl WrittenTopic {
                 partition_count,
                 is_read: read.contains(name),
                 is_output: transform.spec.outputs.contains(name),
+                is_changelog: false,
             },
             batch_bytes_max: topic.config.max_message_bytes() as usize,
             remark_after: remark_after

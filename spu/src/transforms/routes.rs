@@ -26,6 +26,8 @@ pub(super) struct RoutedTopic {
     pub(super) is_read: bool,
     /// Whether modules may name it.
     pub(super) is_output: bool,
+    /// Whether it keeps the transform's state: of such a topic only the partition with the input's number is written.
+    pub(super) is_changelog: bool,
 }
 
 /// The output partitions of a runner, numbered through.
@@ -79,7 +81,11 @@ impl Routes {
         let mut next = 0;
         for topic in &topics {
             firsts.push(next);
-            next += topic.partition_count;
+            next += if topic.is_changelog {
+                1
+            } else {
+                topic.partition_count
+            };
         }
         Self {
             topics,
@@ -92,7 +98,12 @@ impl Routes {
     /// All output partitions, by their numbers, each with its topic's number.
     pub(super) fn partitions(&self) -> impl Iterator<Item = (usize, TopicPartition)> + '_ {
         self.topics.iter().enumerate().flat_map(|(number, topic)| {
-            (0..topic.partition_count).map(move |index| {
+            let written = if topic.is_changelog {
+                self.partition..self.partition + 1
+            } else {
+                0..topic.partition_count
+            };
+            written.map(move |index| {
                 let partition = PartitionIndex(i32::try_from(index).unwrap_or(i32::MAX));
                 let topic = topic.name.clone();
                 (number, TopicPartition { topic, partition })
@@ -192,11 +203,13 @@ mod tests {
             partition_count,
             is_read,
             is_output,
+            is_changelog: name == "kept",
         };
         let topics = vec![
             topic("late", 4, false, true),
             topic("cancelled", 2, true, true),
             topic("failed", 1, false, false),
+            topic("kept", 8, false, false),
         ];
         Routes::new(topics, partitioning, PartitionIndex(5))
     }
@@ -263,6 +276,9 @@ mod tests {
             Some(6)
         );
         assert_eq!(routes.partition_in(&"nowhere".parse().unwrap(), None), None);
-        assert_eq!(routes.partitions().count(), 7);
+        let last = routes.partitions().last();
+        let (_, last) = last.expect("there are outputs");
+        assert_eq!(last.to_string(), "kept-5", "the input's number alone");
+        assert_eq!(routes.partitions().count(), 8);
     }
 }

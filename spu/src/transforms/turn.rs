@@ -15,12 +15,15 @@ use thalweg_types::{Offset, TopicPartition};
 use super::chain::Modules;
 use super::output_writer::{OutputRecord, OutputWriter, SealedBatch, WriteError};
 use super::routes::{HOPS_HEADER, OUTPUT_HEADER, Route, RouteError, Routes};
+use super::state::StateChanges;
 use crate::metrics::Metered;
 
 /// How much of the input a turn reads, in bytes.
 const INPUT_BYTES: u32 = 1 << 20;
 /// How long a turn goes on.
 const TURN: Duration = Duration::from_millis(10);
+/// How much may have changed of what is kept, in bytes, before a turn ends: the changes are to fit a batch.
+pub(super) const CHANGES_BYTES: usize = 2 << 20;
 /// How much of what a module said goes into a dead letter's header.
 const ERROR_BYTES_MAX: usize = 1024;
 
@@ -31,6 +34,8 @@ pub(super) struct Work {
     pub(super) routes: Arc<Routes>,
     /// One for each output partition, by its number.
     pub(super) writers: Vec<OutputWriter>,
+    /// What changed since the last checkpoint; absent where nothing is kept.
+    pub(super) changes: Option<StateChanges>,
     pub(super) input: TopicPartition,
     pub(super) log: Arc<Log>,
     pub(super) clock: Arc<dyn Clock>,
@@ -48,6 +53,8 @@ pub(super) struct Done {
     pub(super) records_in: u64,
     pub(super) records_out: u64,
     pub(super) failed: u64,
+    pub(super) late: u64,
+    pub(super) duplicates: u64,
     /// Why it does not go on from there.
     pub(super) failure: Option<TurnError>,
 }
@@ -107,7 +114,8 @@ impl Work {
             let batch = batch?;
             while done.next_offset < batch.header().next_offset() {
                 self.pass_batch(done, batch)?;
-                if self.clock.monotonic() >= ends {
+                let changed = self.changes.as_ref().map_or(0, StateChanges::bytes);
+                if self.clock.monotonic() >= ends || changed >= CHANGES_BYTES {
                     return Ok(());
                 }
             }
@@ -117,7 +125,7 @@ impl Work {
 
     fn pass_batch(&mut self, done: &mut Done, batch: Batch<'_>) -> Result<(), TurnError> {
         let from = done.next_offset;
-        let output = self.chain.chain.process(batch, from)?;
+        let mut output = self.chain.chain.process(batch, from)?;
         let next_offset = output.next_offset;
         if next_offset <= from {
             let reason = format!("no progress at offset {from}");
@@ -136,6 +144,11 @@ impl Work {
         }
         done.records_out += out;
         done.failed += output.failed.len() as u64;
+        done.late += output.windows.late;
+        done.duplicates += output.seen.duplicates;
+        if let Some(changes) = &mut self.changes {
+            changes.take_from(&mut output);
+        }
         done.next_offset = next_offset;
         Ok(())
     }

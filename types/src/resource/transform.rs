@@ -66,6 +66,13 @@ impl TransformNumber {
         TopicName::new(&name).expect("a number between letters")
     }
 
+    /// The transform that writes as `producer`, if one does.
+    #[must_use]
+    pub fn of_producer(producer: ProducerId) -> Option<Self> {
+        let number = (producer.0.cast_unsigned() >> 24) & Self::MAX.0;
+        producer.is_transform().then_some(Self(number))
+    }
+
     /// The transform whose changelog `topic` is, if it is one.
     #[must_use]
     pub fn of_changelog(topic: &TopicName) -> Option<Self> {
@@ -352,5 +359,12 @@ mod tests {
         let unique: std::collections::BTreeSet<_> = ids.into_iter().collect();
         assert_eq!(unique.len(), ids.len());
         assert!(ids.iter().all(|id| id.is_transform() && id.0 > 0));
+        let of = ids.map(TransformNumber::of_producer);
+        assert_eq!(
+            of[2..4],
+            [Some(TransformNumber(1)), Some(TransformNumber(2))]
+        );
+        assert_eq!(of[4], Some(TransformNumber::MAX));
+        assert_eq!(TransformNumber::of_producer(ProducerId(7)), None);
     }
 }

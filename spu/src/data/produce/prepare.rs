@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thalweg_record::{Batch, ProgressMarker};
 use thalweg_storage::{Appended, ProducerSequences};
-use thalweg_types::{PartitionIndex, TopicName};
+use thalweg_types::{PartitionIndex, ProducerId, TopicName};
 use thalweg_wire::messages::produce_request::PartitionProduceData;
 use thalweg_wire::tags::{self, OutputTag};
 use thalweg_wire::{KafkaError, RequestHeader, SMALL_FRAME_BYTES, StreamPurpose};
@@ -30,7 +30,12 @@ pub(super) async fn prepare(
     data: PartitionProduceData,
 ) -> Result<Prepared, NotProduced> {
     let shared = &router.shared;
-    internal_topics::check_produce(shared, header, topic)?;
+    let producer = data.records.as_deref().map(Batch::parse);
+    let producer = match producer {
+        Some(Ok(batch)) => batch.header().producer_id,
+        _ => ProducerId::NONE,
+    };
+    internal_topics::check_produce(shared, header, topic, producer)?;
     let partition = PartitionIndex(data.index);
     let replica = shared
         .context

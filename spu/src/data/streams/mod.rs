@@ -218,6 +218,7 @@ impl Stream {
         let chain = self.engine.open_chain(ChainOptions {
             steps: self.steps.clone(),
             accumulation,
+            dedup: None,
             limits: self.limits,
         })?;
         let counters = self.metrics.smartmodules();
