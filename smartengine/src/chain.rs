@@ -78,7 +78,7 @@ impl Chain {
         let steps = options
             .steps
             .into_iter()
-            .map(|step| OpenStep::open(host, step, limits))
+            .map(|step| OpenStep::open(host, step, limits, options.tables.clone()))
             .collect::<Result<Vec<_>, _>>()?;
         let chunks = Chunks::new(&steps, &accumulators, limits);
         let seen = options.dedup.map(|dedup| {

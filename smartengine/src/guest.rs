@@ -139,11 +139,11 @@ struct InputBuffer {
 }
 
 impl Guest {
-    /// Instantiates `module`, which runs its start function.
+    /// Instantiates `module`, which runs its start function. The host keeps `state` for it.
     pub(crate) fn open(
         host: &GuestHost,
         module: &SmartModule,
-        step: &str,
+        state: HostState,
         limits: CallLimits,
     ) -> Result<Self, Fault> {
         let refusal = MemoryRefusal::default();
@@ -157,7 +157,7 @@ impl Guest {
         ));
         let mut store = Store::new(engine);
         store.set_trap_handler(Some(interrupts_only_guests()));
-        let state = FunctionEnv::new(&mut store, HostState::new(step.to_owned()));
+        let state = FunctionEnv::new(&mut store, state);
         let imports = host_imports::offer(&mut store, &state);
 
         let deadlines = &host.deadlines;

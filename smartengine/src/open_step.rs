@@ -10,15 +10,17 @@ use crate::chain_error::malformed;
 use crate::deadline::now;
 use crate::guest::{Answered, Failure, Fault, Given, Guest, GuestHost, Purpose};
 use crate::guest_memory::MemoryBound;
+use crate::host_imports::HostState;
 use crate::limits::CRASHES_PER_BATCH;
 use crate::records::{Place, advance, nth};
 use crate::stopwatch::Stopwatch;
-use crate::{CallLimits, ChainError, OnFailure, SmartModuleKind, Step, StepMetrics};
+use crate::{CallLimits, ChainError, OnFailure, SmartModuleKind, Step, StepMetrics, Tables};
 
 /// A step whose guest runs.
 pub(crate) struct OpenStep {
     host: Arc<GuestHost>,
     step: Step,
+    tables: Option<Arc<dyn Tables>>,
     pub(crate) limits: CallLimits,
     /// Absent after a crash, until it is needed again.
     guest: Option<Guest>,
@@ -55,10 +57,12 @@ impl OpenStep {
         host: &Arc<GuestHost>,
         step: Step,
         limits: CallLimits,
+        tables: Option<Arc<dyn Tables>>,
     ) -> Result<Self, ChainError> {
         let mut open = Self {
             host: Arc::clone(host),
             step,
+            tables,
             limits,
             guest: None,
             batch: BatchBudget::new(),
@@ -81,7 +85,8 @@ impl OpenStep {
             step: self.step.name.clone(),
             message,
         };
-        let opened = Guest::open(&self.host, &self.step.module, &self.step.name, self.limits);
+        let state = HostState::new(self.step.name.clone(), self.tables.clone());
+        let opened = Guest::open(&self.host, &self.step.module, state, self.limits);
         let mut guest = opened.map_err(|fault| self.error_of(fault))?;
         let params = &self.step.params;
         if let Some(param) = params.keys().next().filter(|_| !guest.has_init()) {

@@ -244,7 +244,7 @@ fn fold(records: &[Timed], size: i64, advance: i64, lateness: i64) -> BTreeMap<(
     let mut time = i64::MIN;
     for (at, key, value) in records {
         time = time.max(*at);
-        for start in (0..=*at).filter(|start| start % advance == 0 && start + size > *at) {
+        for start in (-size..=*at).filter(|start| start % advance == 0 && start + size > *at) {
             if start + size + lateness > time {
                 *sums.entry((start, (*key).to_owned())).or_default() += value;
             }

@@ -1,4 +1,4 @@
-//! What a guest may ask of its host: a line in the log, and a last word before a trap.
+//! What a guest may ask of its host: a line in the log, a last word before a trap, and what a table has under a key.
 
 use std::fmt;
 
@@ -104,6 +104,12 @@ pub(crate) fn report_panics() {
 #[cfg(not(target_family = "wasm"))]
 pub(crate) fn report_panics() {}
 
+/// Asks the host for what a table has under a key: how many bytes that is, which are in `value` where they fit.
+#[cfg(target_family = "wasm")]
+pub(crate) fn table_get(name: &str, key: &[u8], value: &mut [u8]) -> i64 {
+    imports::table_get(name, key, value)
+}
+
 #[cfg(target_family = "wasm")]
 mod imports {
     mod thalweg {
@@ -111,11 +117,30 @@ mod imports {
         unsafe extern "C" {
             pub(super) safe fn log(level: i32, text: *const u8, bytes: usize);
             pub(super) safe fn panic(text: *const u8, bytes: usize);
+            pub(super) safe fn table_get(
+                name: *const u8,
+                name_bytes: usize,
+                key: *const u8,
+                key_bytes: usize,
+                value: *mut u8,
+                capacity: usize,
+            ) -> i64;
         }
     }
 
     pub(super) fn log(level: i32, line: &str) {
         thalweg::log(level, line.as_ptr(), line.len());
+    }
+
+    pub(super) fn table_get(name: &str, key: &[u8], value: &mut [u8]) -> i64 {
+        thalweg::table_get(
+            name.as_ptr(),
+            name.len(),
+            key.as_ptr(),
+            key.len(),
+            value.as_mut_ptr(),
+            value.len(),
+        )
     }
 
     pub(super) fn panic(text: &str) {

@@ -73,6 +73,7 @@ mod params;
 mod record;
 mod record_data;
 mod state;
+mod table;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod to_data;
@@ -94,5 +95,6 @@ pub use params::{ParamError, ParamValue, SmartModuleExtraParams, SmartModuleInit
 pub use record::{Header, Headers, Record, SmartModuleRecord};
 pub use record_data::RecordData;
 pub use state::State;
+pub use table::{Table, table};
 pub use thalweg_smartmodule_derive::{SmartOpt, smartmodule};
 pub use to_data::ToData;

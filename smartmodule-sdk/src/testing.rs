@@ -5,6 +5,8 @@
 //! decodes that. So a test covers parameters, encoding and what is carried from record to record,
 //! without WebAssembly; `thalweg smartmodule test` runs the wasm file itself.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use thalweg_smartmodule_abi::{
@@ -19,6 +21,31 @@ pub use thalweg_smartmodule_derive::harness;
 
 /// What a host asks for: to be called again once that much was written.
 const OUTPUT_BYTES_SOFT: u32 = 16 << 20;
+
+thread_local! {
+    /// The tables of the test that runs on this thread.
+    static TABLES: RefCell<BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>> =
+        const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Gives the test that runs on this thread a table for [`table`](crate::table) to look keys up in, in place of one of
+/// this name that it had.
+pub fn set_table<K, V>(name: &str, entries: impl IntoIterator<Item = (K, V)>)
+where
+    K: AsRef<[u8]>,
+    V: AsRef<[u8]>,
+{
+    let entries = entries
+        .into_iter()
+        .map(|(key, value)| (key.as_ref().to_vec(), value.as_ref().to_vec()));
+    let entries = entries.collect();
+    TABLES.with_borrow_mut(|tables| tables.insert(name.to_owned(), entries));
+}
+
+/// What a table of this thread has under a key; `None` where there is no such table.
+pub(crate) fn look_up(name: &str, key: &[u8]) -> Option<Option<Vec<u8>>> {
+    TABLES.with_borrow(|tables| Some(tables.get(name)?.get(key).cloned()))
+}
 
 /// A function that `#[smartmodule(..)]` stands in front of, as a host calls it.
 #[doc(hidden)]

@@ -18,7 +18,7 @@ use thalweg_runtime::net::tls::{HTTP_2, TlsClient, TlsClientOptions, TlsError};
 use thalweg_runtime::{Clock, TaskFailed, TaskGroup};
 use thalweg_smartengine::{EngineError, EngineOptions, SmartEngine};
 use thalweg_storage::{
-    DataDir, DataDirError, LogFiles, OpenDataDir, StdFiles, StorageThreads, ThreadOptions,
+    DataDir, DataDirError, LogFiles, StdFiles, StorageThreads, ThreadOptions,
 };
 use thalweg_types::{Incarnation, SpuId};
 use tokio::sync::watch;
@@ -179,7 +179,7 @@ impl Spu {
         // For who shows the settings.
         (options.id, options.id_base) = (spu_id, SpuId(0));
 
-        let data_dir = Arc::new(DataDir::open(&options.data_dir, OpenDataDir { spu_id })?);
+        let data_dir = Arc::new(starting::open_data_dir(&options.data_dir, spu_id).await?);
         let last_view = cluster_file::load(data_dir.path())?
             .filter(|view| view.cluster_id == data_dir.cluster_id());
         let (listener, data_address) = starting::listen(options.listen, "--listen").await?;

@@ -34,6 +34,10 @@ pub fn offered_import(module: &str, name: &str) -> Option<OfferedImport> {
             params: &[I32, I32],
             results: &[],
         }),
+        (abi::IMPORT_MODULE, abi::IMPORT_TABLE_GET) => Some(OfferedImport {
+            params: &[I32, I32, I32, I32, I32, I32],
+            results: &[ValType::I64],
+        }),
         (WASI_MODULE, name) => of_wasi(name),
         _ => None,
     }

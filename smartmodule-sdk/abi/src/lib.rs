@@ -63,6 +63,15 @@ pub const IMPORT_LOG: &str = "log";
 /// `(text: i32, bytes: i32)`: why the guest is about to trap.
 pub const IMPORT_PANIC: &str = "panic";
 
+/// `(name: i32, name_bytes: i32, key: i32, key_bytes: i32, value: i32, capacity: i32) -> i64`: what a table has under a
+/// key. Gives how many bytes that is, which are written to `value` where they fit `capacity`; or [`NO_SUCH_KEY`] or
+/// [`NO_SUCH_TABLE`].
+pub const IMPORT_TABLE_GET: &str = "table_get";
+/// The table has nothing under the key.
+pub const NO_SUCH_KEY: i64 = -1;
+/// There is no table of this name here.
+pub const NO_SUCH_TABLE: i64 = -2;
+
 /// Levels of [`IMPORT_LOG`].
 pub const LOG_ERROR: i32 = 1;
 /// See [`LOG_ERROR`].

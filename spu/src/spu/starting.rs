@@ -1,11 +1,15 @@
-//! What a start takes and waits for before its parts are put together: ports, and who this SPU is.
+//! What a start takes and waits for before its parts are put together: the data directory, ports, and who this SPU
+//! is.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thalweg_runtime::net::TcpListener;
 use thalweg_runtime::{Clock, TaskGroup};
-use thalweg_storage::DataDir;
+use thalweg_storage::{DataDir, DataDirError, OpenDataDir};
+use thalweg_types::SpuId;
 use tokio::sync::watch;
 
 use super::StartError;
@@ -16,6 +20,25 @@ use crate::incarnation;
 use crate::metrics::{self, Metrics};
 use crate::mounted_file::{MountedFile, MountedFileError};
 use crate::options::SpuOptions;
+
+/// How long a data directory may be held by an SPU that was killed: the system takes a moment to end a process.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+/// How often to look whether it is free.
+const LOCK_POLL: Duration = Duration::from_millis(50);
+
+/// Opens the data directory, as soon as whoever had it before is gone.
+pub(super) async fn open_data_dir(path: &Path, spu_id: SpuId) -> Result<DataDir, DataDirError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match DataDir::open(path, OpenDataDir { spu_id }) {
+            Err(DataDirError::Locked { .. }) if waited < LOCK_PATIENCE => {
+                tokio::time::sleep(LOCK_POLL).await;
+                waited += LOCK_POLL;
+            }
+            opened => return opened,
+        }
+    }
+}
 
 pub(super) async fn listen(
     address: SocketAddr,

@@ -137,6 +137,11 @@ impl Modules {
         Ok(Metered::new(chain, users))
     }
 
+    /// Whether one of them is an aggregate.
+    pub(super) fn accumulate(&self) -> bool {
+        self.aggregate.is_some()
+    }
+
     /// Names and versions, for people.
     pub(super) fn names(&self) -> String {
         let names: Vec<_> = self.steps.iter().map(|step| step.name.as_str()).collect();

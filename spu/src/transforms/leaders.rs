@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const READ_BYTES: i32 = 4 << 20;
 /// How many connections there are to each leader.
 const CONNECTIONS: usize = 8;
+/// How many there are besides for questions that a leader may take its time to answer.
+const FOLLOWING: usize = 32;
 /// The waits between attempts.
 const RETRY: BackoffOptions = BackoffOptions {
     initial: Duration::from_millis(10),
@@ -48,6 +51,17 @@ pub(super) struct KnownRunner {
     pub(super) last_sequence: i32,
     /// Absent where it has none that is known: its marker is not in the log any more.
     pub(super) progress: Option<TransformProgress>,
+}
+
+/// What was read of a log.
+#[derive(Debug)]
+pub(super) struct ReadBatches {
+    /// Where it was read from.
+    pub(super) from: Offset,
+    /// Whole batches; the first may begin before.
+    pub(super) records: Bytes,
+    /// Up to where the log is committed.
+    pub(super) high_watermark: Offset,
 }
 
 /// Why a leader was not reached, or refused.
@@ -165,52 +179,34 @@ impl Leaders {
         }))
     }
 
-    /// Some batches from `from` on, or from where the log begins if that is later, which is given with them.
+    /// Some batches from `from` on, or from where the log begins if that is later.
     pub(super) async fn read(
         &self,
         partition: &TopicPartition,
         from: Offset,
         told: impl Fn(&LeaderError),
-    ) -> Result<(Offset, Bytes), LeaderError> {
-        self.until_answered(told, || self.read_once(partition, from))
-            .await
+    ) -> Result<ReadBatches, LeaderError> {
+        self.until_answered(told, || {
+            let connection = self.leader(partition);
+            read_once(connection, partition, from, Duration::ZERO)
+        })
+        .await
     }
 
-    async fn read_once(
+    /// The same, where there is nothing yet after `wait`. Takes a connection of its own, as it holds up others.
+    pub(super) async fn follow(
         &self,
         partition: &TopicPartition,
         from: Offset,
-    ) -> Result<(Offset, Bytes), LeaderError> {
-        let asked = FetchPartition::default()
-            .with_partition(partition.partition.0)
-            .with_fetch_offset(from.0)
-            .with_partition_max_bytes(READ_BYTES);
-        let topic = FetchTopic::default()
-            .with_topic(topic_name(partition))
-            .with_partitions(vec![asked]);
-        let request = FetchRequest::default()
-            .with_replica_id(BrokerId(-1))
-            .with_max_bytes(READ_BYTES)
-            // Outside of any fetch session.
-            .with_session_epoch(-1)
-            .with_topics(vec![topic]);
-        let connection = self.leader(partition).await?;
-        let answer = connection.call(&request, ANSWER_TIMEOUT).await;
-        let answer = answer.map_err(|error| not_now(partition, &error))?;
-        let partitions = answer.responses.into_iter();
-        let mut partitions = partitions.flat_map(|topic| topic.partitions);
-        let Some(found) = partitions.next() else {
-            return Err(not_now(partition, &"its leader answered nothing"));
-        };
-        match kafka_error(found.error_code) {
-            None => Ok((from, found.records.unwrap_or_default())),
-            Some(KafkaError::OffsetOutOfRange) if found.log_start_offset > from.0 => {
-                Ok((Offset(found.log_start_offset), Bytes::new()))
-            }
-            Some(error) => Err(refused(partition, error, None)),
-        }
+        wait: Duration,
+    ) -> Result<ReadBatches, LeaderError> {
+        let told = |_: &LeaderError| {};
+        self.until_answered(told, || {
+            let connection = self.leader_in(partition, CONNECTIONS..CONNECTIONS + FOLLOWING);
+            read_once(connection, partition, from, wait)
+        })
+        .await
     }
-
     /// As [`Self::append`], in one attempt: after an error the batch may be there or not. Gives where it stands.
     pub(super) async fn append_once(
         &self,
@@ -249,6 +245,15 @@ impl Leaders {
 
     /// A connection to whoever leads a partition.
     async fn leader(&self, partition: &TopicPartition) -> Result<Arc<Connection>, LeaderError> {
+        self.leader_in(partition, 0..CONNECTIONS).await
+    }
+
+    /// One of those with these numbers.
+    async fn leader_in(
+        &self,
+        partition: &TopicPartition,
+        lanes: Range<usize>,
+    ) -> Result<Arc<Connection>, LeaderError> {
         let view = self.context.view.current();
         let Some(known) = view.partition(&partition.topic, partition.partition) else {
             return Err(not_now(
@@ -266,7 +271,7 @@ impl Leaders {
         // Always the same one for a partition, so that its requests keep their order.
         let mut hasher = DefaultHasher::new();
         partition.hash(&mut hasher);
-        let lane = hasher.finish() as usize % CONNECTIONS;
+        let lane = lanes.start + hasher.finish() as usize % lanes.len();
         let connection = self.connection(address, lane).await;
         connection.map_err(|error| not_now(partition, &error))
     }
@@ -291,6 +296,50 @@ impl Leaders {
         let opened = Connection::open(&address, &options, &self.tasks).await?;
         *connection = Some(Arc::clone(&opened));
         Ok(opened)
+    }
+}
+
+async fn read_once(
+    connection: impl Future<Output = Result<Arc<Connection>, LeaderError>>,
+    partition: &TopicPartition,
+    from: Offset,
+    wait: Duration,
+) -> Result<ReadBatches, LeaderError> {
+    let asked = FetchPartition::default()
+        .with_partition(partition.partition.0)
+        .with_fetch_offset(from.0)
+        .with_partition_max_bytes(READ_BYTES);
+    let topic = FetchTopic::default()
+        .with_topic(topic_name(partition))
+        .with_partitions(vec![asked]);
+    let request = FetchRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_max_wait_ms(i32::try_from(wait.as_millis()).unwrap_or(i32::MAX))
+        .with_min_bytes(1)
+        .with_max_bytes(READ_BYTES)
+        // Outside of any fetch session.
+        .with_session_epoch(-1)
+        .with_topics(vec![topic]);
+    let answer = connection.await?.call(&request, wait + ANSWER_TIMEOUT).await;
+    let answer = answer.map_err(|error| not_now(partition, &error))?;
+    let partitions = answer.responses.into_iter();
+    let mut partitions = partitions.flat_map(|topic| topic.partitions);
+    let Some(found) = partitions.next() else {
+        return Err(not_now(partition, &"its leader answered nothing"));
+    };
+    let high_watermark = Offset(found.high_watermark);
+    match kafka_error(found.error_code) {
+        None => Ok(ReadBatches {
+            from,
+            records: found.records.unwrap_or_default(),
+            high_watermark,
+        }),
+        Some(KafkaError::OffsetOutOfRange) if found.log_start_offset > from.0 => Ok(ReadBatches {
+            from: Offset(found.log_start_offset),
+            records: Bytes::new(),
+            high_watermark: Offset(i64::MAX),
+        }),
+        Some(error) => Err(refused(partition, error, None)),
     }
 }
 

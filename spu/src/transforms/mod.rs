@@ -20,6 +20,7 @@ mod restore;
 mod routes;
 mod runner;
 mod state;
+mod tables;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};

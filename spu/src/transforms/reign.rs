@@ -45,6 +45,11 @@ impl Reign<'_> {
             let modules = Modules::find(self.context, &self.plan.transform.spec).await;
             let modules = modules.map_err(not_opened)?;
             // Before anything is written, so that parameters that are wrong cost no epoch.
+            if modules.accumulate() && !self.plan.keeps_state {
+                // Nothing of it would be kept.
+                let reason = "a step is an aggregate, and was none when it was registered".to_owned();
+                return Err(Ended::Failed(reason));
+            }
             let chain = modules.open(KeptState::default()).await;
             let mut chain = chain.map_err(not_opened)?;
             let begun = beginning::begin(self.context, self.leaders, self.plan, self.reporter);

@@ -53,11 +53,11 @@ pub(super) async fn restore(
         max: Duration::from_millis(500),
     });
     while position < until {
-        let (from, bytes) = leaders.read(changelog, position, &told).await?;
-        position = position.max(from);
+        let read = leaders.read(changelog, position, &told).await?;
+        position = position.max(read.from);
         let changelog = changelog.clone();
         let taking = blocking(move || {
-            let next = take(&mut kept, &bytes, &changelog, producer, position)?;
+            let next = take(&mut kept, &read.records, &changelog, producer, position)?;
             Ok::<_, NotRestored>((kept, next))
         });
         let next;

@@ -155,12 +155,17 @@ impl Script {
         state.send_delta(vec![changed], Vec::new());
     }
 
-    /// Registers a SmartModule as `name@1.0.0` with bytes of that hash, and tells the SPU.
+    /// Registers a filter as `name@1.0.0` with bytes of that hash, and tells the SPU.
     pub(crate) fn register_module(&self, name: &str, sha256: &str) {
+        self.register_module_as(name, sha256, v1::SmartModuleKind::Filter);
+    }
+
+    /// The same with a module of another kind.
+    pub(crate) fn register_module_as(&self, name: &str, sha256: &str, kind: v1::SmartModuleKind) {
         let revision = v1::ModuleRevision {
             version: "1.0.0".to_owned(),
             sha256: sha256.to_owned(),
-            kind: v1::SmartModuleKind::Filter.into(),
+            kind: kind.into(),
             ..v1::ModuleRevision::default()
         };
         let module = v1::SmartModule {

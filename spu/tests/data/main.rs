@@ -32,4 +32,5 @@ mod scripted_sc;
 mod setup;
 mod streams;
 mod topic_chains;
+mod transform_state;
 mod transforms;

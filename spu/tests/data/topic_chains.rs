@@ -1,6 +1,6 @@
 //! Chains that belong to a topic, as plain producers meet them.
 
-use thalweg_proto::v1::ChainStep;
+use thalweg_proto::v1::{ChainStep, SmartModuleKind};
 use thalweg_record::BatchOptions;
 use thalweg_types::{ProducerEpoch, ProducerId, sha256_hex};
 use thalweg_wire::Bytes;
@@ -18,11 +18,16 @@ const KAFKA_STORAGE_ERROR: i16 = 56;
 
 /// Registers the SDK's example of that name, whose bytes the SPU has already.
 pub(crate) fn register(spu: &TestSpu, name: &str) {
+    register_as(spu, name, SmartModuleKind::Filter);
+}
+
+/// The same, with what the controller says that the module is.
+pub(crate) fn register_as(spu: &TestSpu, name: &str, kind: SmartModuleKind) {
     let wasm = module(name);
     let sha256 = sha256_hex(&wasm);
     let path = spu.dir.path().join("smartmodules");
     std::fs::write(path.join(&sha256).with_extension("wasm"), &wasm).unwrap();
-    spu.script.register_module(name, &sha256);
+    spu.script.register_module_as(name, &sha256, kind);
 }
 
 /// Gives topic `t` a chain of one step, and waits until the SPU has heard of it.

@@ -18,7 +18,16 @@ const SKIP: OnError = OnError::Skip;
 
 /// An SPU with a topic `t` of `inputs` partitions and one topic for each of `outputs`.
 async fn spu_with(inputs: i32, outputs: &[(&str, i32)]) -> TestSpu {
-    let spu = TestSpu::start_with(&[]).await;
+    spu_with_flags(&[], inputs, outputs).await
+}
+
+/// The same, started with these flags.
+pub(crate) async fn spu_with_flags(
+    flags: &[&str],
+    inputs: i32,
+    outputs: &[(&str, i32)],
+) -> TestSpu {
+    let spu = TestSpu::start_with(flags).await;
     spu.create_topic("t", inputs, &[("durability", "memory")])
         .await;
     for (name, partitions) in outputs {
@@ -30,7 +39,7 @@ async fn spu_with(inputs: i32, outputs: &[(&str, i32)]) -> TestSpu {
 }
 
 /// A transform of topic `t` that runs one module.
-fn transform(uses: &str, outputs: &[&str]) -> v1::Transform {
+pub(crate) fn transform(uses: &str, outputs: &[&str]) -> v1::Transform {
     v1::Transform {
         name: "tr".to_owned(),
         number: 3,
@@ -80,7 +89,7 @@ fn on_error(mut transform: v1::Transform, policy: &OnError) -> v1::Transform {
 }
 
 /// Waits until a partition of a topic has so many records, and gives their values.
-async fn written(spu: &TestSpu, name: &str, partition: i32, count: usize) -> Vec<String> {
+pub(crate) async fn written(spu: &TestSpu, name: &str, partition: i32, count: usize) -> Vec<String> {
     until("the transform has written", || {
         // Another one may lead meanwhile.
         let replica = try_leader(&spu.spu, name, partition).ok()?;
@@ -163,7 +172,7 @@ async fn other_leaders_of_input_and_output_lose_nothing_and_repeat_nothing() {
 }
 
 /// Has the SPU lead a topic's first partition anew, and waits until it does.
-async fn elect(spu: &TestSpu, name: &str) {
+pub(crate) async fn elect(spu: &TestSpu, name: &str) {
     let before = leader(&spu.spu, name, 0).await.leader_epoch();
     spu.script.elect(name, 0, Some(0));
     until("the SPU leads anew", || {
