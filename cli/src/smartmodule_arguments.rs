@@ -181,6 +181,11 @@ impl SmartModuleArguments {
         Ok(chain)
     }
 
+    /// Whether the chain is written in YAML, which says everything of each step itself.
+    pub(crate) fn is_yaml(&self) -> bool {
+        self.transforms.is_some() || !self.transforms_lines.is_empty()
+    }
+
     /// As [`Self::chain`], with what `default` gives where no module is named.
     ///
     /// # Errors
@@ -189,8 +194,7 @@ impl SmartModuleArguments {
         mut self,
         default: impl FnOnce() -> Result<PathBuf, CliError>,
     ) -> Result<Vec<Transform>, CliError> {
-        let names_one = self.transforms.is_some() || !self.transforms_lines.is_empty();
-        if !names_one && self.modules.is_empty() {
+        if !self.is_yaml() && self.modules.is_empty() {
             // Behind all settings, so that they are those of all modules.
             self.modules.push((usize::MAX, Uses::File(default()?)));
         }

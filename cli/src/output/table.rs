@@ -41,7 +41,8 @@ impl Table {
 }
 
 /// `name: value` lines for one thing, the values aligned.
-pub(crate) fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
+pub(crate) fn fields(fields: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    let fields: Vec<_> = fields.into_iter().collect();
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
     let lines: Vec<_> = fields
         .iter()

@@ -2,9 +2,9 @@
 
 use thalweg_proto::v1;
 use thalweg_types::resource::{ResourceVersion, StartPosition, Transform, TransformSpec};
-use thalweg_types::{ErrorCode, ResourceName, SpuId, TopicPartition, TransformReport};
+use thalweg_types::{ErrorCode, ResourceName, SpuId, TopicName, TopicPartition, TransformReport};
 
-use super::sc::{all, required};
+use super::sc::{all, parsed, required};
 use super::{Admin, AdminError};
 
 /// How often a change is tried again that somebody else's came before.
@@ -40,6 +40,8 @@ pub struct TransformDescription {
     pub transform: Transform,
     /// Of its inputs, in their order.
     pub partitions: Vec<TransformPartition>,
+    /// The topic that keeps its state, where it keeps any.
+    pub changelog: Option<TopicName>,
 }
 
 /// How a transform fares on one partition of an input.
@@ -159,9 +161,13 @@ impl Admin {
         let reply = self.sc().client()?.get_transform(request).await;
         let reply = self.sc().answered(reply)?;
         let partitions = reply.partitions.into_iter().map(TransformPartition::read);
+        let changelog = Some(reply.changelog).filter(|name| !name.is_empty());
         Ok(TransformDescription {
             transform: required("transform", reply.transform)?,
             partitions: partitions.collect::<Result<_, _>>()?,
+            changelog: changelog
+                .map(|name| parsed("changelog", &name))
+                .transpose()?,
         })
     }
 

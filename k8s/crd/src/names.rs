@@ -101,6 +101,8 @@ mod tests {
             "-",
             &offsets,
             "__smartmodules",
+            "__transform-7-changelog",
+            "transform-7-changelog",
         ];
         let long = ["y".repeat(243), "y".repeat(249)];
         let mut objects: Vec<_> = names

@@ -6,6 +6,7 @@ use super::create_transform::transform_name;
 use super::error::ApiError;
 use crate::transforms::Transforms;
 use crate::transforms::report::{OnPartition, partitions};
+use crate::transforms::rules::keeps_state;
 
 pub(super) async fn get_transform(
     transforms: &Transforms,
@@ -22,6 +23,11 @@ pub(super) async fn get_transform(
     Ok(GetTransformResponse {
         transform: Some(transform.clone().into()),
         partitions: shown.into_iter().map(message_of).collect(),
+        changelog: if keeps_state(&transform.spec, &observed) {
+            transform.number.changelog().to_string()
+        } else {
+            String::new()
+        },
     })
 }
 

@@ -63,8 +63,8 @@ pub(crate) enum Misplaced {
         "is an aggregate, which must be the last step of a topic's chain: the log keeps what it comes to"
     )]
     AggregateNotLast,
-    #[error("is an aggregate, and transforms keep no state yet")]
-    AggregateInTransform,
+    #[error("is an aggregate, and what the name stood for was none")]
+    NewAggregateInTransform,
     #[error("is no aggregate, and the step says what one accumulates")]
     NoAggregate,
     #[error("does not look back: it has no function with #[smartmodule(look_back)]")]
@@ -90,12 +90,15 @@ pub(crate) fn check_place(
     Ok(())
 }
 
-/// Whether `revision` may be a step of a transform's chain.
-fn check_place_in_transform(revision: &ModuleRevision) -> Result<(), Misplaced> {
-    match revision.kind {
-        SmartModuleKind::Aggregate => Err(Misplaced::AggregateInTransform),
-        _ => Ok(()),
+/// Whether `revision` may be this step of a transform's chain, of itself.
+pub(crate) fn check_place_in_transform(
+    step: &StepSpec,
+    revision: &ModuleRevision,
+) -> Result<(), Misplaced> {
+    if step.aggregate.is_some() && revision.kind != SmartModuleKind::Aggregate {
+        return Err(Misplaced::NoAggregate);
     }
+    Ok(())
 }
 
 /// All whose chains may name SmartModules.
@@ -325,6 +328,10 @@ fn point_to(
         version: Some(version.clone()),
     };
     let revision = spec.resolve(&pinned)?;
+    let is_aggregate = revision.kind == SmartModuleKind::Aggregate;
+    let was_aggregate = spec
+        .revision(&spec.current)
+        .is_some_and(|current| current.kind == SmartModuleKind::Aggregate);
     for (user, chain) in users.chains() {
         for (index, step) in chain.steps.iter().enumerate() {
             let floats = step.uses.name == *name && step.uses.version.is_none();
@@ -333,7 +340,11 @@ fn point_to(
             }
             let fits = match user {
                 User::Topic(_) => check_place(step, revision, index + 1 == chain.steps.len()),
-                User::Transform(_) => check_place_in_transform(revision),
+                // A chain that has one aggregate, or several inputs, has no room for another.
+                User::Transform(_) if is_aggregate && !was_aggregate => {
+                    Err(Misplaced::NewAggregateInTransform)
+                }
+                User::Transform(_) => check_place_in_transform(step, revision),
             };
             if let Err(misplaced) = fits {
                 return Err(Refusal::NotForUser {

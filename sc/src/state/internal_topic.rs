@@ -31,7 +31,8 @@ impl InternalTopic {
         config
     }
 
-    fn into_row(self) -> Topic {
+    /// A row that is to be stored, with an id of its own.
+    pub(crate) fn into_row(self) -> Topic {
         Topic {
             id: TopicId(Uuid::new_v4()),
             spec: TopicSpec {

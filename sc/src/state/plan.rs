@@ -1,4 +1,5 @@
-//! What must be written next so that what is stored becomes what is wanted. Pure.
+//! What must be written next so that what is stored becomes what is wanted. Pure, but for the ids of topics that
+//! it makes.
 //!
 //! - A partition whose topic is gone, is being deleted, or is another one of the same name, goes.
 //! - A topic that is being deleted goes once none of its partitions is stored: a crash in between
@@ -7,7 +8,7 @@
 //!   when its chain refuses producers.
 //! - A partition whose leader is not fit gets another, or none and the reason.
 //! - A move of replicas ends once its new replicas are in sync; moves begin where an SPU is drained.
-//! - A transform says whether it can run, and why not.
+//! - A transform says whether it can run, and why not. One that keeps state has a changelog, which goes with it.
 //! - An SPU that is to leave goes once it is down and holds nothing.
 //! - A topic has as many replicas as its partitions, where moves have given all of them another number.
 
@@ -60,7 +61,14 @@ pub(crate) fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
     for transform in observed.transforms.values() {
         writes.extend(transforms::status::change(observed, transform));
     }
+    let changelogs = transforms::changelog::changes(observed);
+    let changed: BTreeSet<_> = changelogs.iter().map(Write::key).collect();
+    writes.extend(changelogs);
     for topic in observed.topics.values() {
+        if changed.contains(&ResourceKey::Topic(topic.name.clone())) {
+            // The next plan comes to what it lacks then.
+            continue;
+        }
         if topic.status.state == TopicState::Deleting {
             if observed.partitions_of(&topic.name).next().is_none() {
                 writes.push(Write::Delete {

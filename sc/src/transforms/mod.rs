@@ -1,11 +1,12 @@
 //! Transforms as the SC keeps them: what they may be, whether they can run, and how they fare.
 //!
 //! A transform is a row; SPUs hear of it as of any other, and each runs it for the input partitions that it
-//! leads. [`rules`] says what a row may be, [`cycle`] looks for transforms that feed each other, and
-//! [`status`] says whether one can run, as what it needs comes and goes (all pure). What runners say of
-//! themselves is in memory alone ([`crate::control::RunnerReports`]); [`report`] puts it beside the
-//! partitions.
+//! leads. [`rules`] says what a row may be, [`cycle`] looks for transforms that feed each other,
+//! [`status`] says whether one can run, as what it needs comes and goes, and [`changelog`] which topics keep
+//! their state (all pure). What runners say of themselves is in memory alone
+//! ([`crate::control::RunnerReports`]); [`report`] puts it beside the partitions.
 
+pub(crate) mod changelog;
 mod cycle;
 pub(crate) mod report;
 pub(crate) mod rules;

@@ -4,11 +4,18 @@ use std::collections::BTreeSet;
 
 use thalweg_proto::InvalidField;
 use thalweg_types::resource::{SmartModuleKind, TopicState, Transform, TransformSpec};
-use thalweg_types::{ChainSpec, OnError, ResourceName, StepSpec, TopicName};
+use thalweg_types::{
+    ChainSpec, LookBack, OnError, ResourceName, StepSpec, TopicName, WindowShape,
+    format_duration_ms,
+};
 
 use super::cycle;
 use crate::modules::chain_step::{check_params, dead_letter_topic, registered};
+use crate::modules::rules::check_place_in_transform;
 use crate::state::Observed;
+
+/// How many records' keys may be remembered in one partition.
+const DEDUP_LAST_MAX: u64 = 10_000_000;
 
 /// What is wrong with a transform, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +26,8 @@ pub(super) enum Problem {
     Step { index: usize, reason: String },
     /// With the chain as a whole.
     Chain { reason: String },
+    /// With which records count as duplicates.
+    Dedup { reason: String },
     /// What it writes comes back to it.
     Cycle(cycle::Cycle),
 }
@@ -30,6 +39,7 @@ impl Problem {
             Self::Topics { field, reason } => format!("{field}: {reason}"),
             Self::Step { index, reason } => format!("step {} of the chain: {reason}", index + 1),
             Self::Chain { reason } => format!("the chain {reason}"),
+            Self::Dedup { reason } => format!("dedup {reason}"),
             Self::Cycle(cycle) => goes_round(&cycle),
         }
     }
@@ -43,6 +53,7 @@ impl From<Problem> for InvalidField {
                 Self::new(format!("spec.chain.steps[{index}]"), reason)
             }
             Problem::Chain { reason } => Self::new("spec.chain", reason),
+            Problem::Dedup { reason } => Self::new("spec.dedup", reason),
             Problem::Cycle(cycle) => Self::new("spec.outputs", goes_round(&cycle)),
         }
     }
@@ -79,6 +90,9 @@ pub(super) fn problem<'a>(
         .or_else(writes)
         .or_else(|| shared_topic(spec))
         .or_else(|| chain_problem(spec, observed))
+        .or_else(|| second_aggregate(spec, observed))
+        .or_else(|| dedup_problem(spec))
+        .or_else(|| several_inputs(spec, observed))
         .or_else(|| cycle::find(name, spec, others).map(Problem::Cycle))
 }
 
@@ -134,28 +148,27 @@ fn chain_problem(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
     }
     let mut steps = spec.chain.steps.iter().enumerate();
     steps.find_map(|(index, step)| {
-        let reason = check_step(index, step, &spec.inputs, observed).err()?;
+        let reason = check_step(step, &spec.inputs, observed).err()?;
         Some(Problem::Step { index, reason })
     })
 }
 
-fn check_step(
-    index: usize,
-    step: &StepSpec,
-    inputs: &[TopicName],
-    observed: &Observed,
-) -> Result<(), String> {
-    let number = index + 1;
+fn check_step(step: &StepSpec, inputs: &[TopicName], observed: &Observed) -> Result<(), String> {
     let revision = registered(step, observed)?;
-    if revision.kind == SmartModuleKind::Aggregate || step.aggregate.is_some() {
+    check_place_in_transform(step, revision)
+        .map_err(|misplaced| format!("`{}` {misplaced}", step.uses))?;
+    let window = step.aggregate.as_ref().and_then(|of| of.window);
+    if let Some(window) = window.filter(|window| window.lateness_ms > WindowShape::MS_MAX) {
         return Err(format!(
-            "transforms keep no state yet: step {number} is an aggregate"
+            "the lateness of {} is longer than the hundred years that are allowed",
+            format_duration_ms(window.lateness_ms)
         ));
     }
     if step.look_back.is_some() {
-        return Err(format!(
-            "transforms keep no state yet: step {number} looks back"
-        ));
+        return Err(
+            "a transform does not look back: keep state with an aggregate or with dedup instead"
+                .to_owned(),
+        );
     }
     check_params(step, revision)?;
     let OnError::DeadLetter(letters) = &step.on_error else {
@@ -168,6 +181,63 @@ fn check_step(
         ));
     }
     Ok(())
+}
+
+/// An engine has room for the accumulators of one.
+fn second_aggregate(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
+    let mut aggregates = aggregates(spec, observed);
+    let (first, second) = (aggregates.next()?, aggregates.next()?);
+    Some(Problem::Step {
+        index: second,
+        reason: format!(
+            "a chain keeps one aggregate: steps {} and {} are both aggregates; deploy a second transform on the first one's output",
+            first + 1,
+            second + 1
+        ),
+    })
+}
+
+fn dedup_problem(spec: &TransformSpec) -> Option<Problem> {
+    let LookBack { last, age_ms } = spec.dedup?;
+    let reason = match (last, age_ms) {
+        (None, None) => "needs `last`, `age` or both: what it remembers keys by".to_owned(),
+        (Some(0), _) | (_, Some(0)) => {
+            "remembers nothing with a bound of 0: leave the bound out, or `dedup`".to_owned()
+        }
+        (Some(last), _) if last > DEDUP_LAST_MAX => {
+            format!("remembers the last {last} records, at most {DEDUP_LAST_MAX} are allowed")
+        }
+        _ => return None,
+    };
+    Some(Problem::Dedup { reason })
+}
+
+/// State is kept for each partition of the input, under the partition's number alone.
+fn several_inputs(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
+    let count = spec.inputs.len();
+    (count > 1 && keeps_state(spec, observed)).then(|| Problem::Topics {
+        field: "inputs".to_owned(),
+        reason: format!(
+            "a transform that keeps state has one input: this one has {count}; deploy a transform that brings its inputs together first"
+        ),
+    })
+}
+
+/// Whether it keeps something from one record to the next, and so has a changelog. One whose modules are not
+/// all registered may keep more than is known.
+pub(crate) fn keeps_state(spec: &TransformSpec, observed: &Observed) -> bool {
+    spec.dedup.is_some() || aggregates(spec, observed).next().is_some()
+}
+
+/// The steps that are aggregates, counted from 0.
+fn aggregates(spec: &TransformSpec, observed: &Observed) -> impl Iterator<Item = usize> {
+    let steps = spec.chain.steps.iter().enumerate();
+    steps
+        .filter(|(_, step)| {
+            registered(step, observed)
+                .is_ok_and(|revision| revision.kind == SmartModuleKind::Aggregate)
+        })
+        .map(|(index, _)| index)
 }
 
 /// How a transform uses a topic.

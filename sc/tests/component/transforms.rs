@@ -6,9 +6,9 @@ use thalweg_proto::error_code;
 use thalweg_proto::v1::{
     ChainSpec, ChainStep, CreateTransformRequest, DeleteSmartModuleRequest, DeleteTopicRequest,
     DeleteTransformRequest, GetSmartModuleRequest, GetTransformRequest, GetTransformResponse,
-    ListTransformsRequest, ResetTransformRequest, Transform, TransformReport, TransformReports,
-    TransformRunState, TransformRunner, TransformSpec, TransformState, UpdateTransformRequest,
-    spu_message,
+    ListTransformsRequest, LookBack, ResetTransformRequest, Transform, TransformReport,
+    TransformReports, TransformRunState, TransformRunner, TransformSpec, TransformState,
+    UpdateTransformRequest, spu_message,
 };
 use thalweg_types::resource::{
     ModuleRevision, Resource, ResourceKey, ResourceVersion, SmartModule, SmartModuleKind,
@@ -139,6 +139,57 @@ async fn a_new_transform_runs_and_spus_are_told() {
     spu.until(|spu| !spu.known.contains_key(&key)).await;
     let gone = get(&sc, "x").await.unwrap_err();
     assert_eq!(error_code(&gone), ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn what_a_transform_keeps_is_in_a_changelog_that_comes_and_goes_with_it() {
+    let sc = sc_with_module().await;
+    let mut spu = FakeSpu::new(&sc, 0).await;
+    for topic in ["a", "b"] {
+        sc.create_topic(topic, 2, 1).await.unwrap();
+    }
+    let keeping = TransformSpec {
+        dedup: Some(LookBack {
+            last: Some(10),
+            age_ms: None,
+        }),
+        ..spec("a", "b")
+    };
+    let created = create(&sc, "x", keeping).await.unwrap();
+
+    let changelog = get(&sc, "x").await.unwrap().changelog;
+    assert_eq!(
+        changelog,
+        format!("__transform-{}-changelog", created.number)
+    );
+    let key = |name: &str| ResourceKey::Topic(name.parse().unwrap());
+    let partitions = |spu: &FakeSpu, name: &str| {
+        let keys = spu.known.keys();
+        keys.filter(|key| matches!(key, ResourceKey::Partition(of) if of.topic.as_str() == name))
+            .count()
+    };
+    let before = key(&changelog);
+    spu.until(|spu| partitions(spu, &changelog) == 2).await;
+    let delete = DeleteTopicRequest {
+        name: changelog.clone(),
+    };
+    let refused = sc.admin().delete_topic(delete).await.unwrap_err();
+    assert_eq!(error_code(&refused), ErrorCode::InvalidRequest);
+
+    let reset = ResetTransformRequest {
+        name: "x".to_owned(),
+        start: String::new(),
+    };
+    sc.admin().reset_transform(reset).await.unwrap();
+    let changelog = get(&sc, "x").await.unwrap().changelog;
+    let after = key(&changelog);
+    spu.until(|spu| !spu.known.contains_key(&before) && partitions(spu, &changelog) == 2)
+        .await;
+    let delete = DeleteTransformRequest {
+        name: "x".to_owned(),
+    };
+    sc.admin().delete_transform(delete).await.unwrap();
+    spu.until(|spu| !spu.known.contains_key(&after)).await;
 }
 
 #[tokio::test]

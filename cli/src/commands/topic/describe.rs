@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use thalweg_types::{AggregateSpec, ChainSpec, ConfigKey, LookBack, TopicName};
+use thalweg_types::{
+    AggregateSpec, ChainSpec, ConfigKey, LookBack, TopicName, WindowSpec, format_duration_ms,
+};
 
 use super::row::TopicRow;
 use crate::commands::partition::row::{PartitionRow, partition_rows, partition_table};
@@ -90,7 +92,8 @@ pub(crate) fn transform_table(chain: &ChainSpec) -> String {
     table.text()
 }
 
-fn look_back_text(look_back: LookBack) -> String {
+/// The bounds, of what a SmartModule is shown or of what is remembered.
+pub(crate) fn look_back_text(look_back: LookBack) -> String {
     let last = look_back.last.map(|last| format!("last {last}"));
     let age = look_back.age_ms.map(|age_ms| format!("{age_ms} ms"));
     let bounds: Vec<_> = last.into_iter().chain(age).collect();
@@ -99,7 +102,17 @@ fn look_back_text(look_back: LookBack) -> String {
 
 fn aggregate_text(aggregate: &AggregateSpec) -> String {
     let of = if aggregate.by_key { "by key" } else { "one" };
-    format!("{of}, from {:?}", aggregate.initial)
+    let text = format!("{of}, from {:?}", aggregate.initial);
+    let Some(WindowSpec {
+        shape,
+        lateness_ms,
+        late,
+    }) = aggregate.window
+    else {
+        return text;
+    };
+    let lateness = format_duration_ms(lateness_ms);
+    format!("{text}, {shape}, lateness {lateness}, late: {late}")
 }
 
 pub(crate) async fn run(arguments: &DescribeArguments, context: &Context) -> Result<(), CliError> {

@@ -10,7 +10,7 @@ mod update;
 use clap::Subcommand;
 
 pub(crate) use self::create::wait_until_online;
-pub(crate) use self::describe::transform_table;
+pub(crate) use self::describe::{look_back_text, transform_table};
 use crate::context::Context;
 use crate::error::CliError;
 

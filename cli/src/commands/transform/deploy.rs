@@ -11,6 +11,7 @@ use thalweg_client::{Admin, NewSmartModule, NewTransform, TransformPartition};
 use thalweg_types::{CompressionPolicy, ModuleRef, ResourceName, TopicName, TransformRunState};
 
 use super::row::TransformRow;
+use super::state_arguments::{StateArguments, give_to_aggregate};
 use crate::commands::smartmodule::register;
 use crate::context::Context;
 use crate::error::CliError;
@@ -33,7 +34,9 @@ const RUNS_POLL: Duration = Duration::from_millis(200);
 #[command(after_help = "Examples:
   $ thalweg transform deploy late --input flights --output late-flights --uses late@1.2.0
   $ thalweg transform deploy masked --input orders --output masked --module mask.wasm --with field=email
-  $ thalweg transform deploy routed --input a --input b --output x --output y --transforms chain.yaml --start end")]
+  $ thalweg transform deploy routed --input a --input b --output x --output y --transforms chain.yaml --start end
+  $ thalweg transform deploy busy --input flights --output per-hour --uses count --aggregate-by-key --window tumbling:1h --lateness 5m
+  $ thalweg transform deploy once --input orders --output orders-once --uses check --dedup last=100000,age=1d")]
 pub(crate) struct DeployArguments {
     /// Name of the transform.
     name: ResourceName,
@@ -48,6 +51,9 @@ pub(crate) struct DeployArguments {
 
     #[command(flatten)]
     chain: SmartModuleArguments,
+
+    #[command(flatten)]
+    state: StateArguments,
 
     /// Where to begin in each input partition: beginning, end, offset:NUMBER or timestamp:MILLISECONDS.
     #[arg(long, value_name = "START", default_value_t)]
@@ -102,6 +108,14 @@ impl Render for Deployed {
 }
 
 pub(crate) async fn run(arguments: DeployArguments, context: &Context) -> Result<(), CliError> {
+    let aggregate = arguments.state.aggregate()?;
+    if aggregate.is_some() && arguments.chain.is_yaml() {
+        let error =
+            anyhow!("the chain is in YAML, which says itself how its aggregate accumulates");
+        return Err(CliError::usage(error).next_step(
+            "leave out --aggregate-initial, --aggregate-by-key, --window, --lateness and --late, and write `aggregate` into its step",
+        ));
+    }
     let chain = arguments.chain.chain()?;
     if chain.is_empty() {
         let error = anyhow!("a transform needs at least one SmartModule");
@@ -110,7 +124,10 @@ pub(crate) async fn run(arguments: DeployArguments, context: &Context) -> Result
         );
     }
     let admin = context.client().await?.admin();
-    let chain = with_registered(chain, context).await?;
+    let mut chain = with_registered(chain, context).await?;
+    if let Some(aggregate) = aggregate {
+        give_to_aggregate(&mut chain, aggregate, &admin).await?;
+    }
     let transform = NewTransform {
         name: arguments.name.clone(),
         spec: TransformSpec {
@@ -120,7 +137,7 @@ pub(crate) async fn run(arguments: DeployArguments, context: &Context) -> Result
             start: arguments.start,
             partitioning: arguments.partitioning,
             compression: arguments.compression,
-            dedup: None,
+            dedup: arguments.state.dedup,
             paused: arguments.paused,
         },
         validate_only: false,

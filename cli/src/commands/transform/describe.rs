@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 use thalweg_client::TransformPartition;
-use thalweg_types::{Offset, PartitionIndex, ResourceName, SpuId, TopicName};
+use thalweg_types::{Offset, PartitionIndex, ResourceName, SpuId, TopicName, format_bytes};
 
 use super::row::{TransformRow, names};
-use crate::commands::topic::transform_table;
+use crate::commands::topic::{look_back_text, transform_table};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{OutputArguments, Render, Table, fields};
@@ -24,6 +24,9 @@ pub(crate) struct DescribeArguments {
 struct TransformShown {
     #[serde(flatten)]
     transform: TransformRow,
+    /// The topic that keeps its state, where it keeps any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changelog: Option<TopicName>,
     partition_list: Vec<PartitionRow>,
 }
 
@@ -52,6 +55,10 @@ struct Figures {
     records_in: u64,
     records_out: u64,
     failed: u64,
+    late: u64,
+    duplicates: u64,
+    state_entries: u64,
+    state_bytes: u64,
     restarts: u32,
     modules: String,
 }
@@ -59,7 +66,7 @@ struct Figures {
 impl Render for TransformShown {
     fn render(&self) -> String {
         let transform = &self.transform;
-        let head = fields([
+        let always = [
             ("Name", transform.name.to_string()),
             ("Number", transform.number.to_string()),
             ("State", transform.state_text()),
@@ -68,35 +75,91 @@ impl Render for TransformShown {
             ("Start", transform.start.to_string()),
             ("Partitioning", transform.partitioning.to_string()),
             ("Compression", transform.compression.to_owned()),
-        ]);
+        ];
+        let dedup = transform.dedup.map(|of| ("Dedup", look_back_text(of)));
+        let changelog = self.changelog.as_ref();
+        let changelog = changelog.map(|topic| ("Changelog", topic.to_string()));
+        let head = fields(always.into_iter().chain(dedup).chain(changelog));
         let chain = transform_table(&transform.transforms);
-        [head, chain, partition_table(&self.partition_list)].join("\n\n")
+        let partitions = partition_table(&self.partition_list, self.changelog.is_some());
+        [head, chain, partitions].join("\n\n")
     }
 }
 
-fn partition_table(partitions: &[PartitionRow]) -> String {
-    let mut table = Table::new([
-        "INPUT", "SPU", "STATE", "POSITION", "LAG", "LAG MS", "IN", "OUT", "FAILED", "RESTARTS",
-        "MODULES", "REASON",
-    ]);
+/// A column, and what it says of a runner's figures.
+type Column = (&'static str, fn(&Figures) -> String);
+
+/// The figures that are shown: those of state where it keeps any, and what is rare where there is any.
+fn columns(partitions: &[PartitionRow], keeps_state: bool) -> Vec<Column> {
+    let any = |figure: fn(&Figures) -> u64| {
+        let mut figures = partitions.iter().filter_map(|row| row.figures.as_ref());
+        figures.any(|figures| figure(figures) > 0)
+    };
+    let always: [Column; 7] = [
+        ("POSITION", |figures| figures.position.to_string()),
+        ("LAG", |figures| figures.lag_records.to_string()),
+        ("LAG MS", |figures| figures.lag_ms.to_string()),
+        ("IN", |figures| figures.records_in.to_string()),
+        ("OUT", |figures| figures.records_out.to_string()),
+        ("FAILED", |figures| figures.failed.to_string()),
+        ("RESTARTS", |figures| figures.restarts.to_string()),
+    ];
+    let late: Column = ("LATE", |figures| figures.late.to_string());
+    let duplicates: Column = ("DUPLICATES", |figures| figures.duplicates.to_string());
+    let kept: Column = ("KEPT", kept_text);
+    let modules: Column = ("MODULES", |figures| figures.modules.clone());
+    let mut columns = always.to_vec();
+    columns.extend(any(|figures| figures.late).then_some(late));
+    columns.extend(any(|figures| figures.duplicates).then_some(duplicates));
+    columns.extend(keeps_state.then_some(kept));
+    columns.push(modules);
+    columns
+}
+
+/// `1,204 keys, 96 KiB`.
+fn kept_text(figures: &Figures) -> String {
+    let Figures {
+        state_entries,
+        state_bytes,
+        ..
+    } = figures;
+    let keys = if *state_entries == 1 { "key" } else { "keys" };
+    let entries = with_commas(*state_entries);
+    format!("{entries} {keys}, {}", format_bytes(*state_bytes))
+}
+
+fn with_commas(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn partition_table(partitions: &[PartitionRow], keeps_state: bool) -> String {
+    let columns = columns(partitions, keeps_state);
+    let names = columns.iter().map(|(name, _)| *name);
+    let mut table = Table::new(
+        ["INPUT", "SPU", "STATE"]
+            .into_iter()
+            .chain(names)
+            .chain(["REASON"]),
+    );
     for row in partitions {
         let dash = || "-".to_owned();
-        let figure =
-            |figure: fn(&Figures) -> String| row.figures.as_ref().map_or_else(dash, figure);
-        table.row([
+        let figures = columns
+            .iter()
+            .map(|(_, figure)| row.figures.as_ref().map_or_else(dash, figure));
+        let first = [
             format!("{}-{}", row.topic, row.partition),
             row.spu.map_or_else(dash, |spu| spu.to_string()),
             row.state.clone(),
-            figure(|figures| figures.position.to_string()),
-            figure(|figures| figures.lag_records.to_string()),
-            figure(|figures| figures.lag_ms.to_string()),
-            figure(|figures| figures.records_in.to_string()),
-            figure(|figures| figures.records_out.to_string()),
-            figure(|figures| figures.failed.to_string()),
-            figure(|figures| figures.restarts.to_string()),
-            figure(|figures| figures.modules.clone()),
-            row.reason.clone(),
-        ]);
+        ];
+        table.row(first.into_iter().chain(figures).chain([row.reason.clone()]));
     }
     table.text()
 }
@@ -114,6 +177,10 @@ impl From<TransformPartition> for PartitionRow {
                     records_in: report.records_in,
                     records_out: report.records_out,
                     failed: report.failed,
+                    late: report.late,
+                    duplicates: report.duplicates,
+                    state_entries: report.state_entries,
+                    state_bytes: report.state_bytes,
                     restarts: report.restarts,
                     modules: report.modules,
                 };
@@ -137,12 +204,15 @@ pub(super) async fn run(arguments: &DescribeArguments, context: &Context) -> Res
     let partitions = described.partitions.into_iter().map(Into::into);
     arguments.output.print(&TransformShown {
         transform: described.transform.into(),
+        changelog: described.changelog,
         partition_list: partitions.collect(),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use thalweg_types::LookBack;
+
     use super::super::row::tests::late_flights;
     use super::*;
 
@@ -155,6 +225,10 @@ mod tests {
             records_in: 80,
             records_out: 7,
             failed: 1,
+            late: 0,
+            duplicates: 0,
+            state_entries: 0,
+            state_bytes: 0,
             restarts: 0,
             modules: "late@1.2.0".to_owned(),
         };
@@ -168,6 +242,7 @@ mod tests {
         };
         TransformShown {
             transform: late_flights(),
+            changelog: None,
             partition_list: vec![
                 row(0, Some(SpuId(2)), "running", "", Some(figures)),
                 row(1, None, "unknown", "it has no leader", None),
@@ -188,6 +263,36 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
+    }
+
+    #[test]
+    fn people_see_what_is_kept_and_where() {
+        let mut shown = shown();
+        shown.changelog = Some("__transform-7-changelog".parse().unwrap());
+        shown.transform.dedup = Some(LookBack {
+            last: Some(1_000),
+            age_ms: None,
+        });
+        let figures = shown.partition_list[0].figures.as_mut().unwrap();
+        figures.state_entries = 1_234_567;
+        figures.state_bytes = 96 << 10;
+        figures.duplicates = 5;
+
+        let text = shown.render();
+
+        for line in [
+            "Dedup:        last 1000",
+            "Changelog:    __transform-7-changelog",
+            "RESTARTS  DUPLICATES  KEPT                    MODULES",
+            "0         5           1,234,567 keys, 96 KiB  late@1.2.0",
+            "-         -           -                       -           it has no leader",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        let json = serde_json::to_value(shown).unwrap();
+        assert_eq!(json["changelog"], "__transform-7-changelog");
+        assert_eq!(json["dedup"]["last"], 1_000);
+        assert_eq!(json["partition_list"][0]["state_entries"], 1_234_567);
     }
 
     #[test]

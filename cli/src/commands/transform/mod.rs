@@ -10,6 +10,7 @@ mod pause;
 mod reset;
 mod resume;
 mod row;
+mod state_arguments;
 
 use clap::Subcommand;
 

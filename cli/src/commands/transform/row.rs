@@ -4,7 +4,7 @@ use serde::Serialize;
 use thalweg_client::resource::{
     OutputPartitioning, StartPosition, Transform, TransformNumber, TransformState,
 };
-use thalweg_types::{ChainSpec, ResourceName, TopicName};
+use thalweg_types::{ChainSpec, LookBack, ResourceName, TopicName};
 
 /// A transform in short.
 #[derive(Debug, Serialize)]
@@ -22,6 +22,8 @@ pub(super) struct TransformRow {
     pub(super) start: StartPosition,
     pub(super) partitioning: OutputPartitioning,
     pub(super) compression: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dedup: Option<LookBack>,
     pub(super) paused: bool,
 }
 
@@ -39,6 +41,7 @@ impl From<Transform> for TransformRow {
             start: spec.start,
             partitioning: spec.partitioning,
             compression: spec.compression.name(),
+            dedup: spec.dedup,
             paused: spec.paused,
         }
     }
@@ -86,6 +89,7 @@ pub(super) mod tests {
             start: StartPosition::Beginning,
             partitioning: OutputPartitioning::Key,
             compression: "uncompressed",
+            dedup: None,
             paused: false,
         }
     }

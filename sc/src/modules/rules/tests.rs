@@ -226,7 +226,7 @@ fn a_module_that_a_transform_uses_stays_what_it_can_run() {
     };
     let refused = add("late").unwrap_err().to_string();
     assert!(
-        refused.contains("transforms keep no state yet"),
+        refused.contains("what the name stood for was none"),
         "{refused}"
     );
     assert!(refused.contains("transform `late-flights`"), "{refused}");

@@ -5,7 +5,9 @@ use thalweg_types::resource::{
     SmartModule, SmartModuleSpec, StartPosition, Topic, TopicSpec, TopicStatus, TransformNumber,
     TransformStatus,
 };
-use thalweg_types::{AggregateSpec, CompressionPolicy, LookBack, Offset, TopicConfig, TopicId};
+use thalweg_types::{
+    AggregateSpec, CompressionPolicy, LateRecords, Offset, TopicConfig, TopicId, WindowSpec,
+};
 use uuid::Uuid;
 
 use super::*;
@@ -163,16 +165,19 @@ fn steps_that_can_not_run_are_named() {
             "no SmartModule `lost`",
         ),
         (
-            with(|step| step.uses = "sum".parse().unwrap()),
-            "transforms keep no state yet: step 2 is an aggregate",
-        ),
-        (
             with(|step| step.aggregate = Some(AggregateSpec::default())),
-            "transforms keep no state yet: step 2 is an aggregate",
+            "`late` is no aggregate",
         ),
         (
             with(|step| step.look_back = Some(LookBack::default())),
-            "transforms keep no state yet: step 2 looks back",
+            "keep state with an aggregate or with dedup",
+        ),
+        (
+            with(|step| {
+                step.uses = "sum".parse().unwrap();
+                step.aggregate = Some(windowed(WindowShape::MS_MAX + 1));
+            }),
+            "the hundred years",
         ),
         (
             with(|step| step.with.clear()),
@@ -201,6 +206,90 @@ fn steps_that_can_not_run_are_named() {
     assert!(refused(&none, &observed()).contains("has 0 steps"));
     none.spec.chain.steps = vec![late(); 33];
     assert!(refused(&none, &observed()).contains("has 33 steps"));
+}
+
+fn windowed(lateness_ms: u64) -> AggregateSpec {
+    AggregateSpec {
+        window: Some(WindowSpec {
+            shape: WindowShape::Tumbling { size_ms: 60_000 },
+            lateness_ms,
+            late: LateRecords::Fail,
+        }),
+        ..AggregateSpec::default()
+    }
+}
+
+/// A transform whose last step is an aggregate.
+pub(in crate::transforms) fn summing(inputs: &str) -> Transform {
+    let mut summing = transform("x", 1, inputs, "f");
+    summing.spec.chain.steps.push(StepSpec {
+        uses: "sum".parse().unwrap(),
+        ..late()
+    });
+    summing
+}
+
+#[test]
+fn one_aggregate_of_one_input_is_allowed() {
+    let observed = observed();
+    let check = |transform: &Transform| check(&transform.name, &transform.spec, &observed);
+    let mut summing = summing("a");
+
+    assert_eq!(check(&summing), Ok(()));
+    assert!(keeps_state(&summing.spec, &observed));
+    summing.spec.chain.steps[1].aggregate = Some(windowed(WindowShape::MS_MAX));
+    assert_eq!(check(&summing), Ok(()));
+    let plain = transform("x", 1, "a b", "c");
+    assert!(!keeps_state(&plain.spec, &observed));
+
+    summing.spec.chain.steps.push(late());
+    let third = summing.spec.chain.steps[1].clone();
+    summing.spec.chain.steps.push(third);
+    let error = refused(&summing, &observed);
+    assert!(error.starts_with("spec.chain.steps[3]: "), "{error}");
+    assert!(error.contains("steps 2 and 4 are both"), "{error}");
+}
+
+#[test]
+fn what_keeps_state_has_one_input() {
+    let observed = observed();
+    let mut deduplicating = transform("x", 1, "a b", "c");
+    deduplicating.spec.dedup = Some(LookBack {
+        last: Some(DEDUP_LAST_MAX),
+        age_ms: None,
+    });
+
+    for transform in [summing("a b"), deduplicating] {
+        let error = refused(&transform, &observed);
+
+        let expected = "spec.inputs: a transform that keeps state has one input: this one has 2";
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn what_can_not_be_remembered_is_refused() {
+    let observed = observed();
+    for (last, age_ms, words) in [
+        (None, None, Some("needs `last`")),
+        (Some(0), Some(1), Some("a bound of 0")),
+        (Some(1), Some(0), Some("a bound of 0")),
+        (Some(DEDUP_LAST_MAX + 1), None, Some("at most 10000000")),
+        (Some(1), None, None),
+        (None, Some(1), None),
+        (Some(DEDUP_LAST_MAX), Some(u64::MAX), None),
+    ] {
+        let mut transform = transform("x", 1, "a", "b");
+        transform.spec.dedup = Some(LookBack { last, age_ms });
+
+        let Some(words) = words else {
+            assert_eq!(check(&transform.name, &transform.spec, &observed), Ok(()));
+            continue;
+        };
+        let error = refused(&transform, &observed);
+        assert!(error.starts_with("spec.dedup: "), "{error}");
+        assert!(error.contains(words), "{error}");
+    }
 }
 
 #[test]

@@ -313,6 +313,75 @@ fn transform(change: impl Fn(&mut Value)) -> String {
     object("Transform", "late-flights", spec)
 }
 
+/// A transform of one input that ends in this aggregate.
+fn summing(aggregate: &Value) -> String {
+    transform(|spec| {
+        spec["inputs"] = json!(["flights"]);
+        spec["transforms"] = json!([{"uses": "sum", "aggregate": aggregate}]);
+    })
+}
+
+fn state_that_can_not_be_kept_is_refused(namespace: &Namespace) {
+    let window = |window: &str| summing(&json!({"window": window}));
+    let dedup = |bounds: Value| {
+        transform(move |spec| {
+            spec["inputs"] = json!(["flights"]);
+            spec["dedup"] = bounds.clone();
+        })
+    };
+    let two = json!([
+        {"uses": "sum", "aggregate": {}},
+        {"uses": "count", "aggregate": {"byKey": true}},
+    ]);
+    are_refused(
+        namespace,
+        vec![
+            (
+                transform(|spec| spec["transforms"] = json!([{"uses": "sum", "aggregate": {}}])),
+                "has one input",
+            ),
+            (
+                transform(|spec| spec["dedup"] = json!({"last": 5})),
+                "has one input",
+            ),
+            (
+                transform(|spec| {
+                    spec["inputs"] = json!(["flights"]);
+                    spec["transforms"] = two.clone();
+                }),
+                "a chain keeps one aggregate",
+            ),
+            (window("sliding:5m"), "`hopping:<size>:<advance>`"),
+            (window("tumbling:0m"), "`hopping:<size>:<advance>`"),
+            (window("tumbling:7d"), "`hopping:<size>:<advance>`"),
+            (window("session:900000h"), "at most a hundred years"),
+            (window("hopping:1m:2m"), "advance is at most its size"),
+            (window("hopping:1001ms:1ms"), "at least a thousandth"),
+            (summing(&json!({"lateness": "5s"})), "are for windows"),
+            (summing(&json!({"late": "fail"})), "are for windows"),
+            (
+                summing(&json!({"window": "session:5m", "lateness": "soon"})),
+                "lateness is a duration",
+            ),
+            (
+                summing(&json!({"window": "session:5m", "late": "keep"})),
+                "late is `drop` or `fail`",
+            ),
+            (dedup(json!({})), "dedup needs last or ageMs"),
+            (dedup(json!({"last": 0})), "at least 1 record"),
+            (dedup(json!({"last": 10_000_001})), "at most 10000000"),
+            (dedup(json!({"ageMs": 0})), "at least 1 record and 1 ms"),
+        ],
+    );
+    for window in ["tumbling:168h", "hopping:1s:1ms", "session:250ms"] {
+        let aggregate = json!({"byKey": true, "window": window, "lateness": "5m", "late": "fail"});
+        namespace.apply_yaml(&summing(&aggregate));
+        namespace.run(&["delete", "transform", "late-flights"]);
+    }
+    namespace.apply_yaml(&dedup(json!({"last": 5, "ageMs": 1000})));
+    namespace.run(&["delete", "transform", "late-flights"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
 async fn what_can_be_no_transform_is_refused_with_the_next_step() {
@@ -368,6 +437,7 @@ async fn what_can_be_no_transform_is_refused_with_the_next_step() {
             ),
         ],
     );
+    state_that_can_not_be_kept_is_refused(&namespace);
 
     namespace.apply_yaml(&transform(|_| {}));
     are_refused(
