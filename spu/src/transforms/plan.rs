@@ -9,6 +9,7 @@ use thalweg_types::resource::{SmartModuleKind, TransformNumber, TransformState};
 use thalweg_types::{CompressionPolicy, PartitionIndex, ProducerId, TopicName, TopicPartition};
 
 use super::routes::RoutedTopic;
+use super::tables::TableTopic;
 use crate::cluster_view::{TransformView, View};
 use crate::replica::Replica;
 
@@ -37,6 +38,8 @@ pub(super) struct RunnerPlan {
     sha256s: Vec<Option<String>>,
     /// Whether it keeps something between records: then the last of the topics that it writes is its changelog.
     pub(super) keeps_state: bool,
+    /// What its modules look keys up in.
+    pub(super) tables: Vec<TableTopic>,
     /// The topics that it writes.
     pub(super) written: Vec<WrittenTopic>,
 }
@@ -70,6 +73,15 @@ impl RunnerPlan {
                 written.push(WrittenTopic::of(view, transform, name, read)?);
             }
         }
+        let tables = transform.spec.tables.iter().map(|name| {
+            let topic = view.topic(name)?;
+            Some(TableTopic {
+                name: name.clone(),
+                id: topic.id,
+                partition_count: topic.partition_count,
+            })
+        });
+        let tables = tables.collect::<Option<Vec<_>>>()?;
         let steps = transform.spec.chain.steps.iter();
         let modules = steps.map(|step| {
             let module = view.smart_modules.get(&step.uses.name)?;
@@ -94,6 +106,7 @@ impl RunnerPlan {
         Some(Self {
             key,
             keeps_state,
+            tables,
             sha256s: sha256s.collect(),
             transform: Arc::clone(transform),
             replica,
@@ -133,6 +146,7 @@ impl PartialEq for RunnerPlan {
             replica,
             sha256s,
             keeps_state,
+            tables,
             written,
         } = self;
         *key == other.key
@@ -140,6 +154,7 @@ impl PartialEq for RunnerPlan {
             && Arc::ptr_eq(replica, &other.replica)
             && *sha256s == other.sha256s
             && *keeps_state == other.keeps_state
+            && *tables == other.tables
             && *written == other.written
     }
 }

@@ -121,6 +121,9 @@ pub struct TransformSpec {
     /// not, and within so long a time by the records' timestamps. Absent where all count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup: Option<LookBack>,
+    /// Compacted topics that its modules look keys up in, each of them once; at most [`TransformSpec::TABLES_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TopicName>,
     /// Whether it is to stand still.
     #[serde(default)]
     pub paused: bool,
@@ -129,6 +132,8 @@ pub struct TransformSpec {
 impl TransformSpec {
     /// How many inputs, and how many outputs, a transform may have.
     pub const TOPICS_MAX: usize = 64;
+    /// How many tables it may have.
+    pub const TABLES_MAX: usize = 16;
 
     /// Every topic that it may write: its outputs, and where records go that a step fails on.
     pub fn written_topics(&self) -> impl Iterator<Item = &TopicName> {
