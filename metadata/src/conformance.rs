@@ -416,6 +416,7 @@ fn transform(name: &str) -> Transform {
                 last: Some(1_000),
                 age_ms: Some(60_000),
             }),
+            tables: vec!["airlines".parse().unwrap()],
             paused: true,
         },
         status: TransformStatus {

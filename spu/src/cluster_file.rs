@@ -234,6 +234,7 @@ mod tests {
                 partitioning: OutputPartitioning::Key,
                 compression: CompressionPolicy::Producer,
                 dedup: None,
+                tables: Vec::new(),
                 paused: false,
             },
             state: TransformState::Running,

@@ -42,6 +42,8 @@ const TOPIC_NAME: &str = r"^([a-zA-Z0-9_-]|[.][a-zA-Z0-9_-]|[.][.][a-zA-Z0-9._-]
     validation = Rule::new("self.inputs.size() == 1 || (!has(self.dedup) && !self.transforms.exists(step, has(step.aggregate)))").message("a transform that keeps state has one input; apply a transform first that brings its inputs together"),
     validation = Rule::new("!has(self.dedup) || has(self.dedup.last) || has(self.dedup.ageMs)").message("dedup needs last or ageMs"),
     validation = Rule::new("!has(self.dedup) || ((!has(self.dedup.last) || (self.dedup.last >= 1 && self.dedup.last <= 10000000)) && (!has(self.dedup.ageMs) || self.dedup.ageMs >= 1))").message("dedup remembers at least 1 record and 1 ms, and at most 10000000 records"),
+    validation = Rule::new("!has(self.tables) || self.tables.all(one, self.tables.exists_one(other, other == one))").message("tables has a topic twice; name each once"),
+    validation = Rule::new("!has(self.tables) || !self.tables.exists(table, table in self.inputs || table in self.outputs)").message("a table can't be an input or an output of the same transform; look keys up in another topic"),
 )]
 pub struct TransformSpec {
     /// The topics that it reads, 1 to 64, each of them once. They stay as they were when it was made.
@@ -82,6 +84,13 @@ pub struct TransformSpec {
     /// not longer before than this, by the records' timestamps. All count where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup: Option<LookBack>,
+    /// Compacted topics that its modules look keys up in, at most 16, each of them once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 249), regex(pattern = TOPIC_NAME))
+    )]
+    pub tables: Vec<String>,
     /// Whether it is to stand still.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,

@@ -80,6 +80,7 @@ impl TryFrom<v1::TransformSpec> for TransformSpec {
             compression,
             paused,
             dedup,
+            tables,
         } = message;
         Ok(Self {
             inputs: topics("inputs", &inputs)?,
@@ -92,6 +93,7 @@ impl TryFrom<v1::TransformSpec> for TransformSpec {
             partitioning: text_or_default("partitioning", &partitioning)?,
             compression: compression_policy(&compression)?,
             dedup: dedup.map(Into::into),
+            tables: topics("tables", &tables)?,
             paused,
         })
     }
@@ -107,6 +109,7 @@ impl From<TransformSpec> for v1::TransformSpec {
             partitioning,
             compression,
             dedup,
+            tables,
             paused,
         } = spec;
         Self {
@@ -118,6 +121,7 @@ impl From<TransformSpec> for v1::TransformSpec {
             compression: compression.name().to_owned(),
             paused,
             dedup: dedup.map(Into::into),
+            tables: tables.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -211,6 +215,7 @@ mod tests {
                     last: Some(1_000),
                     age_ms: None,
                 }),
+                tables: vec!["airlines".parse().unwrap(), "airports".parse().unwrap()],
                 paused: true,
             },
             status: TransformStatus {
@@ -242,6 +247,7 @@ mod tests {
         assert_eq!(spec.partitioning, OutputPartitioning::Key);
         assert_eq!(spec.compression, CompressionPolicy::Uncompressed);
         assert_eq!(spec.dedup, None);
+        assert_eq!(spec.tables, []);
     }
 
     #[test]
@@ -250,6 +256,11 @@ mod tests {
         message.spec.as_mut().unwrap().inputs[1] = "a b".to_owned();
         let error = Transform::try_from(message).unwrap_err();
         assert_eq!(error.path, "spec.inputs[1]");
+
+        let mut message = v1::Transform::from(transform());
+        message.spec.as_mut().unwrap().tables[1] = String::new();
+        let error = Transform::try_from(message).unwrap_err();
+        assert_eq!(error.path, "spec.tables[1]");
 
         let mut message = v1::Transform::from(transform());
         message.spec.as_mut().unwrap().compression = "rar".to_owned();

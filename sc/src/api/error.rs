@@ -61,8 +61,8 @@ pub(crate) enum ApiError {
     InternalTopic(TopicName),
     /// A transform needs it.
     #[error(
-        "transform `{transform}` {} topic `{topic}`; delete it first: `thalweg transform delete {transform}`",
-        match .how { TopicUse::Reads => "reads", TopicUse::Writes => "writes" }
+        "{}; delete the transform first: `thalweg transform delete {transform}`",
+        .how.told(.transform, .topic)
     )]
     TopicInUse {
         /// The topic.

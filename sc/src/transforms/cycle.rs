@@ -1,6 +1,7 @@
 //! Transforms that feed each other, whose records would go round for ever. Pure.
 //!
-//! Topics are the nodes; each transform leads from every topic that it reads to every one that it may write.
+//! Topics are the nodes; each transform leads from every topic that it reads, tables
+//! among them, to every one that it may write.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -34,8 +35,8 @@ pub(crate) fn find<'a>(
 ) -> Option<Cycle> {
     let mut readers: BTreeMap<&TopicName, Vec<&Transform>> = BTreeMap::new();
     for other in others {
-        for input in &other.spec.inputs {
-            readers.entry(input).or_default().push(other);
+        for topic in other.spec.read_topics() {
+            readers.entry(topic).or_default().push(other);
         }
     }
     // How each topic was come to first: by which transform, from which topic.
@@ -46,7 +47,7 @@ pub(crate) fn find<'a>(
             open.push_back(topic);
         }
     }
-    let goals: BTreeSet<_> = spec.inputs.iter().collect();
+    let goals: BTreeSet<_> = spec.read_topics().collect();
     while let Some(topic) = open.pop_front() {
         if goals.contains(topic) {
             return Some(way_to(topic, &came_by));
@@ -106,6 +107,7 @@ mod tests {
                 partitioning: OutputPartitioning::Key,
                 compression: CompressionPolicy::Uncompressed,
                 dedup: None,
+                tables: Vec::new(),
                 paused: false,
             },
             status: TransformStatus::default(),
@@ -129,6 +131,19 @@ mod tests {
 
         let shown = "a -> (transform x) -> b -> (transform y) -> d -> (transform z) -> a";
         assert_eq!(cycle.as_deref(), Some(shown));
+    }
+
+    #[test]
+    fn a_table_feeds_a_transform_too() {
+        let mut x = transform("x", "a", "b");
+        x.spec.tables = topics("t");
+        let mut y = transform("y", "c", "t");
+        assert_eq!(found(&x, std::slice::from_ref(&y)), None);
+
+        y.spec.tables = topics("b");
+
+        let shown = "t -> (transform x) -> b -> (transform y) -> t";
+        assert_eq!(found(&x, &[y]).as_deref(), Some(shown));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What a transform may be, as topics, SmartModules and other transforms are now. Pure.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use thalweg_proto::InvalidField;
 use thalweg_types::resource::{SmartModuleKind, TopicState, Transform, TransformSpec};
 use thalweg_types::{
-    ChainSpec, LookBack, OnError, ResourceName, StepSpec, TopicName, WindowShape,
+    ChainSpec, CleanupPolicy, LookBack, OnError, ResourceName, StepSpec, TopicName, WindowShape,
     format_duration_ms,
 };
 
@@ -20,7 +21,7 @@ const DEDUP_LAST_MAX: u64 = 10_000_000;
 /// What is wrong with a transform, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// With its inputs or outputs.
+    /// With its inputs, outputs or tables.
     Topics { field: String, reason: String },
     /// With a step of its chain, counted from 0.
     Step { index: usize, reason: String },
@@ -84,11 +85,11 @@ pub(super) fn problem<'a>(
     observed: &Observed,
     others: impl IntoIterator<Item = &'a Transform>,
 ) -> Option<Problem> {
-    let reads = topics_problem("inputs", &spec.inputs, observed);
-    let writes = || topics_problem("outputs", &spec.outputs, observed);
-    reads
-        .or_else(writes)
+    let several = 1..=TransformSpec::TOPICS_MAX;
+    topics_problem("inputs", &spec.inputs, several.clone(), observed)
+        .or_else(|| topics_problem("outputs", &spec.outputs, several, observed))
         .or_else(|| shared_topic(spec))
+        .or_else(|| tables_problem(spec, observed))
         .or_else(|| chain_problem(spec, observed))
         .or_else(|| second_aggregate(spec, observed))
         .or_else(|| dedup_problem(spec))
@@ -96,11 +97,16 @@ pub(super) fn problem<'a>(
         .or_else(|| cycle::find(name, spec, others).map(Problem::Cycle))
 }
 
-fn topics_problem(field: &str, topics: &[TopicName], observed: &Observed) -> Option<Problem> {
+fn topics_problem(
+    field: &str,
+    topics: &[TopicName],
+    counts: RangeInclusive<usize>,
+    observed: &Observed,
+) -> Option<Problem> {
     let problem = |field: String, reason: String| Some(Problem::Topics { field, reason });
-    let count_max = TransformSpec::TOPICS_MAX;
-    if !(1..=count_max).contains(&topics.len()) {
-        let reason = format!("has {} topics, 1 to {count_max} are allowed", topics.len());
+    if !counts.contains(&topics.len()) {
+        let (from, to) = counts.into_inner();
+        let reason = format!("has {} topics, {from} to {to} are allowed", topics.len());
         return problem(field.to_owned(), reason);
     }
     let mut seen = BTreeSet::new();
@@ -135,6 +141,40 @@ fn shared_topic(spec: &TransformSpec) -> Option<Problem> {
         field: format!("outputs[{index}]"),
         reason: format!("`{output}` is an input, too: write to another topic"),
     })
+}
+
+fn tables_problem(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
+    let counts = 0..=TransformSpec::TABLES_MAX;
+    topics_problem("tables", &spec.tables, counts, observed).or_else(|| {
+        let mut tables = spec.tables.iter().enumerate();
+        tables.find_map(|(index, table)| {
+            let reason = check_table(table, spec, observed).err()?;
+            let field = format!("tables[{index}]");
+            Some(Problem::Topics { field, reason })
+        })
+    })
+}
+
+fn check_table(table: &TopicName, spec: &TransformSpec, observed: &Observed) -> Result<(), String> {
+    if spec.inputs.contains(table) {
+        return Err(format!(
+            "`{table}` is an input, too: look keys up in another topic"
+        ));
+    }
+    // Of what it wrote itself a record would see more or less, as it happens.
+    if spec.written_topics().any(|written| written == table) {
+        return Err(format!(
+            "the transform writes `{table}`, too: look keys up in another topic"
+        ));
+    }
+    let stored = observed.topics.get(table);
+    let policy = stored.map(|topic| topic.spec.config.cleanup_policy());
+    if policy == Some(CleanupPolicy::Delete) {
+        return Err(format!(
+            "`{table}` keeps all records: make it with `--config cleanup.policy=compact`"
+        ));
+    }
+    Ok(())
 }
 
 fn chain_problem(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
@@ -245,9 +285,21 @@ fn aggregates(spec: &TransformSpec, observed: &Observed) -> impl Iterator<Item =
 pub(crate) enum TopicUse {
     Reads,
     Writes,
+    LooksUp,
 }
 
-/// A transform that reads or may write `topic`.
+impl TopicUse {
+    /// What `transform` does with `topic`, as an error says it.
+    pub(crate) fn told(self, transform: &ResourceName, topic: &TopicName) -> String {
+        match self {
+            Self::Reads => format!("transform `{transform}` reads topic `{topic}`"),
+            Self::Writes => format!("transform `{transform}` writes topic `{topic}`"),
+            Self::LooksUp => format!("topic `{topic}` is a table of transform `{transform}`"),
+        }
+    }
+}
+
+/// A transform that reads, may write or looks keys up in `topic`.
 pub(crate) fn user_of<'a>(
     topic: &TopicName,
     observed: &'a Observed,
@@ -257,8 +309,11 @@ pub(crate) fn user_of<'a>(
         if spec.inputs.contains(topic) {
             return Some((&transform.name, TopicUse::Reads));
         }
-        let writes = spec.written_topics().any(|written| written == topic);
-        writes.then_some((&transform.name, TopicUse::Writes))
+        if spec.written_topics().any(|written| written == topic) {
+            return Some((&transform.name, TopicUse::Writes));
+        }
+        let looks_up = spec.tables.contains(topic);
+        looks_up.then_some((&transform.name, TopicUse::LooksUp))
     })
 }
 

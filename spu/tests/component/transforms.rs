@@ -64,6 +64,7 @@ fn late_orders() -> Transform {
             partitioning: OutputPartitioning::Key,
             compression: CompressionPolicy::Uncompressed,
             dedup: None,
+            tables: Vec::new(),
             paused: true,
         },
         status: TransformStatus::default(),

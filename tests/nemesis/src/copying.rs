@@ -46,6 +46,7 @@ pub async fn copy(admin: &Admin, topics: &[TopicName], recorder: &Recorder) -> a
             partitioning: resource::OutputPartitioning::Key,
             compression: CompressionPolicy::Uncompressed,
             dedup: None,
+            tables: Vec::new(),
             paused: false,
         };
         admin

@@ -135,6 +135,11 @@ impl TransformSpec {
     /// How many tables it may have.
     pub const TABLES_MAX: usize = 16;
 
+    /// Every topic that what it writes may depend on: its inputs, and the tables that it looks keys up in.
+    pub fn read_topics(&self) -> impl Iterator<Item = &TopicName> {
+        self.inputs.iter().chain(&self.tables)
+    }
+
     /// Every topic that it may write: its outputs, and where records go that a step fails on.
     pub fn written_topics(&self) -> impl Iterator<Item = &TopicName> {
         let letters = self

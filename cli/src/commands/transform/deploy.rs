@@ -36,7 +36,8 @@ const RUNS_POLL: Duration = Duration::from_millis(200);
   $ thalweg transform deploy masked --input orders --output masked --module mask.wasm --with field=email
   $ thalweg transform deploy routed --input a --input b --output x --output y --transforms chain.yaml --start end
   $ thalweg transform deploy busy --input flights --output per-hour --uses count --aggregate-by-key --window tumbling:1h --lateness 5m
-  $ thalweg transform deploy once --input orders --output orders-once --uses check --dedup last=100000,age=1d")]
+  $ thalweg transform deploy once --input orders --output orders-once --uses check --dedup last=100000,age=1d
+  $ thalweg transform deploy named --input flights --output named-flights --uses name-airline --table airlines")]
 pub(crate) struct DeployArguments {
     /// Name of the transform.
     name: ResourceName,
@@ -48,6 +49,10 @@ pub(crate) struct DeployArguments {
     /// A topic to write; may be repeated. Records go to the first where the chain names no other.
     #[arg(long, value_name = "TOPIC", required = true)]
     output: Vec<TopicName>,
+
+    /// A compacted topic that the modules look keys up in; may be repeated.
+    #[arg(long, value_name = "TOPIC")]
+    table: Vec<TopicName>,
 
     #[command(flatten)]
     chain: SmartModuleArguments,
@@ -138,6 +143,7 @@ pub(crate) async fn run(arguments: DeployArguments, context: &Context) -> Result
             partitioning: arguments.partitioning,
             compression: arguments.compression,
             dedup: arguments.state.dedup,
+            tables: arguments.table,
             paused: arguments.paused,
         },
         validate_only: false,

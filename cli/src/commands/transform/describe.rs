@@ -77,9 +77,16 @@ impl Render for TransformShown {
             ("Compression", transform.compression.to_owned()),
         ];
         let dedup = transform.dedup.map(|of| ("Dedup", look_back_text(of)));
+        let tables = (!transform.tables.is_empty()).then(|| ("Tables", names(&transform.tables)));
         let changelog = self.changelog.as_ref();
         let changelog = changelog.map(|topic| ("Changelog", topic.to_string()));
-        let head = fields(always.into_iter().chain(dedup).chain(changelog));
+        let head = fields(
+            always
+                .into_iter()
+                .chain(dedup)
+                .chain(tables)
+                .chain(changelog),
+        );
         let chain = transform_table(&transform.transforms);
         let partitions = partition_table(&self.partition_list, self.changelog.is_some());
         [head, chain, partitions].join("\n\n")
@@ -293,6 +300,21 @@ mod tests {
         assert_eq!(json["changelog"], "__transform-7-changelog");
         assert_eq!(json["dedup"]["last"], 1_000);
         assert_eq!(json["partition_list"][0]["state_entries"], 1_234_567);
+    }
+
+    #[test]
+    fn tables_are_shown_where_there_are_any() {
+        let plain = shown();
+        assert!(!plain.render().contains("Tables"));
+        assert_eq!(serde_json::to_value(plain).unwrap().get("tables"), None);
+
+        let mut shown = shown();
+        shown.transform.tables = vec!["airlines".parse().unwrap(), "airports".parse().unwrap()];
+
+        let text = shown.render();
+        assert!(text.contains("Tables:       airlines,airports"), "{text}");
+        let json = serde_json::to_value(shown).unwrap();
+        assert_eq!(json["tables"][1], "airports");
     }
 
     #[test]

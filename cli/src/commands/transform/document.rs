@@ -71,6 +71,8 @@ struct SpecForm {
     #[serde(default)]
     dedup: Option<LookBackForm>,
     #[serde(default)]
+    tables: Vec<TopicName>,
+    #[serde(default)]
     paused: bool,
 }
 
@@ -139,6 +141,7 @@ impl From<SpecForm> for TransformSpec {
             partitioning: form.partitioning,
             compression: form.compression,
             dedup: form.dedup.map(Into::into),
+            tables: form.tables,
             paused: form.paused,
         }
     }
@@ -218,6 +221,7 @@ spec:
     - uses: sum
       aggregate: {initial: '0', byKey: true, window: tumbling:5m, lateness: 10s, late: fail}
   dedup: {last: 1000, ageMs: 60000}
+  tables: [airlines, airports]
   start: end
   partitioning: preserve
   compression: zstd
@@ -262,6 +266,7 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
             age_ms: Some(60_000),
         };
         assert_eq!(long.dedup, Some(dedup));
+        assert_eq!(long.tables.len(), 2);
         assert_eq!(long.start, StartPosition::End);
         assert_eq!(long.partitioning, OutputPartitioning::Preserve);
         assert_eq!(long.compression, CompressionPolicy::Zstd);
@@ -269,6 +274,7 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
         let short = &wanted[1].spec;
         assert_eq!(short.start, StartPosition::Beginning);
         assert_eq!(short.compression, CompressionPolicy::Uncompressed);
+        assert!(short.tables.is_empty());
         assert!(!short.paused);
     }
 

@@ -24,6 +24,8 @@ pub(super) struct TransformRow {
     pub(super) compression: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dedup: Option<LookBack>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tables: Vec<TopicName>,
     pub(super) paused: bool,
 }
 
@@ -42,6 +44,7 @@ impl From<Transform> for TransformRow {
             partitioning: spec.partitioning,
             compression: spec.compression.name(),
             dedup: spec.dedup,
+            tables: spec.tables,
             paused: spec.paused,
         }
     }
@@ -90,6 +93,7 @@ pub(super) mod tests {
             partitioning: OutputPartitioning::Key,
             compression: "uncompressed",
             dedup: None,
+            tables: Vec::new(),
             paused: false,
         }
     }

@@ -58,6 +58,7 @@ fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
         partitioning,
         compression,
         dedup,
+        tables,
         paused,
     } = spec;
     Ok(TransformSpec {
@@ -72,6 +73,7 @@ fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
                 .ok_or_else(|| format!("`{name}` is no compression"))?,
         },
         dedup: dedup.map(look_back),
+        tables: topics(&tables)?,
         paused,
     })
 }
@@ -101,6 +103,7 @@ pub(super) fn spec_of(row: &Transform) -> ObjectSpec {
         partitioning,
         compression,
         dedup,
+        tables,
         paused,
     } = &row.spec;
     ObjectSpec {
@@ -113,6 +116,7 @@ pub(super) fn spec_of(row: &Transform) -> ObjectSpec {
         compression: (*compression != CompressionPolicy::Uncompressed)
             .then(|| compression.name().to_owned()),
         dedup: dedup.map(look_back_of),
+        tables: tables.iter().map(ToString::to_string).collect(),
         paused: *paused,
     }
 }
@@ -192,6 +196,7 @@ mod tests {
                     last: None,
                     age_ms: Some(60_000),
                 }),
+                tables: vec!["airlines".parse().unwrap()],
                 paused: true,
                 ..plain.spec.clone()
             },

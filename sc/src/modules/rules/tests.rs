@@ -86,6 +86,7 @@ fn of_transform(uses: &str) -> Users {
             partitioning: OutputPartitioning::Key,
             compression: CompressionPolicy::Uncompressed,
             dedup: None,
+            tables: Vec::new(),
             paused: false,
         },
         status: TransformStatus::default(),

@@ -102,6 +102,7 @@ pub(in crate::transforms) fn transform(
             partitioning: OutputPartitioning::Key,
             compression: CompressionPolicy::Uncompressed,
             dedup: None,
+            tables: Vec::new(),
             paused: false,
         },
         status: TransformStatus::default(),
@@ -148,6 +149,50 @@ fn topics_that_can_not_be_read_or_written_are_named() {
         assert!(error.starts_with(&format!("{field}: ")), "{error}");
         assert!(error.contains(words), "{error}");
     }
+}
+
+#[test]
+fn tables_that_keys_can_not_be_looked_up_in_are_named() {
+    let mut observed = observed();
+    for (compacted, policy) in [("c", "compact"), ("d", "compact,delete"), ("f", "compact")] {
+        let topic = observed.topics.get_mut(&compacted.parse().unwrap());
+        let config = &mut topic.unwrap().spec.config;
+        config.set("cleanup.policy", policy).unwrap();
+    }
+    let leaving = &"f".parse().unwrap();
+    observed.topics.get_mut(leaving).unwrap().status.state = TopicState::Deleting;
+    let with = |tables: &str| {
+        let mut transform = transform("x", 1, "a", "b");
+        transform.spec.tables = topics(tables);
+        transform
+    };
+    let fits = with("c d");
+    assert_eq!(check(&fits.name, &fits.spec, &observed), Ok(()));
+
+    let many = vec!["c"; 17].join(" ");
+    for (tables, field, words) in [
+        (many.as_str(), "spec.tables", "17 topics, 0 to 16"),
+        ("c c", "spec.tables[1]", "twice"),
+        ("lost", "spec.tables[0]", "topic create lost"),
+        ("__own", "spec.tables[0]", "the cluster's own"),
+        ("c f", "spec.tables[1]", "being deleted"),
+        ("a", "spec.tables[0]", "`a` is an input, too"),
+        ("c b", "spec.tables[1]", "writes `b`, too"),
+        (
+            "c e",
+            "spec.tables[1]",
+            "`e` keeps all records: make it with `--config cleanup.policy=compact`",
+        ),
+    ] {
+        let error = refused(&with(tables), &observed);
+
+        assert!(error.starts_with(&format!("{field}: ")), "{error}");
+        assert!(error.contains(words), "{error}");
+    }
+    let mut letters = with("c");
+    letters.spec.chain.steps[0].on_error = OnError::DeadLetter("c".parse().unwrap());
+    let error = refused(&letters, &observed);
+    assert!(error.contains("writes `c`, too"), "{error}");
 }
 
 #[test]
@@ -315,6 +360,7 @@ fn who_reads_and_who_writes_a_topic_is_known() {
     let mut observed = observed();
     let mut x = transform("x", 1, "a", "b");
     x.spec.chain.steps[0].on_error = OnError::DeadLetter("e".parse().unwrap());
+    x.spec.tables = topics("d");
     observed.insert_transform(x);
     let user = |topic: &str| {
         let topic = topic.parse().unwrap();
@@ -324,7 +370,10 @@ fn who_reads_and_who_writes_a_topic_is_known() {
     assert_eq!(user("a"), Some(("x".to_owned(), TopicUse::Reads)));
     assert_eq!(user("b"), Some(("x".to_owned(), TopicUse::Writes)));
     assert_eq!(user("e"), Some(("x".to_owned(), TopicUse::Writes)));
+    assert_eq!(user("d"), Some(("x".to_owned(), TopicUse::LooksUp)));
     assert_eq!(user("c"), None);
+    let told = TopicUse::LooksUp.told(&"x".parse().unwrap(), &"d".parse().unwrap());
+    assert_eq!(told, "topic `d` is a table of transform `x`");
 }
 
 impl Observed {

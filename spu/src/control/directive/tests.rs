@@ -64,6 +64,7 @@ fn late_orders(number: u64) -> Transform {
             partitioning: OutputPartitioning::Key,
             compression: CompressionPolicy::Producer,
             dedup: None,
+            tables: Vec::new(),
             paused: false,
         },
         status: TransformStatus {

@@ -44,6 +44,7 @@ async fn deploy(client: &Client, transform: &str, module: &str, from: &TopicName
             partitioning: resource::OutputPartitioning::Preserve,
             compression: CompressionPolicy::Uncompressed,
             dedup: None,
+            tables: Vec::new(),
             paused: false,
         },
         validate_only: false,

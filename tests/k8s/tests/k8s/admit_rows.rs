@@ -413,6 +413,18 @@ async fn what_can_be_no_transform_is_refused_with_the_next_step() {
                 with("outputs", json!(["flights"])),
                 "an output can't be an input",
             ),
+            (
+                with("tables", json!(["a", "a"])),
+                "tables has a topic twice",
+            ),
+            (
+                with("tables", json!(["a", "flights"])),
+                "a table can't be an input or an output",
+            ),
+            (
+                with("tables", json!(vec!["t"; 17])),
+                "must have at most 16 items",
+            ),
             (with("begin", json!("end")), "unknown field \"spec.begin\""),
             (
                 with("start", json!("latest")),
@@ -454,6 +466,7 @@ async fn what_can_be_no_transform_is_refused_with_the_next_step() {
         ],
     );
     namespace.apply_yaml(&with("start", json!("offset:7")));
+    namespace.apply_yaml(&with("tables", json!(["airlines", "airports"])));
     namespace.apply_yaml(&with("paused", json!(true)));
     let columns = namespace.run(&["get", "transforms"]);
     assert!(
