@@ -46,4 +46,5 @@ mod server;
 mod streams;
 mod topic_chains;
 
+pub(crate) use produce::LocalOutput;
 pub use server::DataServer;

@@ -1,8 +1,8 @@
 //! The way to the outputs' leaders: what a leader knows of a runner's producer, appends to its log, and reads back.
 //!
-//! Shared by all runners of this SPU: a few connections to each SPU, this one among them, so that what is
-//! written takes the same way wherever its partition is led. Answers come in the order of the requests, so
-//! a partition whose followers are slow holds up those that share its connection, and no others.
+//! Shared by all runners of this SPU: a few connections to each SPU. Answers come in the order of the requests, so
+//! a partition whose followers are slow holds up those that share its connection, and no others. What this SPU
+//! leads itself is appended without a request, where the log keeps batches as they are.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,6 +25,7 @@ use thalweg_wire::{KafkaError, StrBytes, kafka_error};
 use tracing::debug;
 
 use crate::context::SpuContext;
+use crate::data::LocalOutput;
 
 /// How long connecting to a leader may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -214,6 +215,14 @@ impl Leaders {
         batch: Bytes,
         output: OutputTag,
     ) -> Result<Offset, LeaderError> {
+        let (replicas, view) = (&self.context.replicas, self.context.view.current());
+        if let Some(local) = LocalOutput::of(replicas, &view, partition, &batch, output) {
+            let appended = local.append(PRODUCE_TIMEOUT).await;
+            let appended = appended.map_err(|(error, message)| {
+                refused(partition, error, Some(StrBytes::from_string(message)))
+            })?;
+            return Ok(appended.base_offset);
+        }
         let mut data = PartitionProduceData::default()
             .with_index(partition.partition.0)
             .with_records(Some(batch));

@@ -85,6 +85,10 @@ impl Work {
         };
         self.now_ms = self.clock.now_ms();
         if let Err(error) = self.pass(&mut done, until) {
+            if matches!(error, TurnError::Route(_) | TurnError::Write(_)) {
+                // The chain has gone on to behind what is written: what it keeps is of no position to tell.
+                self.changes = None;
+            }
             done.failure = Some(error);
         }
         self.chain.count();

@@ -8,6 +8,7 @@
 mod check;
 mod encoding;
 mod old_versions;
+mod output;
 mod prepare;
 mod prepared;
 
@@ -37,6 +38,7 @@ use super::refusal::Refusal;
 use super::router::{Router, respond};
 use super::streams::{NotTransformed, Restored};
 use crate::replica::{Acks, ProduceError};
+pub(crate) use output::LocalOutput;
 use prepare::prepare;
 
 /// The first version that holds batches of version 2, the only ones there are here.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thalweg_record::{Batch, ProgressMarker};
-use thalweg_storage::{Appended, ProducerSequences};
+use thalweg_storage::Appended;
 use thalweg_types::{PartitionIndex, ProducerId, TopicName};
 use thalweg_wire::messages::produce_request::PartitionProduceData;
-use thalweg_wire::tags::{self, OutputTag};
+use thalweg_wire::tags;
 use thalweg_wire::{KafkaError, RequestHeader, SMALL_FRAME_BYTES, StreamPurpose};
 
+use super::output::output_sequences;
 use super::prepared::{Content, OwnChain, Prepared};
 use super::{NotProduced, Told, check, encoding};
 use crate::data::connection::Shared;
@@ -47,7 +48,8 @@ pub(super) async fn prepare(
     let output = tags::output(&data.unknown_tagged_fields);
     check::shallow(&records, &config, header.api_version, output.is_some())?;
     let sent_bytes = records.len();
-    let mut sequences = output.and_then(|output| output_sequences(&records, output));
+    let mut sequences =
+        output.and_then(|output| output_sequences(&Batch::parse(&records).ok()?, output));
     let mut batches = records;
     let mut told = Told::default();
     let mut own = None;
@@ -154,16 +156,6 @@ impl OwnChain {
         }
         Ok(transformed)
     }
-}
-
-/// The sequences of a transform's batch, which do not count its records.
-fn output_sequences(produced: &[u8], output: OutputTag) -> Option<ProducerSequences> {
-    let sequences = sequences_of(Batch::parse(produced).ok()?)?;
-    Some(ProducerSequences {
-        first_sequence: output.first_sequence,
-        follows: output.follows,
-        ..sequences
-    })
 }
 
 /// A turn at the topic's chain, where it has one and the batch has something that a chain could change.
