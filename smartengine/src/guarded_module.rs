@@ -13,7 +13,8 @@
 //! | `memory.grow` | an end where it says that the call is late |
 //!
 //! Room is seen to by a function that calls itself until it has used [`ROOM_BYTES`]: where there is
-//! less, the stack ends in the guest's own code, which holds nothing.
+//! less, the stack ends in the guest's own code, which holds nothing. It takes more arguments than there are
+//! registers for, which are put on the stack, so that a few dozen calls do.
 
 mod function_facts;
 #[cfg(test)]
@@ -33,15 +34,17 @@ use wasmparser::{
 use self::function_facts::{never_returns, uses_memory_as_a_whole};
 
 /// What code compiled from a guarded module is kept apart by from what was compiled before.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// What `memory.grow` gives a guest whose call is late.
 pub(crate) const LATE: i32 = -2;
 
 /// What the host's own code may take of a guest's stack. The most is an error with the calls that led
 /// to it; `tests/hostile` tries how much that is.
 const ROOM_BYTES: i32 = 32 << 10;
-/// What a call of the function that sees to it takes at least.
-const FRAME_BYTES: i32 = 32;
+/// How many arguments of 16 bytes the function that sees to it takes, which nobody reads.
+const PADDING: usize = 64;
+/// What a call of it takes at least: the calling conventions of our platforms have at most 8 of them in registers.
+const FRAME_BYTES: i32 = (PADDING as i32 - 8) * 16;
 /// To copy or fill as much takes longer than to ask whether the call is late.
 const LONG_BYTES: i32 = 4096;
 /// What a function has more than it had where it needs them: three numbers.
@@ -63,8 +66,14 @@ pub(crate) fn guarded(wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
     Ok(module.finish())
 }
 
-/// The types of [`OWN_FUNCTIONS`]: a number from a number, and nothing from nothing.
-const OWN_TYPES: [(&[ValType], &[ValType]); 2] = [(&[ValType::I32], &[ValType::I32]), (&[], &[])];
+/// The types of [`OWN_FUNCTIONS`]: a number from a number and the padding, and nothing from nothing.
+const OWN_TYPES: [(&[ValType], &[ValType]); 2] =
+    [(&NUMBER_AND_PADDING, &[ValType::I32]), (&[], &[])];
+const NUMBER_AND_PADDING: [ValType; 1 + PADDING] = {
+    let mut types = [ValType::V128; 1 + PADDING];
+    types[0] = ValType::I32;
+    types
+};
 /// What is put behind a module's functions, by their types: one that calls itself as often as it is
 /// told, one that sees to room with it, and one that sees to room and traps.
 const OWN_FUNCTIONS: [u32; 3] = [0, 1, 1];
@@ -162,7 +171,7 @@ impl Guards {
         use_stack.instruction(&I::LocalGet(0));
         use_stack.instruction(&I::I32Const(1));
         use_stack.instruction(&I::I32Sub);
-        use_stack.instruction(&I::Call(self.use_stack()));
+        self.call_use_stack(&mut use_stack);
         // Needed after the call, so that it is kept on the stack.
         use_stack.instruction(&I::LocalGet(0));
         use_stack.instruction(&I::I32Add);
@@ -174,7 +183,7 @@ impl Guards {
 
         let mut see_to_room = Function::new([]);
         see_to_room.instruction(&I::I32Const(ROOM_BYTES / FRAME_BYTES));
-        see_to_room.instruction(&I::Call(self.use_stack()));
+        self.call_use_stack(&mut see_to_room);
         see_to_room.instruction(&I::Drop);
         see_to_room.instruction(&I::End);
         code.function(&see_to_room);
@@ -184,6 +193,14 @@ impl Guards {
         trap.instruction(&I::Unreachable);
         trap.instruction(&I::End);
         code.function(&trap);
+    }
+
+    /// Calls it with the number that stands on the stack.
+    fn call_use_stack(&self, function: &mut Function) {
+        for _ in 0..PADDING {
+            function.instruction(&I::V128Const(0));
+        }
+        function.instruction(&I::Call(self.use_stack()));
     }
 
     /// Calls the import, with room.

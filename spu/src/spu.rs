@@ -17,9 +17,7 @@ use thalweg_runtime::net::TcpListener;
 use thalweg_runtime::net::tls::{HTTP_2, TlsClient, TlsClientOptions, TlsError};
 use thalweg_runtime::{Clock, TaskFailed, TaskGroup};
 use thalweg_smartengine::{EngineError, EngineOptions, SmartEngine};
-use thalweg_storage::{
-    DataDir, DataDirError, LogFiles, StdFiles, StorageThreads, ThreadOptions,
-};
+use thalweg_storage::{DataDir, DataDirError, LogFiles, StdFiles, StorageThreads, ThreadOptions};
 use thalweg_types::{Incarnation, SpuId};
 use tokio::sync::watch;
 use tracing::{info, warn};

@@ -55,11 +55,46 @@ impl<'a> Flight<'a> {
         })
     }
 
+    /// The hour when it was to leave, in milliseconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// When it is no time as in `2013-01-01T10:00:00Z`.
+    pub fn scheduled_ms(&self) -> Result<i64> {
+        let hour = self.scheduled_hour;
+        hour_ms(hour).ok_or_else(|| eyre!("`{hour}` is no time as in `2013-01-01T10:00:00Z`"))
+    }
+
     /// Whether it never left.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.departure_time.is_none()
     }
+}
+
+fn hour_ms(text: &str) -> Option<i64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, separator| -> Option<[i64; 3]> {
+        let numbers: Option<Vec<i64>> = text
+            .split(separator)
+            .map(|part| part.parse().ok())
+            .collect();
+        numbers?.try_into().ok()
+    };
+    let ([year, month, day], [hour, minute, second]) = (numbers(date, '-')?, numbers(time, ':')?);
+    if !(1..=12).contains(&month) {
+        return None;
+    }
+    // Days since 1970, with years that begin in March, so that a leap day is a year's last.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = 365 * year + leap_days + day_of_year - 719_468;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000)
 }
 
 fn columns(line: &str) -> Result<[&str; COLUMNS]> {
@@ -109,6 +144,26 @@ mod tests {
         assert_eq!((flight.carrier, flight.number), ("UA", "1545"));
         assert_eq!((flight.origin, flight.destination), ("EWR", "IAH"));
         assert!(!flight.is_cancelled());
+    }
+
+    #[test]
+    fn hours_are_counted_from_1970() {
+        let scheduled = |hour: &str| {
+            let line = LINE.replace("2013-01-01T10:00:00Z", hour);
+            Flight::parse(line.as_bytes()).unwrap().scheduled_ms()
+        };
+
+        for (hour, seconds) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2000-02-29T23:00:00Z", 951_865_200),
+            ("2013-03-01T05:00:00Z", 1_362_114_000),
+            ("2013-12-31T04:30:01Z", 1_388_464_201),
+        ] {
+            assert_eq!(scheduled(hour).unwrap(), seconds * 1000, "{hour}");
+        }
+        for wrong in ["2013-01-01 10:00:00", "2013-13-01T00:00:00Z", "NA"] {
+            assert!(scheduled(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

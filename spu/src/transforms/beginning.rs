@@ -21,6 +21,7 @@ use super::output_writer::{OutputWriter, SealedBatch, WriterOptions};
 use super::plan::RunnerPlan;
 use super::reporter::Reporter;
 use super::routes::{RoutedTopic, Routes};
+use super::runner::Shared;
 use crate::context::SpuContext;
 
 /// A runner's outputs, fenced.
@@ -76,11 +77,13 @@ impl Found {
 
 /// Begins with what the outputs have.
 pub(super) async fn begin(
-    context: &SpuContext,
-    leaders: &Leaders,
+    shared: &Shared,
     plan: &RunnerPlan,
     reporter: &Reporter,
 ) -> Result<Begun, NotBegun> {
+    let Shared {
+        context, leaders, ..
+    } = shared;
     let told = |error: &LeaderError| {
         reporter.state(TransformRunState::Waiting, &error.to_string());
     };

@@ -320,7 +320,10 @@ async fn read_once(
         // Outside of any fetch session.
         .with_session_epoch(-1)
         .with_topics(vec![topic]);
-    let answer = connection.await?.call(&request, wait + ANSWER_TIMEOUT).await;
+    let answer = connection
+        .await?
+        .call(&request, wait + ANSWER_TIMEOUT)
+        .await;
     let answer = answer.map_err(|error| not_now(partition, &error))?;
     let partitions = answer.responses.into_iter();
     let mut partitions = partitions.flat_map(|topic| topic.partitions);

@@ -34,16 +34,21 @@ use tokio::sync::watch;
 use self::leaders::Leaders;
 use self::plan::{RunnerKey, RunnerPlan};
 pub(crate) use self::reports::RunnerReports;
-use self::runner::{Runner, RunnerHandle};
+use self::runner::{Runner, RunnerHandle, Shared};
+use self::tables::TableViews;
 use crate::cluster_view::{TransformView, View};
 use crate::context::SpuContext;
 
 /// Starts the task that keeps the runners.
 pub(crate) fn spawn(context: &SpuContext, tasks: &TaskGroup) {
     let own = tasks.child();
+    let leaders = Arc::new(Leaders::new(context.clone(), own.clone()));
+    let clock = Arc::clone(&context.clock);
+    let tables = Arc::new(TableViews::new(Arc::clone(&leaders), clock, own.clone()));
     let runners = Runners {
         context: context.clone(),
-        leaders: Arc::new(Leaders::new(context.clone(), own.clone())),
+        leaders,
+        tables,
         tasks: own,
         running: BTreeMap::new(),
         ended: watch::Sender::new(()),
@@ -55,7 +60,8 @@ pub(crate) fn spawn(context: &SpuContext, tasks: &TaskGroup) {
 struct Runners {
     context: SpuContext,
     leaders: Arc<Leaders>,
-    /// Own the runners.
+    tables: Arc<TableViews>,
+    /// Own the runners and what follows the tables.
     tasks: TaskGroup,
     running: BTreeMap<RunnerKey, RunnerHandle>,
     /// Changes whenever a runner has ended: there may be a plan for it again that came too late.
@@ -97,8 +103,12 @@ impl Runners {
                 Some(runner) => runner.follow(&plan),
                 None => {
                     let ended = self.ended.clone();
-                    let runner =
-                        Runner::spawn(&self.context, &self.leaders, plan, ended, &self.tasks);
+                    let shared = Shared {
+                        context: self.context.clone(),
+                        leaders: Arc::clone(&self.leaders),
+                        tables: Arc::clone(&self.tables),
+                    };
+                    let runner = Runner::spawn(shared, plan, ended, &self.tasks);
                     self.running.insert(key, runner);
                 }
             }

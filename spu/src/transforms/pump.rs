@@ -27,6 +27,7 @@ use super::output_writer::SealedBatch;
 use super::plan::RunnerPlan;
 use super::reign::{Ended, Reign};
 use super::reporter::Reporter;
+use super::runner::Shared;
 use super::state::StateChanges;
 use super::turn::{CHANGES_BYTES, Done, TurnError, Work};
 use crate::context::SpuContext;
@@ -86,7 +87,10 @@ impl<'a> Pump<'a> {
         begun: Begun,
     ) -> Self {
         let plan = reign.plan;
-        let now = reign.context.clock.monotonic();
+        let Shared {
+            context, leaders, ..
+        } = reign.shared;
+        let now = context.clock.monotonic();
         let outputs = begun
             .partitions
             .into_iter()
@@ -108,8 +112,8 @@ impl<'a> Pump<'a> {
             modules = modules.names(), "transforms"
         );
         Self {
-            context: reign.context,
-            leaders: reign.leaders,
+            context,
+            leaders,
             plan,
             reporter: reign.reporter,
             outputs: outputs.collect(),
@@ -121,7 +125,7 @@ impl<'a> Pump<'a> {
                 changes: plan.keeps_state.then(StateChanges::default),
                 input: plan.input().clone(),
                 log: Arc::clone(plan.replica.log()),
-                clock: Arc::clone(&reign.context.clock),
+                clock: Arc::clone(&context.clock),
                 now_ms: 0,
             })),
             turn: None,

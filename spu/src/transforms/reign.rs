@@ -8,13 +8,13 @@ use tokio::sync::watch;
 
 use super::beginning::{self, Begun, NotBegun};
 use super::chain::{Modules, NotOpened};
-use super::leaders::{LeaderError, Leaders};
+use super::leaders::LeaderError;
 use super::plan::RunnerPlan;
 use super::pump::Pump;
 use super::reporter::Reporter;
 use super::restore::{NotRestored, restore};
+use super::runner::Shared;
 use super::state::KeptState;
-use crate::context::SpuContext;
 use crate::control::WithCauses;
 
 /// What ended a reign.
@@ -32,8 +32,7 @@ pub(super) enum Ended {
 
 /// What a reign needs from its runner.
 pub(super) struct Reign<'a> {
-    pub(super) context: &'a SpuContext,
-    pub(super) leaders: &'a Arc<Leaders>,
+    pub(super) shared: &'a Shared,
     pub(super) plan: &'a RunnerPlan,
     pub(super) reporter: &'a Arc<Reporter>,
 }
@@ -42,34 +41,44 @@ impl Reign<'_> {
     /// Runs until `plans` has another plan, or it can't go on.
     pub(super) async fn run(self, plans: &mut watch::Receiver<Option<Arc<RunnerPlan>>>) -> Ended {
         let begin = async {
-            let modules = Modules::find(self.context, &self.plan.transform.spec).await;
+            let Shared {
+                context, tables, ..
+            } = self.shared;
+            let tables = tables
+                .open(&self.plan.tables)
+                .await
+                .map_err(Ended::Failed)?;
+            let modules = Modules::find(context, &self.plan.transform.spec, &tables).await;
             let modules = modules.map_err(not_opened)?;
-            // Before anything is written, so that parameters that are wrong cost no epoch.
             if modules.accumulate() && !self.plan.keeps_state {
                 // Nothing of it would be kept.
-                let reason = "a step is an aggregate, and was none when it was registered".to_owned();
-                return Err(Ended::Failed(reason));
+                let reason = "a step is an aggregate, and was none when it was registered";
+                return Err(Ended::Failed(reason.to_owned()));
             }
+            // Before anything is written, so that parameters that are wrong cost no epoch.
             let chain = modules.open(KeptState::default()).await;
             let mut chain = chain.map_err(not_opened)?;
-            let begun = beginning::begin(self.context, self.leaders, self.plan, self.reporter);
+            let begun = beginning::begin(self.shared, self.plan, self.reporter);
             let begun = begun.await.map_err(not_begun)?;
             if let Some(kept) = self.restore(&begun).await? {
                 chain = modules.open(kept).await.map_err(not_opened)?;
             }
-            Ok((modules, chain, begun))
+            Ok((tables, modules, chain, begun))
         };
         // Nothing of it need be finished.
         let begun = tokio::select! {
             begun = begin => begun,
             _ = plans.changed() => return Ended::Replaced,
         };
-        let (modules, chain, begun) = match begun {
+        let (tables, modules, chain, begun) = match begun {
             Ok(begun) => begun,
             Err(ended) => return ended,
         };
         let pump = Pump::new(&self, modules, chain, begun);
-        pump.run(plans).await
+        tokio::select! {
+            ended = pump.run(plans) => ended,
+            reason = tables.broken() => Ended::Failed(reason),
+        }
     }
 
     /// What the transform kept, where it keeps anything.
@@ -83,7 +92,7 @@ impl Reign<'_> {
             self.reporter.state(TransformRunState::Waiting, &reason);
         };
         let producer = self.plan.producer_id();
-        let restored = restore(self.leaders, changelog, producer, until, told).await;
+        let restored = restore(&self.shared.leaders, changelog, producer, until, told).await;
         restored.map(Some).map_err(|error| match error {
             NotRestored::Ending => Ended::Replaced,
             NotRestored::Leader(_) | NotRestored::Batch { .. } | NotRestored::Entry { .. } => {

@@ -16,6 +16,7 @@ use super::leaders::Leaders;
 use super::plan::RunnerPlan;
 use super::reign::{Ended, Reign};
 use super::reporter::Reporter;
+use super::tables::TableViews;
 use crate::context::SpuContext;
 
 /// The pauses between reigns that ended badly.
@@ -56,28 +57,29 @@ impl RunnerHandle {
     }
 }
 
+/// What all runners of this SPU share.
+pub(super) struct Shared {
+    pub(super) context: SpuContext,
+    pub(super) leaders: Arc<Leaders>,
+    pub(super) tables: Arc<TableViews>,
+}
+
 /// The task.
 pub(super) struct Runner {
-    context: SpuContext,
-    leaders: Arc<Leaders>,
+    shared: Shared,
     plans: watch::Receiver<Option<Arc<RunnerPlan>>>,
 }
 
 impl Runner {
     /// Starts a runner, which changes `ended` when it is over. Its failure stops nothing else, and there is none.
     pub(super) fn spawn(
-        context: &SpuContext,
-        leaders: &Arc<Leaders>,
+        shared: Shared,
         plan: Arc<RunnerPlan>,
         ended: watch::Sender<()>,
         tasks: &TaskGroup,
     ) -> RunnerHandle {
         let (sender, plans) = watch::channel(Some(plan));
-        let runner = Self {
-            context: context.clone(),
-            leaders: Arc::clone(leaders),
-            plans,
-        };
+        let runner = Self { shared, plans };
         tasks.spawn("transform-runner", |shutdown| async move {
             // Boxed: there are many of them, and they hold little.
             Box::pin(runner.run(shutdown)).await;
@@ -110,15 +112,15 @@ impl Runner {
             };
             reporter.count(|report| report.leader_epoch = plan.replica.leader_epoch());
             reporter.state(TransformRunState::Starting, "");
-            let began = self.context.clock.monotonic();
+            let clock = Arc::clone(&self.shared.context.clock);
+            let began = clock.monotonic();
             let reign = Reign {
-                context: &self.context,
-                leaders: &self.leaders,
+                shared: &self.shared,
                 plan: &plan,
                 reporter: &reporter,
             };
             let ended = Box::pin(reign.run(&mut self.plans)).await;
-            if self.context.clock.monotonic().saturating_sub(began) >= GOOD_REIGN {
+            if clock.monotonic().saturating_sub(began) >= GOOD_REIGN {
                 backoff.reset();
             }
             let (name, input) = (&plan.transform.name, plan.input());
@@ -150,7 +152,8 @@ impl Runner {
     }
 
     fn reporter(&self, plan: &RunnerPlan) -> Arc<Reporter> {
-        let (reports, clock) = (&self.context.reports, &self.context.clock);
+        let context = &self.shared.context;
+        let (reports, clock) = (&context.reports, &context.clock);
         Arc::new(Reporter::new(plan, Arc::clone(reports), Arc::clone(clock)))
     }
 

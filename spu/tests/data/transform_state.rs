@@ -68,7 +68,10 @@ async fn produce_all(spu: &TestSpu, records: &[Timed<'_>]) {
 }
 
 /// Records of three keys, with the sums that each brings its key to, from those before.
-fn counted(range: std::ops::Range<i64>, sums: &mut BTreeMap<&str, i64>) -> (Vec<Timed<'static>>, Vec<String>) {
+fn counted(
+    range: std::ops::Range<i64>,
+    sums: &mut BTreeMap<&str, i64>,
+) -> (Vec<Timed<'static>>, Vec<String>) {
     let mut records = Vec::new();
     let mut expected = Vec::new();
     for number in range {
@@ -191,9 +194,16 @@ async fn windows_come_out_once_whatever_happens_in_between() {
         }
         produce_all(&spu, rest).await;
     }
-    produce_all(&spu, &[(520, "a", "1".to_owned()), (3, "a", "1".to_owned())]).await;
+    produce_all(
+        &spu,
+        &[(520, "a", "1".to_owned()), (3, "a", "1".to_owned())],
+    )
+    .await;
 
-    assert_eq!(written(&spu, "out", 0, expected.len()).await.len(), expected.len());
+    assert_eq!(
+        written(&spu, "out", 0, expected.len()).await.len(),
+        expected.len()
+    );
     let told = spu.script.wait_for_runner(0, |told| told.position == 502);
     assert_eq!(told.await.late, 1);
     assert_eq!(windows_of(&spu).await, expected);
@@ -280,6 +290,10 @@ async fn an_output_that_lost_what_was_counted_is_not_written_around() {
         .script
         .wait_for_runner(0, |told| told.state() == v1::TransformRunState::Failed)
         .await;
-    assert!(told.reason.contains("thalweg transform reset"), "{}", told.reason);
+    assert!(
+        told.reason.contains("thalweg transform reset"),
+        "{}",
+        told.reason
+    );
     spu.spu.stop().await;
 }

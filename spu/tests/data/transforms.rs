@@ -10,7 +10,7 @@ use thalweg_types::OnError;
 use thalweg_wire::Bytes;
 
 use crate::dead_letters::announce;
-use crate::harness::{append, leader, options, try_leader, try_start, until, values};
+use crate::harness::{append, leader, options, try_leader, try_start, until, until_told, values};
 use crate::setup::{TestSpu, batch, produce_request, produce_to};
 use crate::topic_chains::register;
 
@@ -89,7 +89,12 @@ fn on_error(mut transform: v1::Transform, policy: &OnError) -> v1::Transform {
 }
 
 /// Waits until a partition of a topic has so many records, and gives their values.
-pub(crate) async fn written(spu: &TestSpu, name: &str, partition: i32, count: usize) -> Vec<String> {
+pub(crate) async fn written(
+    spu: &TestSpu,
+    name: &str,
+    partition: i32,
+    count: usize,
+) -> Vec<String> {
     until("the transform has written", || {
         // Another one may lead meanwhile.
         let replica = try_leader(&spu.spu, name, partition).ok()?;
@@ -457,5 +462,63 @@ async fn nobody_else_writes_as_a_transform() {
     assert_eq!(answer.error_code, 87, "INVALID_RECORD");
     let plain = produce_to(&mut client, produce_request("t", 0, batch(&["a"]))).await;
     assert_eq!(plain.error_code, 0);
+    spu.spu.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn modules_look_up_what_a_table_has_now() {
+    let spu = spu_with(1, &[("out", 1)]).await;
+    let config = [("cleanup.policy", "compact"), ("durability", "memory")];
+    spu.create_topic("names", 3, &config).await;
+    register(&spu, "named");
+    let mut client = spu.client().await;
+    for (partition, key, name) in [(0, "UA", "United"), (2, "AA", "American"), (1, "XX", "x")] {
+        name_it(&mut client, partition, key, Some(name)).await;
+    }
+    name_it(&mut client, 1, "XX", None).await;
+    produced(&spu, 0, &["AA", "XX", "UA"]).await;
+    let mut joined = transform("named", &["out"]);
+    joined.spec.as_mut().unwrap().tables = vec!["names".to_owned()];
+    spu.script.set_transform(joined);
+
+    let first = ["American (8)", "nobody knows XX", "United (6)"];
+    assert_eq!(written(&spu, "out", 0, 3).await, first);
+    name_it(&mut client, 0, "UA", Some("United Air Lines")).await;
+    until_told("the new name is seen", async || {
+        produced(&spu, 0, &["UA"]).await;
+        let found = values(&*try_leader(&spu.spu, "out", 0).ok()?);
+        let is_new = found.iter().any(|value| value == "United Air Lines (16)");
+        is_new.then_some(())
+    })
+    .await;
+    spu.spu.stop().await;
+}
+
+async fn name_it(
+    client: &mut crate::client::RawClient,
+    partition: i32,
+    key: &str,
+    name: Option<&str>,
+) {
+    let mut batch = BatchBuilder::new(BatchOptions::default());
+    let (key, name) = (Some(key.as_bytes()), name.map(str::as_bytes));
+    batch.push(0, key, name, &[]).unwrap();
+    let bytes = Bytes::from(batch.build().unwrap());
+    let answer = produce_to(client, produce_request("names", partition, bytes)).await;
+    assert_eq!(answer.error_code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transform_without_the_table_that_its_module_wants_says_so() {
+    let spu = spu_with(1, &[("out", 1)]).await;
+    register(&spu, "named");
+    spu.script.set_transform(transform("named", &["out"]));
+    produced(&spu, 0, &["UA"]).await;
+
+    let told = spu
+        .script
+        .wait_for_runner(0, |told| told.state() == v1::TransformRunState::Failed)
+        .await;
+    assert!(told.reason.contains("--table names"), "{}", told.reason);
     spu.spu.stop().await;
 }

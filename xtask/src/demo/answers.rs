@@ -25,6 +25,18 @@ pub(super) struct Delays {
     minutes: i64,
 }
 
+impl Delays {
+    /// How many flights have a departure delay.
+    pub(super) const fn delayed(self) -> i64 {
+        self.delayed
+    }
+
+    /// Their sum.
+    pub(super) const fn minutes(self) -> i64 {
+        self.minutes
+    }
+}
+
 impl fmt::Display for Delays {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.flights, self.delayed, self.minutes)

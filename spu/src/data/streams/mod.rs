@@ -219,6 +219,7 @@ impl Stream {
             steps: self.steps.clone(),
             accumulation,
             dedup: None,
+            tables: None,
             limits: self.limits,
         })?;
         let counters = self.metrics.smartmodules();

@@ -118,6 +118,7 @@ pub(super) const CASES: &[Case] = &[
     case(FLIGHTS, "cancelled", DEPARTURES),
     case(FLIGHTS, "airports", DEPARTURES),
     case(FLIGHTS, "delays_by_carrier", DEPARTURES),
+    case(FLIGHTS, "average_delay", NUMBERS).by_key_from(""),
     case(SDK, "behind", LINES).with(&[("text", "ERR")]),
     case(SDK, "contains", LINES).with(&[("text", "ERROR")]),
     case(SDK, "dedup", LETTERS).after(&["a", "b", "c"]),
