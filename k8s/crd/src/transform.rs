@@ -42,6 +42,7 @@ const TOPIC_NAME: &str = r"^([a-zA-Z0-9_-]|[.][a-zA-Z0-9_-]|[.][.][a-zA-Z0-9._-]
     validation = Rule::new("self.inputs.size() == 1 || (!has(self.dedup) && !self.transforms.exists(step, has(step.aggregate)))").message("a transform that keeps state has one input; apply a transform first that brings its inputs together"),
     validation = Rule::new("!has(self.dedup) || has(self.dedup.last) || has(self.dedup.ageMs)").message("dedup needs last or ageMs"),
     validation = Rule::new("!has(self.dedup) || ((!has(self.dedup.last) || (self.dedup.last >= 1 && self.dedup.last <= 10000000)) && (!has(self.dedup.ageMs) || self.dedup.ageMs >= 1))").message("dedup remembers at least 1 record and 1 ms, and at most 10000000 records"),
+    validation = Rule::new("has(self.dedup) == has(oldSelf.dedup) || (!has(oldSelf.dedup) && !oldSelf.transforms.exists(step, has(step.aggregate)))").message("dedup can't be given to a transform that keeps state, nor taken from it; delete the transform, and apply it again under the name of your choice"),
     validation = Rule::new("!has(self.tables) || self.tables.all(one, self.tables.exists_one(other, other == one))").message("tables has a topic twice; name each once"),
     validation = Rule::new("!has(self.tables) || !self.tables.exists(table, table in self.inputs || table in self.outputs)").message("a table can't be an input or an output of the same transform; look keys up in another topic"),
 )]

@@ -1,4 +1,4 @@
-//! `UpdateTransform`: another spec, for the same topics.
+//! `UpdateTransform`: another spec, for the same topics and the same state.
 
 use thalweg_metadata::Write;
 use thalweg_proto::v1::{UpdateTransformRequest, UpdateTransformResponse};
@@ -9,7 +9,7 @@ use super::create_transform::{transform_name, transform_spec};
 use super::error::ApiError;
 use super::read::stored_transform;
 use crate::state::Controller;
-use crate::transforms::rules;
+use crate::transforms::{kept_state, rules};
 
 pub(super) async fn update_transform(
     controller: &Controller,
@@ -39,6 +39,7 @@ pub(super) async fn update_transform(
     }
     check_same_topics(current, &spec)?;
     rules::check(&name, &spec, &observed)?;
+    kept_state::check(current, &spec, &observed)?;
 
     let mut transform = Transform {
         spec,

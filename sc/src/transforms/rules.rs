@@ -270,7 +270,7 @@ pub(crate) fn keeps_state(spec: &TransformSpec, observed: &Observed) -> bool {
 }
 
 /// The steps that are aggregates, counted from 0.
-fn aggregates(spec: &TransformSpec, observed: &Observed) -> impl Iterator<Item = usize> {
+pub(super) fn aggregates(spec: &TransformSpec, observed: &Observed) -> impl Iterator<Item = usize> {
     let steps = spec.chain.steps.iter().enumerate();
     steps
         .filter(|(_, step)| {

@@ -379,6 +379,9 @@ fn state_that_can_not_be_kept_is_refused(namespace: &Namespace) {
         namespace.run(&["delete", "transform", "late-flights"]);
     }
     namespace.apply_yaml(&dedup(json!({"last": 5, "ageMs": 1000})));
+    namespace.apply_yaml(&dedup(json!({"last": 7})));
+    let without = transform(|spec| spec["inputs"] = json!(["flights"]));
+    are_refused(namespace, vec![(without, "dedup can't be given")]);
     namespace.run(&["delete", "transform", "late-flights"]);
 }
 
