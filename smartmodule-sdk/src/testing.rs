@@ -22,10 +22,12 @@ pub use thalweg_smartmodule_derive::harness;
 /// What a host asks for: to be called again once that much was written.
 const OUTPUT_BYTES_SOFT: u32 = 16 << 20;
 
+/// The entries of a table.
+type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+
 thread_local! {
     /// The tables of the test that runs on this thread.
-    static TABLES: RefCell<BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>> =
-        const { RefCell::new(BTreeMap::new()) };
+    static TABLES: RefCell<BTreeMap<String, Entries>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Gives the test that runs on this thread a table for [`table`](crate::table) to look keys up in, in place of one of
@@ -38,7 +40,7 @@ where
     let entries = entries
         .into_iter()
         .map(|(key, value)| (key.as_ref().to_vec(), value.as_ref().to_vec()));
-    let entries = entries.collect();
+    let entries: Entries = entries.collect();
     TABLES.with_borrow_mut(|tables| tables.insert(name.to_owned(), entries));
 }
 

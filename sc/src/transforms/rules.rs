@@ -169,9 +169,10 @@ fn check_table(table: &TopicName, spec: &TransformSpec, observed: &Observed) -> 
     }
     let stored = observed.topics.get(table);
     let policy = stored.map(|topic| topic.spec.config.cleanup_policy());
-    if policy == Some(CleanupPolicy::Delete) {
+    // What retention deletes would be gone from the log, and not from the tables that SPUs hold.
+    if policy.is_some_and(|policy| policy != CleanupPolicy::Compact) {
         return Err(format!(
-            "`{table}` keeps all records: make it with `--config cleanup.policy=compact`"
+            "`{table}` is not compacted alone: make it with `--config cleanup.policy=compact`"
         ));
     }
     Ok(())

@@ -44,10 +44,12 @@ impl Reign<'_> {
             let Shared {
                 context, tables, ..
             } = self.shared;
-            let tables = tables
-                .open(&self.plan.tables)
-                .await
-                .map_err(Ended::Failed)?;
+            if !self.plan.tables.is_empty() {
+                let state = TransformRunState::Starting;
+                self.reporter.state(state, "it reads its tables");
+            }
+            let opened = tables.open(&self.plan.tables).await;
+            let tables = opened.map_err(Ended::Failed)?;
             let modules = Modules::find(context, &self.plan.transform.spec, &tables).await;
             let modules = modules.map_err(not_opened)?;
             if modules.accumulate() && !self.plan.keeps_state {

@@ -37,6 +37,8 @@ pub(super) struct TableTopic {
     pub(super) partition_count: i32,
 }
 
+type Entries = HashMap<Box<[u8]>, Box<[u8]>>;
+
 /// The tables of this SPU.
 pub(super) struct TableViews {
     leaders: Arc<Leaders>,
@@ -48,7 +50,7 @@ pub(super) struct TableViews {
 /// A table, followed for as long as somebody holds it.
 pub(super) struct TableView {
     topic: TableTopic,
-    entries: RwLock<HashMap<Box<[u8]>, Box<[u8]>>>,
+    entries: RwLock<Entries>,
     bytes: AtomicU64,
     /// For each partition when the last question was asked whose answer showed its end, on the monotonic clock.
     fresh: Vec<watch::Sender<Option<Duration>>>,

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod copies;
+pub mod examples;
 mod history;
 mod http;
 mod local_cluster;

@@ -350,6 +350,25 @@ async fn consume(
 /// # Errors
 /// When it can't be read to its end.
 pub async fn read_log(client: &Client, partition: &TopicPartition) -> anyhow::Result<Vec<Read>> {
+    read_all(client, partition, read).await
+}
+
+/// The whole log of a partition as numbers.
+///
+/// # Errors
+/// When it can't be read to its end.
+pub async fn read_numbers(
+    client: &Client,
+    partition: &TopicPartition,
+) -> anyhow::Result<Vec<Option<u64>>> {
+    read_all(client, partition, |_, value| parsed(value)).await
+}
+
+async fn read_all<T>(
+    client: &Client,
+    partition: &TopicPartition,
+    read: impl Fn(Offset, Option<&[u8]>) -> T,
+) -> anyhow::Result<Vec<T>> {
     let options = ConsumerOptions {
         partitions: PartitionSelection::Only(vec![partition.partition]),
         start: StartOffset::Beginning,
@@ -369,6 +388,9 @@ pub async fn read_log(client: &Client, partition: &TopicPartition) -> anyhow::Re
 }
 
 fn read(offset: Offset, value: Option<&[u8]>) -> Read {
-    let text = value.and_then(|value| std::str::from_utf8(value).ok());
-    (offset, text.and_then(|text| text.parse().ok()))
+    (offset, parsed(value))
+}
+
+fn parsed<T: std::str::FromStr>(value: Option<&[u8]>) -> Option<T> {
+    std::str::from_utf8(value?).ok()?.parse().ok()
 }

@@ -1,97 +1,155 @@
-//! Transforms that copy topics while harm is done, through a SmartModule that lets everything pass.
+//! Transforms that copy topics while harm is done, through a SmartModule that lets everything pass, and transforms that
+//! count the records of each partition, which is what they keep.
 
 use anyhow::Context;
-use thalweg_client::{Admin, Client, NewSmartModule, NewTransform, TransformDescription, resource};
-use thalweg_tests_cluster::modules;
-use thalweg_types::{ChainSpec, CompressionPolicy, ResourceName, StepSpec, TopicName};
+use thalweg_client::{
+    Admin, Client, NewSmartModule, NewTransform, OnError, TransformDescription, resource,
+};
+use thalweg_tests_cluster::{examples, modules};
+use thalweg_types::{
+    ChainSpec, CompressionPolicy, ResourceName, StepSpec, TopicName, TopicPartition,
+};
 
-use crate::clients::{Recorder, read_log};
+use crate::clients::{Recorder, read_log, read_numbers};
 use crate::healed::{HEALED_WITHIN, in_time};
-use crate::history::Copied;
+use crate::history::{Copied, Counted};
 use crate::topics::{TopicOptions, create_topic, partitions};
 
 /// How many partitions a copy has: other than the topic, so that records go by their keys.
 const PARTITIONS: i32 = 3;
-/// The SmartModule.
-const MODULE: &str = "everything";
+/// The SmartModule that lets everything pass.
+const EVERYTHING: &str = "everything";
+/// The one that counts: every value is one word.
+const COUNT: &str = "word-count";
 
-/// Has every topic copied from now on, and notes it.
+/// Has every topic copied and counted from now on, and notes it.
 ///
 /// # Errors
-/// When the module, a topic or a transform can't be made.
+/// When a module, a topic or a transform can't be made.
 pub async fn copy(admin: &Admin, topics: &[TopicName], recorder: &Recorder) -> anyhow::Result<()> {
-    let name: ResourceName = MODULE.parse()?;
-    let module = NewSmartModule::new(name, modules::everything());
-    admin.create_smart_module(module).await?;
+    let everything = NewSmartModule::new(EVERYTHING.parse()?, modules::everything());
+    admin.create_smart_module(everything).await?;
+    let count = examples::example("thalweg-smartmodule", "word_count");
+    let count = NewSmartModule::new(COUNT.parse()?, count);
+    admin.create_smart_module(count).await?;
     for topic in topics {
         let to: TopicName = format!("{topic}-copy").parse()?;
-        let options = TopicOptions {
-            partitions: PARTITIONS,
-            durability: "fsync",
-            segment_bytes: "200000",
-        };
-        create_topic(admin, &to, options).await?;
-        let step = StepSpec {
-            uses: MODULE.parse()?,
-            with: std::collections::BTreeMap::new(),
-            look_back: None,
-            on_error: thalweg_client::OnError::Stop,
-            aggregate: None,
-        };
-        let spec = resource::TransformSpec {
-            inputs: vec![topic.clone()],
-            outputs: vec![to.clone()],
-            chain: ChainSpec { steps: vec![step] },
-            start: resource::StartPosition::Beginning,
-            partitioning: resource::OutputPartitioning::Key,
-            compression: CompressionPolicy::Uncompressed,
-            dedup: None,
-            tables: Vec::new(),
-            paused: false,
-        };
-        admin
-            .create_transform(NewTransform {
-                name: transform_of(topic)?,
-                spec,
-                validate_only: false,
-            })
-            .await?;
+        create_output(admin, &to, PARTITIONS).await?;
+        let spec = spec(EVERYTHING, topic, &to, resource::OutputPartitioning::Key)?;
+        create(admin, copy_of(topic)?, spec).await?;
         recorder.history().copies.push(Copied {
             from: topic.clone(),
             to,
             partition_count: usize::try_from(PARTITIONS)?,
         });
+
+        let to: TopicName = format!("{topic}-count").parse()?;
+        let described = admin.describe_topic(topic).await?;
+        create_output(admin, &to, i32::try_from(described.partitions.len())?).await?;
+        let spec = spec_of_count(topic, &to)?;
+        create(admin, count_of(topic)?, spec).await?;
+        let from = topic.clone();
+        recorder.history().counts.push(Counted { from, to });
     }
     Ok(())
 }
 
-/// Waits until the copies have all that their topics have, and reads them.
+async fn create_output(admin: &Admin, name: &TopicName, partitions: i32) -> anyhow::Result<()> {
+    let options = TopicOptions {
+        partitions,
+        durability: "fsync",
+        segment_bytes: "200000",
+    };
+    create_topic(admin, name, options).await
+}
+
+fn spec_of_count(from: &TopicName, to: &TopicName) -> anyhow::Result<resource::TransformSpec> {
+    spec(COUNT, from, to, resource::OutputPartitioning::Preserve)
+}
+
+fn spec(
+    module: &str,
+    from: &TopicName,
+    to: &TopicName,
+    partitioning: resource::OutputPartitioning,
+) -> anyhow::Result<resource::TransformSpec> {
+    let step = StepSpec {
+        uses: module.parse()?,
+        with: std::collections::BTreeMap::new(),
+        look_back: None,
+        on_error: OnError::Stop,
+        aggregate: None,
+    };
+    Ok(resource::TransformSpec {
+        inputs: vec![from.clone()],
+        outputs: vec![to.clone()],
+        chain: ChainSpec { steps: vec![step] },
+        start: resource::StartPosition::Beginning,
+        partitioning,
+        compression: CompressionPolicy::Uncompressed,
+        dedup: None,
+        tables: Vec::new(),
+        paused: false,
+    })
+}
+
+async fn create(
+    admin: &Admin,
+    name: ResourceName,
+    spec: resource::TransformSpec,
+) -> anyhow::Result<()> {
+    let transform = NewTransform {
+        name,
+        spec,
+        validate_only: false,
+    };
+    admin.create_transform(transform).await?;
+    Ok(())
+}
+
+/// Waits until the transforms are where their topics end, and reads what they wrote.
 ///
 /// # Errors
-/// When a transform does not come to the end of its input, or a copy can't be read.
+/// When a transform does not come to the end of its input, or what it wrote can't be read.
 pub async fn read_copies(client: &Client, recorder: &Recorder) -> anyhow::Result<()> {
     let admin = client.admin();
     let copies = recorder.history().copies.clone();
     for copied in copies {
-        let name = transform_of(&copied.from)?;
-        let caught_up = in_time("a transform has come to the end of its input", || async {
-            let described = admin.describe_transform(&name).await.ok()?;
-            is_caught_up(&admin, &described).await.then_some(())
-        });
-        if let Err(error) = caught_up.await {
-            let described = admin.describe_transform(&name).await?;
-            return Err(error.context(format!("{:?}", described.partitions)));
-        }
-        let topics = [copied.to.clone()];
-        let all = in_time("the copy is described", || partitions(&admin, &topics)).await?;
-        for partition in all {
-            let name = partition.topic_partition();
+        catch_up(&admin, &copy_of(&copied.from)?).await?;
+        for name in partitions_of(&admin, &copied.to).await? {
             let reading = tokio::time::timeout(HEALED_WITHIN, read_log(client, &name)).await;
             let log = reading.with_context(|| format!("{name} can't be read to its end"))??;
             recorder.history().copied.insert(name, log);
         }
     }
+    let counts = recorder.history().counts.clone();
+    for counted in counts {
+        catch_up(&admin, &count_of(&counted.from)?).await?;
+        for name in partitions_of(&admin, &counted.to).await? {
+            let reading = tokio::time::timeout(HEALED_WITHIN, read_numbers(client, &name)).await;
+            let counts = reading.with_context(|| format!("{name} can't be read to its end"))??;
+            recorder.history().counted.insert(name, counts);
+        }
+    }
     Ok(())
+}
+
+async fn catch_up(admin: &Admin, name: &ResourceName) -> anyhow::Result<()> {
+    let caught_up = in_time("a transform has come to the end of its input", || async {
+        let described = admin.describe_transform(name).await.ok()?;
+        is_caught_up(admin, &described).await.then_some(())
+    });
+    if let Err(error) = caught_up.await {
+        let described = admin.describe_transform(name).await?;
+        return Err(error.context(format!("{name}: {:?}", described.partitions)));
+    }
+    Ok(())
+}
+
+async fn partitions_of(admin: &Admin, topic: &TopicName) -> anyhow::Result<Vec<TopicPartition>> {
+    let topics = [topic.clone()];
+    let all = in_time("the output is described", || partitions(admin, &topics)).await?;
+    Ok(all.iter().map(|one| one.topic_partition()).collect())
 }
 
 /// Whether every runner has come to where its input ends now.
@@ -108,6 +166,10 @@ async fn is_caught_up(admin: &Admin, described: &TransformDescription) -> bool {
     true
 }
 
-fn transform_of(topic: &TopicName) -> anyhow::Result<ResourceName> {
+fn copy_of(topic: &TopicName) -> anyhow::Result<ResourceName> {
     Ok(format!("copy-{topic}").parse()?)
+}
+
+fn count_of(topic: &TopicName) -> anyhow::Result<ResourceName> {
+    Ok(format!("count-{topic}").parse()?)
 }

@@ -121,6 +121,13 @@ pub struct Copied {
     pub partition_count: usize,
 }
 
+/// A topic whose records a transform counts, each partition in one of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    pub from: TopicName,
+    pub to: TopicName,
+}
+
 /// All that is known of a round.
 #[derive(Debug, Clone, Default)]
 pub struct History {
@@ -137,6 +144,10 @@ pub struct History {
     pub copies: Vec<Copied>,
     /// Of each partition of a copy, the whole log as it was read once all was healed.
     pub copied: BTreeMap<TopicPartition, Vec<Read>>,
+    /// The topics whose records transforms count, and where to.
+    pub counts: Vec<Counted>,
+    /// Of each partition of counts, all of them as they were read once all was healed; none where it is no number.
+    pub counted: BTreeMap<TopicPartition, Vec<Option<u64>>>,
     /// Of each partition, the largest offset before which somebody asked for all records to be deleted.
     pub trimmed: BTreeMap<TopicPartition, Offset>,
     /// Of each partition, the SPUs whose copies are not the bytes of the first one's.

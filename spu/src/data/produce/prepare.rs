@@ -31,12 +31,7 @@ pub(super) async fn prepare(
     data: PartitionProduceData,
 ) -> Result<Prepared, NotProduced> {
     let shared = &router.shared;
-    let producer = data.records.as_deref().map(Batch::parse);
-    let producer = match producer {
-        Some(Ok(batch)) => batch.header().producer_id,
-        _ => ProducerId::NONE,
-    };
-    internal_topics::check_produce(shared, header, topic, producer)?;
+    internal_topics::check_produce(shared, header, topic, producer_of(&data))?;
     let partition = PartitionIndex(data.index);
     let replica = shared
         .context
@@ -155,6 +150,14 @@ impl OwnChain {
             told.room = Some(shared.answers.reserve(accumulated_bytes).await);
         }
         Ok(transformed)
+    }
+}
+
+fn producer_of(data: &PartitionProduceData) -> ProducerId {
+    let batch = data.records.as_deref().map(Batch::parse);
+    match batch {
+        Some(Ok(batch)) => batch.header().producer_id,
+        _ => ProducerId::NONE,
     }
 }
 

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::super::checkpoint::Held;
-use super::super::turn::Work;
 use super::{Output, Pump};
 
 /// How long what is kept may be in no checkpoint: so much input goes through again where a runner is lost.
@@ -25,21 +24,27 @@ impl Pump<'_> {
 
     /// Writes the checkpoint that outputs have waited for, and begins one where that is due.
     pub(super) fn keep_up(&mut self) {
-        if let Some(held) = self.held.take() {
-            if held.is_free(self.outputs_proper().map(|output| &output.outlet)) {
-                let changelog = self.outputs.len() - 1;
-                for batch in held.kept {
-                    self.enqueue(changelog, batch);
-                }
-            } else {
-                self.held = Some(held);
-            }
-        }
-        let is_large = |work: &Box<Work>| work.changed_bytes() >= CHECKPOINT_BYTES;
+        self.release();
+        let is_large = self
+            .work
+            .as_ref()
+            .is_some_and(|work| work.changed_bytes() >= CHECKPOINT_BYTES);
         let now = self.context.clock.monotonic();
         let is_due = |since: Duration| now >= since + CHECKPOINT_AFTER;
-        if self.changed_since.is_some_and(is_due) || self.work.as_ref().is_some_and(is_large) {
+        if self.changed_since.is_some_and(is_due) || is_large {
             self.begin_checkpoint();
+        }
+    }
+
+    /// Lets the checkpoint go that waits for the outputs, if they have what it waits for.
+    fn release(&mut self) {
+        let outlets = self.outputs_proper().map(|output| &output.outlet);
+        let is_free = self.held.as_ref().is_some_and(|held| held.is_free(outlets));
+        if let Some(held) = self.held.take_if(|_| is_free) {
+            let changelog = self.outputs.len() - 1;
+            for batch in held.kept {
+                self.enqueue(changelog, batch);
+            }
         }
     }
 
@@ -65,6 +70,8 @@ impl Pump<'_> {
         }
         let outlets = self.outputs_proper().map(|output| &output.outlet);
         self.held = Some(Held::behind(checkpoint.kept, outlets));
+        // Where all is there already, nothing else would come to think of it.
+        self.release();
         true
     }
 

@@ -16,7 +16,7 @@ use thalweg_types::{AggregateSpec, ChainSpec, SpuId, StepSpec, TopicName};
 use tokio::sync::watch;
 
 use crate::chain_steps::{register, step};
-use crate::examples::example;
+use thalweg_tests_cluster::examples::example;
 
 /// How many records each producer sends, a one each.
 const RECORDS: usize = 60_000;

@@ -15,7 +15,6 @@ mod conformance;
 mod crash;
 mod disk;
 mod elections;
-mod examples;
 mod flipped_bits;
 mod group_commands;
 mod groups;

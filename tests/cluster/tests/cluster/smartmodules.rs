@@ -5,7 +5,7 @@ use thalweg_client::{
 };
 use thalweg_tests_cluster::LocalCluster;
 
-use crate::examples::example;
+use thalweg_tests_cluster::examples::example;
 
 /// A flight that left `minutes` late, as a line of flights.csv.
 fn flight(minutes: u32) -> String {

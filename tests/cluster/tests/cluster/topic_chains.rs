@@ -11,9 +11,9 @@ use thalweg_tests_cluster::{LocalCluster, eventually, read_back};
 use thalweg_types::{ChainSpec, ErrorCode, ModuleRef, OnError, TopicName};
 
 use crate::chain_steps::{register, step};
-use crate::examples::example;
 use crate::modules::{even_offsets, everything, failing, nothing};
 use crate::workload::Workload;
+use thalweg_tests_cluster::examples::example;
 
 fn chain(modules: &[&str]) -> ChainSpec {
     ChainSpec {

@@ -104,6 +104,18 @@ pub enum Anomaly {
         from: Offset,
         to: Offset,
     },
+    /// A transform that counts the records of a partition does not give each number once.
+    CountedOtherwise {
+        input: TopicPartition,
+        /// How many records the input has.
+        record_count: u64,
+        /// How many counts are right before the first that is not.
+        at: usize,
+        /// That one.
+        found: Option<u64>,
+        /// The last count.
+        last: u64,
+    },
     /// A transform has written a record twice.
     CopiedTwice {
         partition: TopicPartition,
@@ -220,6 +232,16 @@ impl fmt::Display for Anomaly {
             } => write!(
                 f,
                 "copied otherwise: after {at} records of {input} comes {expected:?}, and {output} has {found:?}"
+            ),
+            Self::CountedOtherwise {
+                input,
+                record_count,
+                at,
+                found,
+                last,
+            } => write!(
+                f,
+                "counted otherwise: {input} has {record_count} records, and after {at} right counts comes {found:?}, the last is {last}"
             ),
             Self::Diverging { partition, copy } => {
                 write!(f, "diverging: {copy} has other bytes of {partition}")

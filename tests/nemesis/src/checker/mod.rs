@@ -7,6 +7,7 @@
 mod anomaly;
 mod committed_reads;
 mod copied_once;
+mod counted_once;
 mod end_never_back;
 mod groups;
 mod nothing_lost;
@@ -34,6 +35,7 @@ pub fn check(history: &History) -> Vec<Anomaly> {
     }
     nothing_lost::check(history, &places, &mut anomalies);
     copied_once::check(history, &mut anomalies);
+    counted_once::check(history, &mut anomalies);
     for (partition, sessions) in &history.sessions {
         let log: BTreeMap<_, _> = history
             .logs

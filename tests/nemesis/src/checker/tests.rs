@@ -5,7 +5,7 @@ use std::time::Duration;
 use thalweg_types::{Offset, PartitionIndex, TopicPartition};
 
 use super::*;
-use crate::history::{Answer, Copied, Mark, Read, Send, Session};
+use crate::history::{Answer, Copied, Counted, Mark, Read, Send, Session};
 
 fn partition() -> TopicPartition {
     TopicPartition {
@@ -271,6 +271,44 @@ fn what_somebody_had_deleted_is_not_missed_and_what_comes_behind_it_is() {
         offset: Some(Offset(3)),
     };
     assert_eq!(check(&trimmed(&[read(2, 2)])), [lost]);
+}
+
+/// Two records are stored, and a transform that counts them gave these.
+fn counted(counts: &[Option<u64>]) -> History {
+    let mut history = sound();
+    let to = TopicPartition {
+        topic: "counts".parse().unwrap(),
+        ..partition()
+    };
+    history.counts.push(Counted {
+        from: partition().topic,
+        to: to.topic.clone(),
+    });
+    history.counted.insert(to, counts.to_vec());
+    history
+}
+
+#[test]
+fn counts_are_each_number_once_up_to_all_records() {
+    assert_eq!(check(&counted(&[Some(1), Some(2)])), []);
+    let wrong: [&[Option<u64>]; 5] = [
+        &[Some(1)],
+        &[Some(1), Some(1)],
+        &[Some(1), Some(2), Some(2)],
+        &[Some(2)],
+        &[Some(1), None],
+    ];
+    for wrong in wrong {
+        let anomalies = check(&counted(wrong));
+        assert!(
+            matches!(anomalies[..], [Anomaly::CountedOtherwise { .. }]),
+            "{wrong:?}: {anomalies:?}"
+        );
+    }
+    let mut trimmed = counted(&[Some(2)]);
+    let output = trimmed.counted.keys().next().unwrap().clone();
+    trimmed.trimmed.insert(output, Offset(1));
+    assert_eq!(check(&trimmed), []);
 }
 
 /// Two records are stored, and a transform's one output partition has these.

@@ -13,7 +13,7 @@ use thalweg_tests_cluster::LocalCluster;
 use thalweg_types::TopicName;
 
 use super::cases::Case;
-use crate::examples::example_path;
+use thalweg_tests_cluster::examples::example_path;
 
 /// When the first record was made; each is a second after the one before it.
 const TIMESTAMP_MS: i64 = 1_357_034_400_000;

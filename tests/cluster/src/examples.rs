@@ -6,7 +6,10 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 /// Where the module `name` of the package's examples is.
-pub(crate) fn example_path(package: &'static str, name: &str) -> PathBuf {
+///
+/// # Panics
+/// When it does not build.
+pub fn example_path(package: &'static str, name: &str) -> PathBuf {
     static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = built.entry(package).or_insert_with(|| build(package));
@@ -14,8 +17,11 @@ pub(crate) fn example_path(package: &'static str, name: &str) -> PathBuf {
 }
 
 /// Its bytes.
-pub(crate) fn example(package: &'static str, name: &str) -> Vec<u8> {
-    std::fs::read(example_path(package, name)).unwrap()
+///
+/// # Panics
+/// When it does not build, or there is no such module.
+pub fn example(package: &'static str, name: &str) -> Vec<u8> {
+    std::fs::read(example_path(package, name)).expect("the package has the module")
 }
 
 fn build(package: &str) -> PathBuf {
@@ -26,7 +32,7 @@ fn build(package: &str) -> PathBuf {
         .args(["--target", "wasm32-unknown-unknown"])
         .args(["--profile", "smartmodule"])
         .status()
-        .unwrap();
+        .expect("cargo can be run");
     assert!(built.success(), "the examples of {package} do not build");
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);

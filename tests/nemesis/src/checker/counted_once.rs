@@ -1,0 +1,45 @@
+//! **Counted once**: a transform that counts the records of a partition gives 1, 2, 3 and so on, up to how many there are: what
+//! it keeps is of exactly the position that its output is at, however often it is killed.
+
+use thalweg_types::TopicPartition;
+
+use super::Anomaly;
+use crate::history::History;
+
+/// Counts follow each other, and the last is how many records the input has. Where somebody had the oldest records of
+/// either deleted, they may begin or end later.
+pub(super) fn check(history: &History, anomalies: &mut Vec<Anomaly>) {
+    for counted in &history.counts {
+        let inputs = history.logs.iter();
+        for (input, log) in inputs.filter(|(partition, _)| partition.topic == counted.from) {
+            let output = TopicPartition {
+                topic: counted.to.clone(),
+                partition: input.partition,
+            };
+            let found = history.counted.get(&output).map_or(&[][..], Vec::as_slice);
+            let is_trimmed = |partition| history.trimmed.contains_key(partition);
+            let first = match found.first() {
+                Some(Some(first)) if is_trimmed(&output) => *first,
+                _ => 1,
+            };
+            let expected = (first..).map(Some);
+            let differs = found
+                .iter()
+                .copied()
+                .zip(expected)
+                .position(|(a, b)| a != b);
+            let last = found.last().copied().flatten().unwrap_or(0);
+            let all = log.len() as u64;
+            let is_all = last == all || is_trimmed(input) && last >= all || is_trimmed(&output);
+            if differs.is_some() || !is_all {
+                anomalies.push(Anomaly::CountedOtherwise {
+                    input: input.clone(),
+                    record_count: all,
+                    at: differs.unwrap_or(found.len()),
+                    found: differs.and_then(|at| found[at]),
+                    last,
+                });
+            }
+        }
+    }
+}
