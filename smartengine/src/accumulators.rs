@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::Accumulation;
 use crate::guest_memory::SharedMemory;
 use crate::windows::Windows;
-use crate::{Accumulation, AccumulatorsByKey};
 
 /// What an accumulator costs beside its key and its bytes.
 const ENTRY_BYTES: u64 = 96;
@@ -72,7 +72,7 @@ impl Accumulators {
         let mut keyed = KeyedAccumulators::new(initial, ENTRY_BYTES, limit_bytes, shared);
         keyed.by_key.reserve(restored.len());
         for (key, accumulator) in restored {
-            keyed.set(key.as_deref(), accumulator)?;
+            keyed.set(key.as_deref(), &accumulator)?;
         }
         Ok(Self::ByKey(keyed))
     }
@@ -138,9 +138,12 @@ impl KeyedAccumulators {
     }
 
     /// Sets the accumulators of the keys that a batch changed.
-    pub(crate) fn update(&mut self, changed: &AccumulatorsByKey) -> Result<(), AccumulatorsFull> {
+    pub(crate) fn update(
+        &mut self,
+        changed: &[(Option<Vec<u8>>, &[u8])],
+    ) -> Result<(), AccumulatorsFull> {
         for (key, accumulator) in changed {
-            self.set(key.as_deref(), accumulator.clone())?;
+            self.set(key.as_deref(), accumulator)?;
         }
         Ok(())
     }
@@ -149,7 +152,7 @@ impl KeyedAccumulators {
     pub(crate) fn set(
         &mut self,
         key: Option<&[u8]>,
-        accumulator: Vec<u8>,
+        accumulator: &[u8],
     ) -> Result<(), AccumulatorsFull> {
         let place = match key {
             Some(key) => self.by_key.get_mut(key),
@@ -171,11 +174,14 @@ impl KeyedAccumulators {
         self.used_bytes = used_bytes;
         self.longest_bytes = self.longest_bytes.max(accumulator.len());
         match (place, key) {
-            (Some(place), _) => *place = accumulator,
-            (None, Some(key)) => {
-                self.by_key.insert(key.into(), accumulator);
+            (Some(place), _) => {
+                place.clear();
+                place.extend_from_slice(accumulator);
             }
-            (None, None) => self.without_key = Some(accumulator),
+            (None, Some(key)) => {
+                self.by_key.insert(key.into(), accumulator.to_vec());
+            }
+            (None, None) => self.without_key = Some(accumulator.to_vec()),
         }
         Ok(())
     }
@@ -209,9 +215,7 @@ mod tests {
         assert_eq!(keyed.get(Some(b"a")), b"5");
         assert_eq!(keyed.get(Some(b"b")), b"0");
 
-        keyed
-            .update(&[(Some(b"b".to_vec()), b"1".to_vec())].into())
-            .unwrap();
+        keyed.update(&[(Some(b"b".to_vec()), b"1")]).unwrap();
 
         assert_eq!(keyed.get(Some(b"b")), b"1");
         assert_eq!(keyed.len(), 3);
@@ -220,7 +224,8 @@ mod tests {
     #[test]
     fn memory_is_bounded_by_both_bounds_and_given_back() {
         let shared = SharedMemory::start(1_000).unwrap();
-        let large = |bytes: usize| [(Some(b"b".to_vec()), vec![0; bytes])].into();
+        let zeros = [0; 700];
+        let large = |bytes: usize| [(Some(b"b".to_vec()), &zeros[..bytes])];
         let mut first = keyed(500, &shared);
         assert_eq!(first.update(&large(500)), Err(AccumulatorsFull::Own));
         first.update(&large(100)).unwrap();

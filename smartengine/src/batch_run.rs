@@ -259,7 +259,10 @@ fn accumulate(
         Some(Accumulated::ByKey(keys)) => {
             let last = keys.last_values(passing, end)?;
             chain.update_accumulators(&last)?;
-            changed.by_key.extend(last);
+            let last = last.into_iter();
+            changed
+                .by_key
+                .extend(last.map(|(key, accumulator)| (key, accumulator.to_vec())));
             return Ok(());
         }
         Some(Accumulated::Windowed(run)) => {

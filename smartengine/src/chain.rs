@@ -20,8 +20,8 @@ use crate::output::Wanted;
 use crate::seen_keys::SeenKeys;
 use crate::windowed_step::{SettleError, WindowRun};
 use crate::{
-    Accumulation, AccumulatorsByKey, CallLimits, ChainError, ChainOptions, ChainOutput,
-    LookBackWindow, OnFailure, SmartModuleKind, Step, StepMetrics, WindowChanges,
+    Accumulation, CallLimits, ChainError, ChainOptions, ChainOutput, LookBackWindow, OnFailure,
+    SmartModuleKind, Step, StepMetrics, WindowChanges,
 };
 
 /// What errors call the leaving out of duplicates, which is no step.
@@ -307,7 +307,7 @@ impl Chain {
     /// Takes over what a batch changed of an aggregate's accumulators by key.
     pub(crate) fn update_accumulators(
         &mut self,
-        changed: &AccumulatorsByKey,
+        changed: &[(Option<Vec<u8>>, &[u8])],
     ) -> Result<(), ChainError> {
         let Accumulators::ByKey(keyed) = &mut self.accumulators else {
             return Ok(());

@@ -14,7 +14,7 @@ use crate::open_step::OpenStep;
 use crate::records::{Place, below, keep};
 use crate::step_pass::{Passed, StepPass, Window};
 use crate::windowed_step::{WindowRun, run_windowed};
-use crate::{AccumulatorsByKey, ChainError, SmartModuleKind};
+use crate::{ChainError, SmartModuleKind};
 
 /// Records on their way through the chain.
 #[derive(Clone, Default)]
@@ -198,12 +198,12 @@ fn in_order(
 }
 
 impl KeysOfRecords {
-    /// The last accumulator of each key in `aggregated`, below the offset delta `end`.
-    pub(crate) fn last_values(
+    /// The last accumulator of each key in `aggregated`, below the offset delta `end`; each key once.
+    pub(crate) fn last_values<'a>(
         self,
-        aggregated: &Passing<'_>,
+        aggregated: &'a Passing<'_>,
         end: i64,
-    ) -> Result<AccumulatorsByKey, ChainError> {
+    ) -> Result<Vec<(Option<Vec<u8>>, &'a [u8])>, ChainError> {
         let mut last: Vec<Option<&[u8]>> = vec![None; self.keys.len()];
         let mut position = 0;
         for &group in self.of_records.iter().take(aggregated.record_count) {
@@ -218,7 +218,7 @@ impl KeysOfRecords {
             .keys
             .into_iter()
             .zip(last)
-            .filter_map(|(key, value)| Some((key, value?.to_vec())))
+            .filter_map(|(key, value)| Some((key, value?)))
             .collect())
     }
 }

@@ -214,7 +214,7 @@ impl WindowRun {
                 Some(value) => value,
                 None => windows.accumulators.get(Some(name)).to_vec(),
             };
-            windows.accumulators.set(Some(name), accumulator.clone())?;
+            windows.accumulators.set(Some(name), &accumulator)?;
             let entry = WindowEntry {
                 start_ms: span.start_ms,
                 end_ms: span.end_ms,

@@ -179,7 +179,7 @@ impl Windows {
                     .push(session);
             }
             windows.open.insert((end_ms, name.as_slice().into()));
-            windows.accumulators.set(Some(&name), accumulator)?;
+            windows.accumulators.set(Some(&name), &accumulator)?;
         }
         Ok(windows)
     }
