@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::Accumulation;
 use crate::guest_memory::SharedMemory;
+use crate::step_run::LastValue;
 use crate::windows::Windows;
 
 /// What an accumulator costs beside its key and its bytes.
@@ -138,10 +139,7 @@ impl KeyedAccumulators {
     }
 
     /// Sets the accumulators of the keys that a batch changed.
-    pub(crate) fn update(
-        &mut self,
-        changed: &[(Option<Vec<u8>>, &[u8])],
-    ) -> Result<(), AccumulatorsFull> {
+    pub(crate) fn update(&mut self, changed: &[LastValue<'_>]) -> Result<(), AccumulatorsFull> {
         for (key, accumulator) in changed {
             self.set(key.as_deref(), accumulator)?;
         }

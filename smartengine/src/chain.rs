@@ -18,6 +18,7 @@ use crate::look_back::shown;
 use crate::open_step::OpenStep;
 use crate::output::Wanted;
 use crate::seen_keys::SeenKeys;
+use crate::step_run::LastValue;
 use crate::windowed_step::{SettleError, WindowRun};
 use crate::{
     Accumulation, CallLimits, ChainError, ChainOptions, ChainOutput, LookBackWindow, OnFailure,
@@ -78,7 +79,7 @@ impl Chain {
         let steps = options
             .steps
             .into_iter()
-            .map(|step| OpenStep::open(host, step, limits, options.tables.clone()))
+            .map(|step| OpenStep::open(host, step, limits, options.services.clone()))
             .collect::<Result<Vec<_>, _>>()?;
         let chunks = Chunks::new(&steps, &accumulators, limits);
         let seen = options.dedup.map(|dedup| {
@@ -307,7 +308,7 @@ impl Chain {
     /// Takes over what a batch changed of an aggregate's accumulators by key.
     pub(crate) fn update_accumulators(
         &mut self,
-        changed: &[(Option<Vec<u8>>, &[u8])],
+        changed: &[LastValue<'_>],
     ) -> Result<(), ChainError> {
         let Accumulators::ByKey(keyed) = &mut self.accumulators else {
             return Ok(());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thalweg_types::{LookBack, WindowSpec};
 
-use crate::{CallLimits, Dedup, SmartModule, Tables, WindowState};
+use crate::{CallLimits, Dedup, HostServices, SmartModule, WindowState};
 
 /// One SmartModule of a chain, with its parameters.
 #[derive(Debug, Clone)]
@@ -101,8 +101,8 @@ pub struct ChainOptions {
     pub accumulation: Accumulation,
     /// What keeps records out whose key came before; none where all count.
     pub dedup: Option<Dedup>,
-    /// What its modules may look up; nothing where not given.
-    pub tables: Option<Arc<dyn Tables>>,
+    /// What its modules may use.
+    pub services: HostServices,
     /// The bounds of each call; lowered to the engine's where they pass them.
     pub limits: CallLimits,
 }
@@ -115,7 +115,7 @@ impl ChainOptions {
             steps,
             accumulation: Accumulation::default(),
             dedup: None,
-            tables: None,
+            services: HostServices::default(),
             limits: CallLimits::default(),
         }
     }

@@ -3,14 +3,13 @@
 //! `thalweg.log`, `thalweg.panic` and `thalweg.table_get`, and the part of WASI preview 1 in [`crate::wasi`]. A module
 //! that imports anything else is refused at load.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thalweg_smartmodule_abi as abi;
 use wasmer::{AsStoreMut, Function, FunctionEnv, FunctionEnvMut, Imports, Memory, MemoryView};
 
 use crate::deadline::now;
-use crate::{Tables, wasi};
+use crate::{HostServices, LogLevel, wasi};
 
 /// The longest text that is taken from a guest at once.
 pub(crate) const TEXT_BYTES_MAX: u32 = 4096;
@@ -27,7 +26,7 @@ const SHORT_KEY_BYTES: usize = 256;
 pub(crate) struct HostState {
     /// The step's name, for log lines.
     step: String,
-    tables: Option<Arc<dyn Tables>>,
+    services: HostServices,
     /// Set once the instance exists.
     pub(crate) memory: Option<Memory>,
     /// What the guest said before it trapped.
@@ -40,10 +39,10 @@ pub(crate) struct HostState {
 }
 
 impl HostState {
-    pub(crate) fn new(step: String, tables: Option<Arc<dyn Tables>>) -> Self {
+    pub(crate) fn new(step: String, services: HostServices) -> Self {
         Self {
             step,
-            tables,
+            services,
             memory: None,
             panic_message: None,
             last_error: String::new(),
@@ -75,6 +74,15 @@ impl HostState {
         }
         self.lines_left -= 1;
         let smartmodule = self.step.as_str();
+        if let Some(lines) = &self.services.log_lines {
+            let level = match level {
+                abi::LOG_ERROR => LogLevel::Error,
+                abi::LOG_WARN => LogLevel::Warn,
+                abi::LOG_INFO => LogLevel::Info,
+                _ => LogLevel::Debug,
+            };
+            lines.line(smartmodule, level, line);
+        }
         match level {
             abi::LOG_ERROR => tracing::error!(target: "smartmodule", smartmodule, "{line}"),
             abi::LOG_WARN => tracing::warn!(target: "smartmodule", smartmodule, "{line}"),
@@ -87,6 +95,9 @@ impl HostState {
         let dropped = std::mem::take(&mut self.lines_dropped);
         if dropped > 0 {
             let smartmodule = self.step.as_str();
+            if let Some(lines) = &self.services.log_lines {
+                lines.dropped(smartmodule, dropped);
+            }
             tracing::warn!(target: "smartmodule", smartmodule, "{dropped} lines dropped");
         }
     }
@@ -130,7 +141,7 @@ fn table_get(
     value: u32,
     capacity: u32,
 ) -> i64 {
-    let (Some(tables), Some(view)) = (&env.data().tables, view(&env)) else {
+    let (Some(tables), Some(view)) = (&env.data().services.tables, view(&env)) else {
         return abi::NO_SUCH_TABLE;
     };
     let mut name_place = [0; TABLE_NAME_BYTES_MAX];

@@ -14,13 +14,13 @@ use crate::host_imports::HostState;
 use crate::limits::CRASHES_PER_BATCH;
 use crate::records::{Place, advance, nth};
 use crate::stopwatch::Stopwatch;
-use crate::{CallLimits, ChainError, OnFailure, SmartModuleKind, Step, StepMetrics, Tables};
+use crate::{CallLimits, ChainError, HostServices, OnFailure, SmartModuleKind, Step, StepMetrics};
 
 /// A step whose guest runs.
 pub(crate) struct OpenStep {
     host: Arc<GuestHost>,
     step: Step,
-    tables: Option<Arc<dyn Tables>>,
+    services: HostServices,
     pub(crate) limits: CallLimits,
     /// Absent after a crash, until it is needed again.
     guest: Option<Guest>,
@@ -57,12 +57,12 @@ impl OpenStep {
         host: &Arc<GuestHost>,
         step: Step,
         limits: CallLimits,
-        tables: Option<Arc<dyn Tables>>,
+        services: HostServices,
     ) -> Result<Self, ChainError> {
         let mut open = Self {
             host: Arc::clone(host),
             step,
-            tables,
+            services,
             limits,
             guest: None,
             batch: BatchBudget::new(),
@@ -85,7 +85,7 @@ impl OpenStep {
             step: self.step.name.clone(),
             message,
         };
-        let state = HostState::new(self.step.name.clone(), self.tables.clone());
+        let state = HostState::new(self.step.name.clone(), self.services.clone());
         let opened = Guest::open(&self.host, &self.step.module, state, self.limits);
         let mut guest = opened.map_err(|fault| self.error_of(fault))?;
         let params = &self.step.params;

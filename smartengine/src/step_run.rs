@@ -197,13 +197,16 @@ fn in_order(
     Ok(())
 }
 
+/// A key, and the accumulator that it has come to.
+pub(crate) type LastValue<'a> = (Option<Vec<u8>>, &'a [u8]);
+
 impl KeysOfRecords {
     /// The last accumulator of each key in `aggregated`, below the offset delta `end`; each key once.
     pub(crate) fn last_values<'a>(
         self,
         aggregated: &'a Passing<'_>,
         end: i64,
-    ) -> Result<Vec<(Option<Vec<u8>>, &'a [u8])>, ChainError> {
+    ) -> Result<Vec<LastValue<'a>>, ChainError> {
         let mut last: Vec<Option<&[u8]>> = vec![None; self.keys.len()];
         let mut position = 0;
         for &group in self.of_records.iter().take(aggregated.record_count) {

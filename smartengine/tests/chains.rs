@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use thalweg_record::{Batch, BatchBuilder, BatchHeader, BatchOptions, Codec, assemble_batch};
 use thalweg_smartengine::{
-    Accumulation, CallLimits, Chain, ChainError, ChainOptions, EngineOptions, SmartEngine,
-    SmartModuleKind, Step, dense_batch, emptied_batch,
+    Accumulation, CallLimits, Chain, ChainError, ChainOptions, EngineOptions, HostServices,
+    SmartEngine, SmartModuleKind, Step, dense_batch, emptied_batch,
 };
 use thalweg_types::{Offset, ProducerEpoch, ProducerId};
 
@@ -112,7 +112,7 @@ fn an_aggregate_goes_on_from_batch_to_batch_and_from_a_given_accumulator() {
     let mut resumed = engine()
         .open_chain(ChainOptions {
             dedup: None,
-            tables: None,
+            services: HostServices::default(),
             steps: vec![module_step("sum", &[])],
             accumulation: Accumulation::PerPartition {
                 initial: Some(b"3".to_vec()),
@@ -243,7 +243,7 @@ fn loops_hogs_and_recursion_of_a_rust_guest_are_bounded() {
         let mut chain = engine()
             .open_chain(ChainOptions {
                 dedup: None,
-                tables: None,
+                services: HostServices::default(),
                 steps: vec![step(&module)],
                 accumulation: Accumulation::default(),
                 limits: support::tight(),
@@ -267,7 +267,7 @@ fn large_outputs_stop_within_the_batch_and_go_on_from_there() {
     let mut chain = engine()
         .open_chain(ChainOptions {
             dedup: None,
-            tables: None,
+            services: HostServices::default(),
             steps: vec![step_with(&module, &[("times", "100")])],
             accumulation: Accumulation::default(),
             limits: CallLimits {
@@ -354,7 +354,7 @@ fn steps_that_make_no_chain_are_refused() {
         engine()
             .open_chain(ChainOptions {
                 dedup: None,
-                tables: None,
+                services: HostServices::default(),
                 steps: names.iter().map(|name| module_step(name, &[])).collect(),
                 accumulation: Accumulation::PerPartition {
                     initial: accumulator.map(Into::into),
@@ -550,7 +550,7 @@ fn compiled_modules_are_kept_on_disk_and_not_trusted_when_damaged() {
         let mut chain = engine
             .open_chain(ChainOptions {
                 dedup: None,
-                tables: None,
+                services: HostServices::default(),
                 steps: vec![step(&module)],
                 accumulation: Accumulation::default(),
                 limits: CallLimits::default(),

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use thalweg_record::Codec;
-use thalweg_smartengine::{Chain, ChainError, ChainOptions, Tables};
+use thalweg_smartengine::{Chain, ChainError, ChainOptions, HostServices, Tables};
 
 use support::{batch, engine, process, records, sdk_module, step};
 
@@ -28,7 +28,10 @@ fn open(tables: Option<Arc<dyn Tables>>) -> Chain {
     let named = step(&engine().load(&sdk_module("named")).unwrap());
     engine()
         .open_chain(ChainOptions {
-            tables,
+            services: HostServices {
+                tables,
+                ..HostServices::default()
+            },
             ..ChainOptions::new(vec![named])
         })
         .unwrap()

@@ -40,6 +40,8 @@ pub use topic_config::{
     CleanupPolicy, CompressionPolicy, ConfigError, ConfigKey, Durability, TimestampType,
     TopicConfig,
 };
-pub use topic_name::{InvalidTopicName, OFFSETS_TOPIC, SMARTMODULES_TOPIC, TopicName};
+pub use topic_name::{
+    InvalidTopicName, OFFSETS_TOPIC, SMARTMODULES_TOPIC, TRANSFORM_LOGS_TOPIC, TopicName,
+};
 pub use transform_report::{TransformReport, TransformRunState};
 pub use window::{InvalidLateRecords, InvalidWindow, LateRecords, WindowShape, WindowSpec};

@@ -11,6 +11,9 @@ pub const SMARTMODULES_TOPIC: &str = "__smartmodules";
 /// The internal topic that keeps the state of consumer groups, under Kafka's name.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
+/// The internal topic that keeps what the modules of transforms log.
+pub const TRANSFORM_LOGS_TOPIC: &str = "__transform_logs";
+
 /// A topic's name: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..` (Kafka's rule).
 ///
 /// Cheap to clone: names travel with every request.

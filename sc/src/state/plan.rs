@@ -8,7 +8,8 @@
 //!   when its chain refuses producers.
 //! - A partition whose leader is not fit gets another, or none and the reason.
 //! - A move of replicas ends once its new replicas are in sync; moves begin where an SPU is drained.
-//! - A transform says whether it can run, and why not. One that keeps state has a changelog, which goes with it.
+//! - A transform says whether it can run, and why not. One that keeps state has a changelog, which goes with it,
+//!   and all have one topic for what their modules log.
 //! - An SPU that is to leave goes once it is down and holds nothing.
 //! - A topic has as many replicas as its partitions, where moves have given all of them another number.
 
@@ -64,6 +65,7 @@ pub(crate) fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
     let changelogs = transforms::changelog::changes(observed);
     let changed: BTreeSet<_> = changelogs.iter().map(Write::key).collect();
     writes.extend(changelogs);
+    writes.extend(transforms::logs::change(observed));
     for topic in observed.topics.values() {
         if changed.contains(&ResourceKey::Topic(topic.name.clone())) {
             // The next plan comes to what it lacks then.

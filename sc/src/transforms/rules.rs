@@ -319,4 +319,4 @@ pub(crate) fn user_of<'a>(
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

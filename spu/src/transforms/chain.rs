@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use thalweg_proto::ServiceError;
 use thalweg_smartengine::{
-    Accumulation, CallLimits, ChainError, ChainOptions, Lane, LoadError, SmartEngine, Step, Tables,
+    Accumulation, CallLimits, ChainError, ChainOptions, HostServices, Lane, LoadError, SmartEngine,
+    Step,
 };
 use thalweg_types::resource::{SmartModuleKind, TransformSpec};
 use thalweg_types::{AggregateSpec, ErrorCode, LookBack};
 
 use super::state::KeptState;
-use super::tables::TableSet;
 use crate::context::SpuContext;
 use crate::guest_thread::{self, NotRun};
 use crate::metrics::{Metered, Metrics, Place};
@@ -27,7 +27,7 @@ pub(super) struct Modules {
     /// How the aggregate among them accumulates, if there is one.
     aggregate: Option<AggregateSpec>,
     dedup: Option<LookBack>,
-    tables: Arc<dyn Tables>,
+    services: HostServices,
     extras: Vec<StepExtra>,
 }
 
@@ -68,11 +68,11 @@ pub(super) fn may_heal(error: &ChainError) -> bool {
 }
 
 impl Modules {
-    /// Finds and compiles the modules of a transform, which look keys up in `tables`.
+    /// Finds and compiles the modules of a transform, which may use `services`.
     pub(super) async fn find(
         context: &SpuContext,
         transform: &TransformSpec,
-        tables: &Arc<TableSet>,
+        services: HostServices,
     ) -> Result<Self, NotOpened> {
         let chain = &transform.chain;
         let mut new = Vec::with_capacity(chain.steps.len());
@@ -110,7 +110,7 @@ impl Modules {
             steps,
             aggregate: aggregate.map(Option::unwrap_or_default),
             dedup: transform.dedup,
-            tables: Arc::clone(tables) as Arc<dyn Tables>,
+            services,
             extras,
         })
     }
@@ -131,7 +131,7 @@ impl Modules {
             steps: self.steps.clone(),
             accumulation,
             dedup: self.dedup.map(|within| kept.dedup(within)),
-            tables: Some(Arc::clone(&self.tables)),
+            services: self.services.clone(),
             limits: self.limits,
         })?;
         let counters = self.metrics.smartmodules();

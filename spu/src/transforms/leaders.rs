@@ -26,6 +26,7 @@ use tracing::debug;
 
 use crate::context::SpuContext;
 use crate::data::LocalOutput;
+use crate::replica::Acks;
 
 /// How long connecting to a leader may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,6 +40,8 @@ const READ_BYTES: i32 = 4 << 20;
 const CONNECTIONS: usize = 8;
 /// How many there are besides for questions that a leader may take its time to answer.
 const FOLLOWING: usize = 32;
+/// And one for what is written to internal topics, which go by who writes.
+const INTERNAL_LANE: usize = CONNECTIONS + FOLLOWING;
 /// The waits between attempts.
 const RETRY: BackoffOptions = BackoffOptions {
     initial: Duration::from_millis(10),
@@ -88,7 +91,8 @@ pub(super) enum LeaderError {
 /// The way to the outputs' leaders.
 pub(super) struct Leaders {
     context: SpuContext,
-    connections: Mutex<HashMap<(String, usize), Slot>>,
+    /// By address, number and the name that this side goes by.
+    connections: Mutex<HashMap<(String, usize, String), Slot>>,
     /// Own the connections' readers.
     tasks: TaskGroup,
 }
@@ -208,6 +212,51 @@ impl Leaders {
         })
         .await
     }
+    /// Appends a batch to an internal topic, which takes them from the cluster's own programs alone; tries for as long
+    /// as that may come. It may be there more than once then.
+    pub(super) async fn append_internal(
+        &self,
+        partition: &TopicPartition,
+        batch: Bytes,
+    ) -> Result<(), LeaderError> {
+        let told = |_: &LeaderError| {};
+        self.until_answered(told, || self.append_internal_once(partition, batch.clone()))
+            .await
+    }
+
+    async fn append_internal_once(
+        &self,
+        partition: &TopicPartition,
+        batch: Bytes,
+    ) -> Result<(), LeaderError> {
+        let replicas = &self.context.replicas;
+        if let Ok(replica) = replicas.leader(&partition.topic, partition.partition, None) {
+            let appended = replica.append(batch, None, Acks::Leader, PRODUCE_TIMEOUT);
+            let appended = appended.await;
+            return appended
+                .map(|_| ())
+                .map_err(|error| not_now(partition, &error));
+        }
+        let data = PartitionProduceData::default()
+            .with_index(partition.partition.0)
+            .with_records(Some(batch));
+        // Known by the name that the controller gave to those who may.
+        let lanes = INTERNAL_LANE..INTERNAL_LANE + 1;
+        let connection = self.leader_in(partition, lanes).await?;
+        let request = produce_request(partition, data, 1);
+        let answer = connection.call(&request, ANSWER_TIMEOUT).await;
+        let answer = answer.map_err(|error| not_now(partition, &error))?;
+        let topics = answer.responses.into_iter();
+        let mut partitions = topics.flat_map(|topic| topic.partition_responses);
+        let found = partitions.next().map(|found| kafka_error(found.error_code));
+        match found {
+            Some(None) => Ok(()),
+            // The controller is another one by now, most likely, and so is the name.
+            Some(Some(error)) => Err(not_now(partition, &format!("{error:?}"))),
+            None => Err(not_now(partition, &"its leader answered nothing")),
+        }
+    }
+
     /// As [`Self::append`], in one attempt: after an error the batch may be there or not. Gives where it stands.
     pub(super) async fn append_once(
         &self,
@@ -227,15 +276,7 @@ impl Leaders {
             .with_index(partition.partition.0)
             .with_records(Some(batch));
         tags::set_output(&mut data.unknown_tagged_fields, output);
-        let timeout_ms = i32::try_from(PRODUCE_TIMEOUT.as_millis()).expect("ten seconds");
-        let request = ProduceRequest::default()
-            .with_acks(-1)
-            .with_timeout_ms(timeout_ms)
-            .with_topic_data(vec![
-                TopicProduceData::default()
-                    .with_name(topic_name(partition))
-                    .with_partition_data(vec![data]),
-            ]);
+        let request = produce_request(partition, data, -1);
         let connection = self.leader(partition).await?;
         let answer = connection.call(&request, ANSWER_TIMEOUT).await;
         let answer = answer.map_err(|error| not_now(partition, &error))?;
@@ -290,22 +331,47 @@ impl Leaders {
         address: String,
         lane: usize,
     ) -> Result<Arc<Connection>, RequestError> {
+        let view = self.context.view.current();
+        let internal = view.internal_client_id.as_deref();
+        let client_id = internal.filter(|_| lane == INTERNAL_LANE).map_or_else(
+            || format!("thalweg-spu-{}-transforms", self.context.spu_id),
+            ToOwned::to_owned,
+        );
         let slot = {
             let connections = self.connections.lock();
             let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(connections.entry((address.clone(), lane)).or_default())
+            Arc::clone(
+                connections
+                    .entry((address.clone(), lane, client_id.clone()))
+                    .or_default(),
+            )
         };
         let mut connection = slot.lock().await;
         if let Some(connection) = connection.as_ref().filter(|known| known.is_alive()) {
             return Ok(Arc::clone(connection));
         }
-        let client_id = format!("thalweg-spu-{}-transforms", self.context.spu_id);
         let options = ConnectionOptions::new(client_id, CONNECT_TIMEOUT, ANSWER_TIMEOUT)
             .under_tls(self.context.peers_tls.clone());
         let opened = Connection::open(&address, &options, &self.tasks).await?;
         *connection = Some(Arc::clone(&opened));
         Ok(opened)
     }
+}
+
+fn produce_request(
+    partition: &TopicPartition,
+    data: PartitionProduceData,
+    acks: i16,
+) -> ProduceRequest {
+    let timeout_ms = i32::try_from(PRODUCE_TIMEOUT.as_millis()).expect("ten seconds");
+    ProduceRequest::default()
+        .with_acks(acks)
+        .with_timeout_ms(timeout_ms)
+        .with_topic_data(vec![
+            TopicProduceData::default()
+                .with_name(topic_name(partition))
+                .with_partition_data(vec![data]),
+        ])
 }
 
 async fn read_once(

@@ -9,6 +9,7 @@ mod beginning;
 mod chain;
 mod checkpoint;
 mod leaders;
+mod log_lines;
 mod outlet;
 mod output_writer;
 mod plan;
@@ -32,6 +33,7 @@ use thalweg_types::{PartitionIndex, TopicName};
 use tokio::sync::watch;
 
 use self::leaders::Leaders;
+use self::log_lines::TransformLog;
 use self::plan::{RunnerKey, RunnerPlan};
 pub(crate) use self::reports::RunnerReports;
 use self::runner::{Runner, RunnerHandle, Shared};
@@ -45,10 +47,12 @@ pub(crate) fn spawn(context: &SpuContext, tasks: &TaskGroup) {
     let leaders = Arc::new(Leaders::new(context.clone(), own.clone()));
     let clock = Arc::clone(&context.clock);
     let tables = Arc::new(TableViews::new(Arc::clone(&leaders), clock, own.clone()));
+    let log = TransformLog::spawn(context, &leaders, &own);
     let runners = Runners {
         context: context.clone(),
         leaders,
         tables,
+        log,
         tasks: own,
         running: BTreeMap::new(),
         ended: watch::Sender::new(()),
@@ -61,6 +65,7 @@ struct Runners {
     context: SpuContext,
     leaders: Arc<Leaders>,
     tables: Arc<TableViews>,
+    log: Arc<TransformLog>,
     /// Own the runners and what follows the tables.
     tasks: TaskGroup,
     running: BTreeMap<RunnerKey, RunnerHandle>,
@@ -107,6 +112,7 @@ impl Runners {
                         context: self.context.clone(),
                         leaders: Arc::clone(&self.leaders),
                         tables: Arc::clone(&self.tables),
+                        log: Arc::clone(&self.log),
                     };
                     let runner = Runner::spawn(shared, plan, ended, &self.tasks);
                     self.running.insert(key, runner);

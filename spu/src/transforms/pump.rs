@@ -22,6 +22,7 @@ use super::beginning::Begun;
 use super::chain::{Modules, may_heal};
 use super::checkpoint::Held;
 use super::leaders::{LeaderError, Leaders};
+use super::log_lines::RunnerLog;
 use super::outlet::Outlet;
 use super::output_writer::SealedBatch;
 use super::plan::RunnerPlan;
@@ -85,6 +86,7 @@ impl<'a> Pump<'a> {
         modules: Modules,
         chain: crate::metrics::Metered,
         begun: Begun,
+        log_lines: Arc<RunnerLog>,
     ) -> Self {
         let plan = reign.plan;
         let Shared {
@@ -126,6 +128,7 @@ impl<'a> Pump<'a> {
                 input: plan.input().clone(),
                 log: Arc::clone(plan.replica.log()),
                 clock: Arc::clone(&context.clock),
+                log_lines,
                 now_ms: 0,
             })),
             turn: None,

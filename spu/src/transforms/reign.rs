@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use thalweg_smartengine::{HostServices, LogLines, Tables};
 use thalweg_types::TransformRunState;
 use tokio::sync::watch;
 
 use super::beginning::{self, Begun, NotBegun};
 use super::chain::{Modules, NotOpened};
 use super::leaders::LeaderError;
+use super::log_lines::RunnerLog;
 use super::plan::RunnerPlan;
 use super::pump::Pump;
 use super::reporter::Reporter;
@@ -40,6 +42,9 @@ pub(super) struct Reign<'a> {
 impl Reign<'_> {
     /// Runs until `plans` has another plan, or it can't go on.
     pub(super) async fn run(self, plans: &mut watch::Receiver<Option<Arc<RunnerPlan>>>) -> Ended {
+        let (transform, input) = (&self.plan.transform, self.plan.input());
+        let log = RunnerLog::new(&self.shared.log, transform.name.clone(), input.clone());
+        let log = Arc::new(log);
         let begin = async {
             let Shared {
                 context, tables, ..
@@ -50,7 +55,11 @@ impl Reign<'_> {
             }
             let opened = tables.open(&self.plan.tables).await;
             let tables = opened.map_err(Ended::Failed)?;
-            let modules = Modules::find(context, &self.plan.transform.spec, &tables).await;
+            let services = HostServices {
+                tables: Some(Arc::clone(&tables) as Arc<dyn Tables>),
+                log_lines: Some(Arc::clone(&log) as Arc<dyn LogLines>),
+            };
+            let modules = Modules::find(context, &self.plan.transform.spec, services).await;
             let modules = modules.map_err(not_opened)?;
             if modules.accumulate() && !self.plan.keeps_state {
                 // Nothing of it would be kept.
@@ -76,7 +85,7 @@ impl Reign<'_> {
             Ok(begun) => begun,
             Err(ended) => return ended,
         };
-        let pump = Pump::new(&self, modules, chain, begun);
+        let pump = Pump::new(&self, modules, chain, begun, log);
         tokio::select! {
             ended = pump.run(plans) => ended,
             reason = tables.broken() => Ended::Failed(reason),

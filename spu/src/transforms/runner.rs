@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::leaders::Leaders;
+use super::log_lines::TransformLog;
 use super::plan::RunnerPlan;
 use super::reign::{Ended, Reign};
 use super::reporter::Reporter;
@@ -62,6 +63,7 @@ pub(super) struct Shared {
     pub(super) context: SpuContext,
     pub(super) leaders: Arc<Leaders>,
     pub(super) tables: Arc<TableViews>,
+    pub(super) log: Arc<TransformLog>,
 }
 
 /// The task.

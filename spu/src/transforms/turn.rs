@@ -13,6 +13,7 @@ use thalweg_storage::{Log, ReadError};
 use thalweg_types::{Offset, TopicPartition};
 
 use super::chain::Modules;
+use super::log_lines::RunnerLog;
 use super::output_writer::{OutputRecord, OutputWriter, SealedBatch, WriteError};
 use super::routes::{HOPS_HEADER, OUTPUT_HEADER, Route, RouteError, Routes};
 use super::state::StateChanges;
@@ -39,6 +40,8 @@ pub(super) struct Work {
     pub(super) input: TopicPartition,
     pub(super) log: Arc<Log>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Where what the modules log goes.
+    pub(super) log_lines: Arc<RunnerLog>,
     /// When the turn began, in milliseconds since 1970.
     pub(super) now_ms: i64,
 }
@@ -129,6 +132,7 @@ impl Work {
 
     fn pass_batch(&mut self, done: &mut Done, batch: Batch<'_>) -> Result<(), TurnError> {
         let from = done.next_offset;
+        self.log_lines.is_at(from);
         let mut output = self.chain.chain.process(batch, from)?;
         let next_offset = output.next_offset;
         if next_offset <= from {

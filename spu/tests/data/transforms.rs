@@ -522,3 +522,24 @@ async fn a_transform_without_the_table_that_its_module_wants_says_so() {
     assert!(told.reason.contains("--table names"), "{}", told.reason);
     spu.spu.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_modules_log_is_in_a_topic_with_where_it_was_logged() {
+    let spu = spu_with(1, &[("out", 1)]).await;
+    spu.create_topic("__transform_logs", 1, &[("durability", "memory")])
+        .await;
+    register(&spu, "moody");
+    produced(&spu, 0, &["fine"]).await;
+    spu.script.set_transform(transform("moody", &["out"]));
+    written(&spu, "out", 0, 1).await;
+    produced(&spu, 0, &["log"]).await;
+
+    let lines = written(&spu, "__transform_logs", 0, 1).await;
+    let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    let expected = serde_json::json!({
+        "transform": "tr", "module": "moody@1.0.0", "level": "warn", "topic": "t", "partition": 0,
+        "offset": 1, "spu": 0, "text": "seen 1",
+    });
+    assert_eq!(line, expected);
+    spu.spu.stop().await;
+}

@@ -6,6 +6,7 @@ mod deploy;
 mod describe;
 mod document;
 mod list;
+mod logs;
 mod pause;
 mod reset;
 mod resume;
@@ -24,6 +25,7 @@ pub(crate) enum TransformCommand {
     Apply(apply::ApplyArguments),
     List(list::ListArguments),
     Describe(describe::DescribeArguments),
+    Logs(logs::LogsArguments),
     Pause(pause::PauseArguments),
     Resume(resume::ResumeArguments),
     Reset(reset::ResetArguments),
@@ -36,6 +38,7 @@ pub(crate) async fn run(command: TransformCommand, context: &Context) -> Result<
         TransformCommand::Apply(arguments) => apply::run(&arguments, context).await,
         TransformCommand::List(arguments) => list::run(&arguments, context).await,
         TransformCommand::Describe(arguments) => describe::run(&arguments, context).await,
+        TransformCommand::Logs(arguments) => logs::run(arguments, context).await,
         TransformCommand::Pause(arguments) => pause::run(&arguments, context).await,
         TransformCommand::Resume(arguments) => resume::run(&arguments, context).await,
         TransformCommand::Reset(arguments) => reset::run(&arguments, context).await,

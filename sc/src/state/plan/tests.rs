@@ -1,6 +1,6 @@
 //! Plans, worked out and applied to rows in memory.
 
-use thalweg_types::resource::{Spu, SpuSpec, SpuState, SpuStatus, TopicSpec};
+use thalweg_types::resource::{Resource, Spu, SpuSpec, SpuState, SpuStatus, TopicSpec};
 use thalweg_types::{
     ChainSpec, DirectoryId, Incarnation, OnError, StepSpec, TopicConfig, TopicId, TopicName,
     TopicPartition,
@@ -470,4 +470,21 @@ fn a_topic_that_is_placed_stays_so_when_fewer_spus_are_up_than_it_has_replicas()
     observed.settle(&Unfit::new());
 
     assert_eq!(observed.topic("t").status.state, TopicState::Provisioned);
+}
+
+#[test]
+fn what_modules_log_has_a_topic_as_soon_as_there_is_a_transform() {
+    let mut observed = Observed::default();
+    observed.set_spu(0, SpuState::Online);
+    observed.set_spu(1, SpuState::Online);
+    assert_eq!(transforms::logs::change(&observed), None);
+
+    observed.insert_transform(transforms::rules::tests::transform("x", 1, "a", "b"));
+    let Some(Write::Create(Resource::Topic(topic))) = transforms::logs::change(&observed) else {
+        panic!("it is made");
+    };
+    assert_eq!(topic.name.as_str(), "__transform_logs");
+    assert_eq!(topic.spec.placement.replication_factor(), 2);
+    observed.topics.insert(topic.name.clone(), topic);
+    assert_eq!(transforms::logs::change(&observed), None);
 }

@@ -83,12 +83,7 @@ pub(in crate::transforms) fn late() -> StepSpec {
     }
 }
 
-pub(in crate::transforms) fn transform(
-    name: &str,
-    number: u64,
-    inputs: &str,
-    outputs: &str,
-) -> Transform {
+pub(crate) fn transform(name: &str, number: u64, inputs: &str, outputs: &str) -> Transform {
     Transform {
         name: name.parse().unwrap(),
         number: TransformNumber(number),
@@ -377,7 +372,7 @@ fn who_reads_and_who_writes_a_topic_is_known() {
 }
 
 impl Observed {
-    pub(in crate::transforms) fn insert_transform(&mut self, transform: Transform) {
+    pub(crate) fn insert_transform(&mut self, transform: Transform) {
         self.transforms.insert(transform.name.clone(), transform);
     }
 }

@@ -47,7 +47,7 @@ impl LocalOutput {
             return None;
         }
         Some(Self {
-            sequences: output_sequences(&parsed, output),
+            sequences: output_sequences(batch, output),
             batch: batch.clone(),
             replica,
         })
@@ -66,10 +66,10 @@ impl LocalOutput {
 }
 
 /// The sequences of a transform's batch, which do not count its records.
-pub(super) fn output_sequences(batch: &Batch<'_>, output: OutputTag) -> Option<ProducerSequences> {
+pub(super) fn output_sequences(batch: &[u8], output: OutputTag) -> Option<ProducerSequences> {
     Some(ProducerSequences {
         first_sequence: output.first_sequence,
         follows: output.follows,
-        ..sequences_of(*batch)?
+        ..sequences_of(Batch::parse(batch).ok()?)?
     })
 }

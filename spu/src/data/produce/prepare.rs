@@ -43,8 +43,7 @@ pub(super) async fn prepare(
     let output = tags::output(&data.unknown_tagged_fields);
     check::shallow(&records, &config, header.api_version, output.is_some())?;
     let sent_bytes = records.len();
-    let mut sequences =
-        output.and_then(|output| output_sequences(&Batch::parse(&records).ok()?, output));
+    let mut sequences = output.and_then(|output| output_sequences(&records, output));
     let mut batches = records;
     let mut told = Told::default();
     let mut own = None;

@@ -20,7 +20,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use thalweg_smartengine::{
-    Accumulation, CallLimits, ChainError, ChainOptions, Lane, SmartEngine, SmartModuleKind, Step,
+    Accumulation, CallLimits, ChainError, ChainOptions, HostServices, Lane, SmartEngine,
+    SmartModuleKind, Step,
 };
 use thalweg_types::{Offset, PartitionIndex, TopicName};
 use thalweg_wire::{
@@ -219,7 +220,7 @@ impl Stream {
             steps: self.steps.clone(),
             accumulation,
             dedup: None,
-            tables: None,
+            services: HostServices::default(),
             limits: self.limits,
         })?;
         let counters = self.metrics.smartmodules();

@@ -213,6 +213,20 @@ impl fmt::Display for Anomaly {
             | Self::CommitWentBack { .. }
             | Self::GroupRepeated { .. }
             | Self::GroupSkipped { .. } => self.fmt_group(f),
+            Self::CopiedTwice { .. }
+            | Self::CopiedOtherwise { .. }
+            | Self::CountedOtherwise { .. } => self.fmt_transform(f),
+            Self::Diverging { partition, copy } => {
+                write!(f, "diverging: {copy} has other bytes of {partition}")
+            }
+        }
+    }
+}
+
+impl Anomaly {
+    /// Writes what is wrong with what a transform wrote.
+    fn fmt_transform(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::CopiedTwice {
                 partition,
                 offset,
@@ -243,14 +257,10 @@ impl fmt::Display for Anomaly {
                 f,
                 "counted otherwise: {input} has {record_count} records, and after {at} right counts comes {found:?}, the last is {last}"
             ),
-            Self::Diverging { partition, copy } => {
-                write!(f, "diverging: {copy} has other bytes of {partition}")
-            }
+            _ => Ok(()),
         }
     }
-}
 
-impl Anomaly {
     /// Writes what a reader or an asker noticed.
     fn fmt_reading(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
