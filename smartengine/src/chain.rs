@@ -35,6 +35,7 @@ pub struct Chain {
     /// Absent where all records count.
     pub(crate) seen: Option<SeenKeys>,
     pub(crate) limits: CallLimits,
+    state_bytes_max: u64,
     pub(crate) chunks: Chunks,
     state: ChainState,
 }
@@ -61,6 +62,7 @@ impl Chain {
     pub(crate) fn open(host: &Arc<GuestHost>, options: ChainOptions) -> Result<Self, ChainError> {
         let aggregate = aggregate_of(&options.steps)?;
         let limits = options.limits;
+        let state_bytes_max = options.state_bytes_max.unwrap_or(limits.memory_bytes);
         let accumulators = match aggregate {
             Some(name) => {
                 let by_key = match &options.accumulation {
@@ -68,8 +70,8 @@ impl Chain {
                     Accumulation::ByKey { restored, .. } => restored.len(),
                     Accumulation::Windowed { restored, .. } => restored.open.len(),
                 };
-                Accumulators::new(options.accumulation, limits.memory_bytes, &host.memory)
-                    .map_err(|full| accumulators_full(full, name, by_key, limits))?
+                Accumulators::new(options.accumulation, state_bytes_max, &host.memory)
+                    .map_err(|full| accumulators_full(full, name, by_key, state_bytes_max))?
             }
             None if options.accumulation != Accumulation::default() => {
                 return Err(ChainError::AccumulatorWithoutAggregate);
@@ -84,14 +86,15 @@ impl Chain {
         let chunks = Chunks::new(&steps, &accumulators, limits);
         let seen = options.dedup.map(|dedup| {
             let keys = dedup.restored.keys.len();
-            let seen = SeenKeys::new(dedup, limits.memory_bytes, &host.memory);
-            seen.map_err(|full| accumulators_full(full, DEDUP.to_owned(), keys, limits))
+            let seen = SeenKeys::new(dedup, state_bytes_max, &host.memory);
+            seen.map_err(|full| accumulators_full(full, DEDUP.to_owned(), keys, state_bytes_max))
         });
         Ok(Self {
             steps,
             accumulators,
             seen: seen.transpose()?,
             limits,
+            state_bytes_max,
             chunks,
             state: ChainState::Running,
         })
@@ -335,14 +338,14 @@ impl Chain {
     /// The error of keys that were seen, and are too many.
     pub(crate) fn state_full(&self, full: AccumulatorsFull) -> ChainError {
         let keys = self.seen.as_ref().map_or(0, |seen| seen.size().0);
-        accumulators_full(full, DEDUP.to_owned(), keys, self.limits)
+        accumulators_full(full, DEDUP.to_owned(), keys, self.state_bytes_max)
     }
 
     fn accumulators_full(&self, full: AccumulatorsFull) -> ChainError {
         let mut aggregate = self.steps.iter();
         let aggregate = aggregate.find(|step| step.kind() == SmartModuleKind::Aggregate);
         let name = aggregate.map_or("", |step| step.name()).to_owned();
-        accumulators_full(full, name, self.accumulators_size().0, self.limits)
+        accumulators_full(full, name, self.accumulators_size().0, self.state_bytes_max)
     }
 
     /// Counts a record that step `step` failed on and the chain goes on without.
@@ -365,13 +368,13 @@ fn accumulators_full(
     full: AccumulatorsFull,
     step: String,
     keys: usize,
-    limits: CallLimits,
+    limit_bytes: u64,
 ) -> ChainError {
     match full {
         AccumulatorsFull::Own => ChainError::AccumulatorsExceeded {
             step,
             keys,
-            limit_bytes: limits.memory_bytes,
+            limit_bytes,
         },
         AccumulatorsFull::Shared => ChainError::MemoryUsedUp { step },
     }

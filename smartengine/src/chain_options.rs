@@ -101,6 +101,9 @@ pub struct ChainOptions {
     pub accumulation: Accumulation,
     /// What keeps records out whose key came before; none where all count.
     pub dedup: Option<Dedup>,
+    /// How much memory what is kept between records (accumulators, windows, seen keys) may take, in bytes: as much as
+    /// a module where not given. All chains of an engine share a bound besides.
+    pub state_bytes_max: Option<u64>,
     /// What its modules may use.
     pub services: HostServices,
     /// The bounds of each call; lowered to the engine's where they pass them.
@@ -115,6 +118,7 @@ impl ChainOptions {
             steps,
             accumulation: Accumulation::default(),
             dedup: None,
+            state_bytes_max: None,
             services: HostServices::default(),
             limits: CallLimits::default(),
         }

@@ -112,6 +112,7 @@ fn an_aggregate_goes_on_from_batch_to_batch_and_from_a_given_accumulator() {
     let mut resumed = engine()
         .open_chain(ChainOptions {
             dedup: None,
+            state_bytes_max: None,
             services: HostServices::default(),
             steps: vec![module_step("sum", &[])],
             accumulation: Accumulation::PerPartition {
@@ -243,6 +244,7 @@ fn loops_hogs_and_recursion_of_a_rust_guest_are_bounded() {
         let mut chain = engine()
             .open_chain(ChainOptions {
                 dedup: None,
+                state_bytes_max: None,
                 services: HostServices::default(),
                 steps: vec![step(&module)],
                 accumulation: Accumulation::default(),
@@ -267,6 +269,7 @@ fn large_outputs_stop_within_the_batch_and_go_on_from_there() {
     let mut chain = engine()
         .open_chain(ChainOptions {
             dedup: None,
+            state_bytes_max: None,
             services: HostServices::default(),
             steps: vec![step_with(&module, &[("times", "100")])],
             accumulation: Accumulation::default(),
@@ -354,6 +357,7 @@ fn steps_that_make_no_chain_are_refused() {
         engine()
             .open_chain(ChainOptions {
                 dedup: None,
+                state_bytes_max: None,
                 services: HostServices::default(),
                 steps: names.iter().map(|name| module_step(name, &[])).collect(),
                 accumulation: Accumulation::PerPartition {
@@ -550,6 +554,7 @@ fn compiled_modules_are_kept_on_disk_and_not_trusted_when_damaged() {
         let mut chain = engine
             .open_chain(ChainOptions {
                 dedup: None,
+                state_bytes_max: None,
                 services: HostServices::default(),
                 steps: vec![step(&module)],
                 accumulation: Accumulation::default(),

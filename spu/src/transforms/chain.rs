@@ -27,6 +27,7 @@ pub(super) struct Modules {
     /// How the aggregate among them accumulates, if there is one.
     aggregate: Option<AggregateSpec>,
     dedup: Option<LookBack>,
+    state_bytes_max: u64,
     services: HostServices,
     extras: Vec<StepExtra>,
 }
@@ -110,6 +111,7 @@ impl Modules {
             steps,
             aggregate: aggregate.map(Option::unwrap_or_default),
             dedup: transform.dedup,
+            state_bytes_max: context.options.smartmodule_shared_memory_bytes,
             services,
             extras,
         })
@@ -131,6 +133,8 @@ impl Modules {
             steps: self.steps.clone(),
             accumulation,
             dedup: self.dedup.map(|within| kept.dedup(within)),
+            // What all guests together may have, among whom it counts.
+            state_bytes_max: Some(self.state_bytes_max),
             services: self.services.clone(),
             limits: self.limits,
         })?;

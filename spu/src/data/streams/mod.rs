@@ -220,6 +220,7 @@ impl Stream {
             steps: self.steps.clone(),
             accumulation,
             dedup: None,
+            state_bytes_max: None,
             services: HostServices::default(),
             limits: self.limits,
         })?;
