@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 
 use thalweg_proto::v1;
 use thalweg_record::{BatchBuilder, BatchOptions, batches};
-use thalweg_spu::SpuOptions;
 use thalweg_wire::Bytes;
 
-use crate::harness::{leader, options, try_leader, try_start, until, values};
+use crate::harness::{leader, try_leader, until, values};
 use crate::setup::{TestSpu, produce_request, produce_to};
 use crate::topic_chains::{register, register_as};
-use crate::transforms::{elect, spu_with_flags, transform, written};
+use crate::transforms::{again, elect, spu_with_flags, transform, written};
 
 const CHANGELOG: &str = "__transform-3-changelog";
 
@@ -82,25 +81,6 @@ fn counted(
         expected.push(sum.to_string());
     }
     (records, expected)
-}
-
-async fn again(spu: TestSpu) -> TestSpu {
-    let TestSpu {
-        spu: first,
-        script,
-        _sc,
-        dir,
-    } = spu;
-    first.stop().await;
-    let again: SpuOptions = options(&_sc.address.to_string(), dir.path());
-    let second = try_start(again).await.unwrap();
-    script.announce_spu(second.data_address());
-    TestSpu {
-        spu: second,
-        script,
-        _sc,
-        dir,
-    }
 }
 
 /// How many records its changelog has.

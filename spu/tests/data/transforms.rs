@@ -187,6 +187,26 @@ pub(crate) async fn elect(spu: &TestSpu, name: &str) {
     .await;
 }
 
+/// The SPU after a restart.
+pub(crate) async fn again(spu: TestSpu) -> TestSpu {
+    let TestSpu {
+        spu: first,
+        script,
+        _sc,
+        dir,
+    } = spu;
+    first.stop().await;
+    let again: SpuOptions = options(&_sc.address.to_string(), dir.path());
+    let second = try_start(again).await.unwrap();
+    script.announce_spu(second.data_address());
+    TestSpu {
+        spu: second,
+        script,
+        _sc,
+        dir,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_goes_on_where_the_output_is() {
     let spu = spu_with(1, &[("out", 1)]).await;
@@ -198,22 +218,7 @@ async fn a_restart_goes_on_where_the_output_is() {
     ));
     produce_numbered(&spu, 0..100).await;
     written(&spu, "out", 0, 40).await;
-    let TestSpu {
-        spu: first,
-        script,
-        _sc,
-        dir,
-    } = spu;
-    first.stop().await;
-    let again: SpuOptions = options(&_sc.address.to_string(), dir.path());
-    let second = try_start(again).await.unwrap();
-    script.announce_spu(second.data_address());
-    let spu = TestSpu {
-        spu: second,
-        script,
-        _sc,
-        dir,
-    };
+    let spu = again(spu).await;
 
     assert_eq!(written(&spu, "out", 0, 100).await, numbered(0..100));
     produce_numbered(&spu, 100..130).await;

@@ -52,6 +52,7 @@ const FILES: &[(&str, &str)] = files_of_sdk![
     "src/record.rs",
     "src/record_data.rs",
     "src/state.rs",
+    "src/table.rs",
     "src/testing.rs",
     "src/to_data.rs",
 ];
