@@ -488,7 +488,10 @@ mod tests {
                 none,
             );
         }
-        let header = BatchHeader::default();
+        let header = BatchHeader {
+            base_timestamp_ms: 0,
+            ..BatchHeader::default()
+        };
         let plan = windows.plan(&section, times.len(), &header).unwrap();
         let of = |delta| {
             let touches = plan.touches.iter().filter(|touch| touch.delta == delta);
