@@ -30,7 +30,7 @@ thread_local! {
     static TABLES: RefCell<BTreeMap<String, Entries>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Gives the test that runs on this thread a table for [`table`](crate::table) to look keys up in, in place of one of
+/// Gives the test that runs on this thread a table for [`table`](fn@crate::table) to look keys up in, in place of one of
 /// this name that it had.
 pub fn set_table<K, V>(name: &str, entries: impl IntoIterator<Item = (K, V)>)
 where
