@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use thalweg_record::{Batch, BatchHeader};
 use thalweg_smartmodule_abi::read_record;
-use thalweg_types::Offset;
+use thalweg_types::{Offset, TimestampType};
 
 use crate::accumulators::Accumulators;
 use crate::chain::Chain;
@@ -147,6 +147,11 @@ impl<'a> BatchRun<'a> {
                 Some(out) => out,
                 None => records.insert(Vec::new()),
             };
+            let mut header = header;
+            if matches!(chain.accumulators, Accumulators::Windowed(_)) {
+                // A window has a time of its own, whoseever the input's was.
+                header.set_timestamp_type(TimestampType::CreateTime);
+            }
             append(&header, input, &self.passed, out)?;
         }
         let output = ChainOutput {

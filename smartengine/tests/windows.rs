@@ -151,6 +151,27 @@ fn a_window_comes_out_once_when_time_has_passed_its_end() {
 }
 
 #[test]
+fn windows_of_a_topic_with_the_time_of_the_append_have_their_own_time() {
+    let appended = |base_offset, at_ms| {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            base_offset: Offset(base_offset),
+            log_append_time_ms: Some(at_ms),
+            ..BatchOptions::default()
+        });
+        builder.push(7, Some(b"a"), Some(b"1"), &[]).unwrap();
+        builder.build().unwrap()
+    };
+    let tumbling = window("tumbling:10ms", 0);
+    let mut chain = open(vec![sum_step()], tumbling, WindowState::default());
+    process(&mut chain, &appended(0, 25)).unwrap();
+
+    let output = process(&mut chain, &appended(1, 31)).unwrap();
+
+    let expected = [(1, "a".to_owned(), "1".to_owned(), 20, 30)];
+    assert_eq!(ended(output.records.as_ref()), expected);
+}
+
+#[test]
 fn a_session_goes_on_for_as_long_as_records_come() {
     let records = [
         (0, "a", 1),
