@@ -9,14 +9,19 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::workspace::{capture, program, shown};
 
 /// What the watching shell does: waits until the pipe closes, then deletes cluster and folder.
 const CLEAN_UP: &str = "read -r _; \"$0\" cluster delete --yes --data-dir \"$1/cluster\" >/dev/null 2>\"$1/errors\" || cat \"$1/errors\" >&2; rm -rf \"$1\"";
+
+/// How long the system takes at most to end a process that was killed.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A running cluster that goes when this value does.
 pub(super) struct DemoCluster {
@@ -90,10 +95,22 @@ impl DemoCluster {
         Ok(())
     }
 
-    /// Kills the SPU, as a machine that fails would: it can do nothing more.
+    /// Kills the SPU, as a machine that fails would: it can do nothing more. Returns once its process is gone: until then
+    /// `cluster start` sees an SPU that runs.
     pub(super) fn kill_spu(&self) -> Result<()> {
         let pid = Pid::from_raw(self.spu_pid).context("a process has a number")?;
-        kill_process(pid, Signal::KILL).context("failed to kill the SPU")
+        let process = pidfd_open(pid, PidfdFlags::empty()).context("failed to find the SPU")?;
+        kill_process(pid, Signal::KILL).context("failed to kill the SPU")?;
+        let mut ended = [PollFd::new(&process, PollFlags::IN)];
+        let timeout = Timespec::try_from(ENDS_WITHIN).context("ten seconds are a time")?;
+        let count = poll(&mut ended, Some(&timeout)).context("failed to wait for the SPU's end")?;
+        if count == 0 {
+            bail!(
+                "the SPU was killed and has not ended after {} s",
+                ENDS_WITHIN.as_secs()
+            );
+        }
+        Ok(())
     }
 
     /// Starts `thalweg` against the cluster.
