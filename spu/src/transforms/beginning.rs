@@ -30,6 +30,8 @@ pub(super) struct Begun {
     pub(super) writers: Vec<OutputWriter>,
     /// The output partitions by their numbers, each with the number of its topic in the plan.
     pub(super) partitions: Vec<(usize, TopicPartition)>,
+    /// Where the marker stands that each begins with.
+    pub(super) markers: Vec<Offset>,
     /// Whether partitions of an output are left out that came to it meanwhile: they have their turn once all others
     /// are at the same position.
     pub(super) is_narrow: bool,
@@ -139,9 +141,10 @@ pub(super) async fn begin(
         }
     });
     let (writers, markers): (Vec<_>, Vec<_>) = try_join_all(writers).await?.into_iter().unzip();
-    let last_marker = markers.last().filter(|_| plan.keeps_state);
+    let last_marker: Option<&Offset> = markers.last().filter(|_| plan.keeps_state);
     Ok(Begun {
         kept_until: last_marker.map(|marker| marker.next()),
+        markers,
         routes: Arc::new(routes),
         writers,
         partitions,
@@ -207,7 +210,7 @@ impl Fencing<'_> {
                 .append_once(self.partition, bytes, marker.output)
                 .await
             {
-                Ok(marker) => return Ok((writer, marker)),
+                Ok(marker) => return Ok((writer, marker.offset)),
                 Err(error @ LeaderError::Refused { .. }) => return Err(error.into()),
                 // It may be there, or somebody else's.
                 Err(error @ LeaderError::NotNow { .. }) => told(&error),

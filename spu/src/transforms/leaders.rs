@@ -57,6 +57,15 @@ pub(super) struct KnownRunner {
     pub(super) progress: Option<TransformProgress>,
 }
 
+/// A batch that is in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Where it stands; negative where it was there already.
+    pub(super) offset: Offset,
+    /// Where the log begins.
+    pub(super) log_start: Offset,
+}
+
 /// What was read of a log.
 #[derive(Debug)]
 pub(super) struct ReadBatches {
@@ -129,7 +138,7 @@ impl Leaders {
         batch: &Bytes,
         output: OutputTag,
         told: impl Fn(&LeaderError),
-    ) -> Result<Offset, LeaderError> {
+    ) -> Result<Written, LeaderError> {
         self.until_answered(told, || self.append_once(partition, batch.clone(), output))
             .await
     }
@@ -263,14 +272,17 @@ impl Leaders {
         partition: &TopicPartition,
         batch: Bytes,
         output: OutputTag,
-    ) -> Result<Offset, LeaderError> {
+    ) -> Result<Written, LeaderError> {
         let (replicas, view) = (&self.context.replicas, self.context.view.current());
         if let Some(local) = LocalOutput::of(replicas, &view, partition, &batch, output) {
             let appended = local.append(PRODUCE_TIMEOUT).await;
-            let appended = appended.map_err(|(error, message)| {
+            let (appended, log_start) = appended.map_err(|(error, message)| {
                 refused(partition, error, Some(StrBytes::from_string(message)))
             })?;
-            return Ok(appended.base_offset);
+            return Ok(Written {
+                offset: appended.base_offset,
+                log_start,
+            });
         }
         let mut data = PartitionProduceData::default()
             .with_index(partition.partition.0)
@@ -288,7 +300,10 @@ impl Leaders {
             return Err(not_now(partition, &"its leader answered nothing"));
         };
         match kafka_error(found.error_code) {
-            None => Ok(Offset(found.base_offset)),
+            None => Ok(Written {
+                offset: Offset(found.base_offset),
+                log_start: Offset(found.log_start_offset),
+            }),
             Some(error) => Err(refused(partition, error, found.error_message)),
         }
     }

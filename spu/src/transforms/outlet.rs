@@ -77,6 +77,12 @@ impl Outlet {
         Some((number, next.batch.clone()))
     }
 
+    /// Whether a batch that is on its way is a marker.
+    pub(super) fn is_marker(&mut self, number: u64) -> bool {
+        self.queued(number)
+            .is_some_and(|queued| queued.batch.is_marker)
+    }
+
     /// Notes that a batch is acknowledged: those that are done, with all before them.
     pub(super) fn stored(&mut self, number: u64) -> Vec<SealedBatch> {
         if let Some(queued) = self.queued(number) {

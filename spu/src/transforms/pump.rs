@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use super::beginning::Begun;
 use super::chain::{Modules, may_heal};
 use super::checkpoint::Held;
-use super::leaders::{LeaderError, Leaders};
+use super::leaders::{LeaderError, Leaders, Written};
 use super::log_lines::RunnerLog;
 use super::outlet::Outlet;
 use super::output_writer::SealedBatch;
@@ -47,13 +47,17 @@ type Turned = Result<(Box<Work>, Done), NotRun>;
 struct Output {
     partition: TopicPartition,
     outlet: Outlet,
-    /// When its last marker was acknowledged, on the monotonic clock.
+    /// Where its last marker stands that is acknowledged.
+    marker: Offset,
+    /// When that was, on the monotonic clock.
     marked_at: Duration,
     remark_after: Duration,
+    /// Whether the marker is gone from the log, as somebody had its oldest records deleted.
+    lacks_marker: bool,
 }
 
 /// A batch that was sent: to which output, as which of its batches, and what came of it.
-type Sent = (usize, u64, Result<Offset, LeaderError>);
+type Sent = (usize, u64, Result<Written, LeaderError>);
 
 /// The stages of a reign.
 pub(super) struct Pump<'a> {
@@ -93,15 +97,19 @@ impl<'a> Pump<'a> {
             context, leaders, ..
         } = reign.shared;
         let now = context.clock.monotonic();
-        let outputs = begun
-            .partitions
-            .into_iter()
-            .map(|(topic, partition)| Output {
-                partition,
-                outlet: Outlet::default(),
-                marked_at: now,
-                remark_after: plan.written[topic].remark_after,
-            });
+        let outputs =
+            begun
+                .partitions
+                .into_iter()
+                .zip(begun.markers)
+                .map(|((topic, partition), marker)| Output {
+                    partition,
+                    outlet: Outlet::default(),
+                    marker,
+                    lacks_marker: false,
+                    marked_at: now,
+                    remark_after: plan.written[topic].remark_after,
+                });
         let slowest = begun.writers.iter().map(|writer| writer.position()).min();
         let position = slowest.unwrap_or(Offset::ZERO);
         reign.reporter.count(|report| {
@@ -313,7 +321,12 @@ impl<'a> Pump<'a> {
     fn sent(&mut self, (output, batch, sent): Sent) -> Option<Ended> {
         let output = &mut self.outputs[output];
         match sent {
-            Ok(_) => {}
+            Ok(written) => {
+                if output.outlet.is_marker(batch) && written.offset >= Offset::ZERO {
+                    output.marker = written.offset;
+                }
+                output.lacks_marker |= written.log_start > output.marker;
+            }
             Err(LeaderError::Fenced { .. }) => {
                 let is_final = output.outlet.does_not_follow(batch);
                 return is_final.then_some(Ended::Fenced);

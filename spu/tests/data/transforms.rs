@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use thalweg_proto::v1;
-use thalweg_record::{BatchBuilder, BatchOptions};
+use thalweg_record::{BatchBuilder, BatchOptions, ProgressMarker, batches};
 use thalweg_spu::SpuOptions;
 use thalweg_spu::replica::Replica;
 use thalweg_types::OnError;
@@ -525,6 +525,43 @@ async fn a_transform_without_the_table_that_its_module_wants_says_so() {
         .wait_for_runner(0, |told| told.state() == v1::TransformRunState::Failed)
         .await;
     assert!(told.reason.contains("--table names"), "{}", told.reason);
+    spu.spu.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_marker_that_somebody_had_deleted_is_written_anew_with_the_next_records() {
+    let spu = spu_with(1, &[("out", 1)]).await;
+    register(&spu, "contains");
+    let transform = with_param(transform("contains", &["out"]), "text", "needle");
+    spu.script.set_transform(transform);
+    produce_numbered(&spu, 0..20).await;
+    written(&spu, "out", 0, 20).await;
+    let out = leader(&spu.spu, "out", 0).await;
+    let markers = |log: &thalweg_storage::Log| {
+        let slice = log.read(log.log_start(), u32::MAX, log.log_end()).unwrap();
+        let bytes = slice.read_bytes().unwrap();
+        let found = batches(&bytes).filter(|batch| {
+            let header = batch.as_ref().unwrap().header();
+            ProgressMarker::of(header).is_some()
+        });
+        found.count()
+    };
+    assert_eq!(markers(out.log()), 1);
+    let log = std::sync::Arc::clone(out.log());
+    tokio::task::spawn_blocking(move || log.delete_records_before(log.log_end()))
+        .await
+        .unwrap()
+        .unwrap();
+
+    produce_numbered(&spu, 20..30).await;
+
+    until("the marker is there again", || {
+        (markers(out.log()) > 0).then_some(())
+    })
+    .await;
+    produce_numbered(&spu, 30..40).await;
+    assert_eq!(written(&spu, "out", 0, 20).await, numbered(20..40));
+    assert_eq!(markers(out.log()), 1, "one is enough");
     spu.spu.stop().await;
 }
 

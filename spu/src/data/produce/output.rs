@@ -7,7 +7,7 @@ use bytes::Bytes;
 use thalweg_record::{Batch, Codec};
 use thalweg_storage::{Appended, ProducerSequences};
 use thalweg_types::resource::TransformNumber;
-use thalweg_types::{CleanupPolicy, TopicPartition};
+use thalweg_types::{CleanupPolicy, Offset, TopicPartition};
 use thalweg_wire::KafkaError;
 use thalweg_wire::tags::OutputTag;
 
@@ -53,15 +53,20 @@ impl LocalOutput {
         })
     }
 
-    /// Appends it, and returns once every in-sync replica has it; an error is what a client would be told.
-    pub(crate) async fn append(self, timeout: Duration) -> Result<Appended, (KafkaError, String)> {
+    /// Appends it, and returns once every in-sync replica has it, with where the log begins; an error is what a client
+    /// would be told.
+    pub(crate) async fn append(
+        self,
+        timeout: Duration,
+    ) -> Result<(Appended, Offset), (KafkaError, String)> {
         let append = self
             .replica
             .append(self.batch, self.sequences, Acks::All, timeout);
-        append.await.map_err(|error| {
+        let appended = append.await.map_err(|error| {
             let Refusal { error, message } = error.into();
             (error, message)
-        })
+        })?;
+        Ok((appended, self.replica.log().log_start()))
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use thalweg_types::Offset;
+
 use super::super::checkpoint::Held;
 use super::{Output, Pump};
 
@@ -25,6 +27,7 @@ impl Pump<'_> {
     /// Writes the checkpoint that outputs have waited for, and begins one where that is due.
     pub(super) fn keep_up(&mut self) {
         self.release();
+        self.mark_again();
         let is_large = self
             .work
             .as_ref()
@@ -33,6 +36,31 @@ impl Pump<'_> {
         let is_due = |since: Duration| now >= since + CHECKPOINT_AFTER;
         if self.changed_since.is_some_and(is_due) || is_large {
             self.begin_checkpoint();
+        }
+    }
+
+    /// Writes the markers anew that are gone from their logs: a copy that is made from now on would not know where the
+    /// transform is.
+    fn mark_again(&mut self) {
+        if self.outputs.iter().all(|output| !output.lacks_marker) {
+            return;
+        }
+        let now_ms = self.context.clock.now_ms();
+        let changelog = self.outputs.len() - usize::from(self.plan.keeps_state);
+        let Some(work) = &mut self.work else { return };
+        let mut markers = Vec::new();
+        let outputs = self.outputs.iter_mut().zip(&mut work.writers);
+        for (number, (output, writer)) in outputs.enumerate() {
+            // Nothing is deleted from a changelog.
+            if output.lacks_marker && number != changelog {
+                output.lacks_marker = false;
+                // Not acknowledged yet, and no older one is of use.
+                output.marker = Offset(i64::MAX);
+                markers.push((number, writer.mark(writer.position(), now_ms)));
+            }
+        }
+        for (output, marker) in markers {
+            self.enqueue(output, marker);
         }
     }
 
