@@ -36,6 +36,8 @@ const PRODUCE_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How much of a log is read at a time, in bytes: more where its first batch is larger.
 const READ_BYTES: i32 = 4 << 20;
+/// How long a leader waits for more to read, in milliseconds.
+const READ_WAIT_MS: i32 = 200;
 /// How many connections there are to each leader.
 const CONNECTIONS: usize = 8;
 /// How many there are besides for questions that a leader may take its time to answer.
@@ -100,11 +102,13 @@ pub(super) enum LeaderError {
 /// The way to the outputs' leaders.
 pub(super) struct Leaders {
     context: SpuContext,
-    /// By address, number and the name that this side goes by.
-    connections: Mutex<HashMap<(String, usize, String), Slot>>,
+    connections: Mutex<HashMap<SlotKey, Slot>>,
     /// Own the connections' readers.
     tasks: TaskGroup,
 }
+
+/// The address, the number, and the name that this side goes by where it is another one than usual.
+type SlotKey = (String, usize, Option<Arc<str>>);
 
 /// Locked while a connection is made, so that many runners wait for one attempt.
 type Slot = Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>;
@@ -193,7 +197,8 @@ impl Leaders {
         }))
     }
 
-    /// Some batches from `from` on, or from where the log begins if that is later.
+    /// Some batches from `from` on, or from where the log begins if that is later; none where nothing comes for a while.
+    /// Takes a connection that no append waits for.
     pub(super) async fn read(
         &self,
         partition: &TopicPartition,
@@ -201,26 +206,12 @@ impl Leaders {
         told: impl Fn(&LeaderError),
     ) -> Result<ReadBatches, LeaderError> {
         self.until_answered(told, || {
-            let connection = self.leader(partition);
-            read_once(connection, partition, from, Duration::ZERO)
+            let connection = self.leader_in(partition, CONNECTIONS..CONNECTIONS + FOLLOWING);
+            read_once(connection, partition, from)
         })
         .await
     }
 
-    /// The same, where there is nothing yet after `wait`. Takes a connection of its own, as it holds up others.
-    pub(super) async fn follow(
-        &self,
-        partition: &TopicPartition,
-        from: Offset,
-        wait: Duration,
-    ) -> Result<ReadBatches, LeaderError> {
-        let told = |_: &LeaderError| {};
-        self.until_answered(told, || {
-            let connection = self.leader_in(partition, CONNECTIONS..CONNECTIONS + FOLLOWING);
-            read_once(connection, partition, from, wait)
-        })
-        .await
-    }
     /// Appends a batch to an internal topic, which takes them from the cluster's own programs alone; tries for as long
     /// as that may come. It may be there more than once then.
     pub(super) async fn append_internal(
@@ -347,24 +338,22 @@ impl Leaders {
         lane: usize,
     ) -> Result<Arc<Connection>, RequestError> {
         let view = self.context.view.current();
-        let internal = view.internal_client_id.as_deref();
-        let client_id = internal.filter(|_| lane == INTERNAL_LANE).map_or_else(
-            || format!("thalweg-spu-{}-transforms", self.context.spu_id),
-            ToOwned::to_owned,
-        );
+        let internal = view.internal_client_id.clone();
+        let internal = internal.filter(|_| lane == INTERNAL_LANE);
         let slot = {
             let connections = self.connections.lock();
             let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(
-                connections
-                    .entry((address.clone(), lane, client_id.clone()))
-                    .or_default(),
-            )
+            let key = (address.clone(), lane, internal.clone());
+            Arc::clone(connections.entry(key).or_default())
         };
         let mut connection = slot.lock().await;
         if let Some(connection) = connection.as_ref().filter(|known| known.is_alive()) {
             return Ok(Arc::clone(connection));
         }
+        let client_id = internal.map_or_else(
+            || format!("thalweg-spu-{}-transforms", self.context.spu_id),
+            |internal| internal.to_string(),
+        );
         let options = ConnectionOptions::new(client_id, CONNECT_TIMEOUT, ANSWER_TIMEOUT)
             .under_tls(self.context.peers_tls.clone());
         let opened = Connection::open(&address, &options, &self.tasks).await?;
@@ -393,7 +382,6 @@ async fn read_once(
     connection: impl Future<Output = Result<Arc<Connection>, LeaderError>>,
     partition: &TopicPartition,
     from: Offset,
-    wait: Duration,
 ) -> Result<ReadBatches, LeaderError> {
     let asked = FetchPartition::default()
         .with_partition(partition.partition.0)
@@ -404,16 +392,13 @@ async fn read_once(
         .with_partitions(vec![asked]);
     let request = FetchRequest::default()
         .with_replica_id(BrokerId(-1))
-        .with_max_wait_ms(i32::try_from(wait.as_millis()).unwrap_or(i32::MAX))
+        .with_max_wait_ms(READ_WAIT_MS)
         .with_min_bytes(1)
         .with_max_bytes(READ_BYTES)
         // Outside of any fetch session.
         .with_session_epoch(-1)
         .with_topics(vec![topic]);
-    let answer = connection
-        .await?
-        .call(&request, wait + ANSWER_TIMEOUT)
-        .await;
+    let answer = connection.await?.call(&request, ANSWER_TIMEOUT).await;
     let answer = answer.map_err(|error| not_now(partition, &error))?;
     let partitions = answer.responses.into_iter();
     let mut partitions = partitions.flat_map(|topic| topic.partitions);

@@ -1,11 +1,9 @@
 //! How a runner gets back what it kept: all of its changelog's partition, up to the marker that it has written there
 //! itself, so that nobody writes more.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use thalweg_record::{BatchError, batches};
-use thalweg_runtime::{Backoff, BackoffOptions, blocking};
+use thalweg_runtime::blocking;
 use thalweg_types::{Offset, ProducerId, TopicPartition};
 
 use super::leaders::{LeaderError, Leaders};
@@ -48,11 +46,8 @@ pub(super) async fn restore(
 ) -> Result<KeptState, NotRestored> {
     let mut kept = KeptState::default();
     let mut position = Offset::ZERO;
-    let mut backoff = Backoff::new(BackoffOptions {
-        initial: Duration::from_millis(10),
-        max: Duration::from_millis(500),
-    });
     while position < until {
+        // Waits where not everything is committed there yet.
         let read = leaders.read(changelog, position, &told).await?;
         position = position.max(read.from);
         let changelog = changelog.clone();
@@ -60,16 +55,8 @@ pub(super) async fn restore(
             let next = take(&mut kept, &read.records, &changelog, producer, position)?;
             Ok::<_, NotRestored>((kept, next))
         });
-        let next;
         // It fails only when the runtime is going away.
-        (kept, next) = taking.await.map_err(|_| NotRestored::Ending)??;
-        if next == position {
-            // Not everything is committed there yet.
-            tokio::time::sleep(backoff.next_delay()).await;
-        } else {
-            backoff.reset();
-        }
-        position = next;
+        (kept, position) = taking.await.map_err(|_| NotRestored::Ending)??;
     }
     Ok(kept)
 }

@@ -19,8 +19,6 @@ use tokio::sync::watch;
 
 use super::leaders::{Leaders, ReadBatches};
 
-/// How long a leader may wait for more of a table.
-const WAIT: Duration = Duration::from_millis(200);
 /// How much memory a table may take on an SPU, in bytes.
 const TABLE_BYTES_MAX: u64 = 1 << 30;
 /// What an entry costs beside its key and its value.
@@ -249,7 +247,7 @@ impl Follower {
         let mut position = Offset::ZERO;
         loop {
             let asked = self.clock.monotonic();
-            let read = self.leaders.follow(&self.partition, position, WAIT).await;
+            let read = self.leaders.read(&self.partition, position, |_| {}).await;
             let Some(view) = self.view.upgrade() else {
                 return;
             };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::answers::{CARRIERS, FLIGHTS};
+use super::answers::CARRIERS;
 use super::cluster::DemoCluster;
 use super::{Check, count, now};
 use crate::build;
@@ -184,7 +184,6 @@ fn in_order(folder: &Path, flights: &str) -> Result<PathBuf> {
     lines.sort_by_key(|line| line.split(',').nth(HOUR_COLUMN));
     let path = folder.join("ordered.tsv");
     std::fs::write(&path, lines.join("\n") + "\n")?;
-    debug_assert_eq!(lines.len() as u64, FLIGHTS);
     Ok(path)
 }
 
