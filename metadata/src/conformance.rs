@@ -18,8 +18,9 @@ use thalweg_types::resource::{
     TransformState, TransformStatus,
 };
 use thalweg_types::{
-    ChainSpec, CompressionPolicy, DirectoryId, Incarnation, LeaderEpoch, LookBack, Offset, OnError,
-    PartitionEpoch, PartitionId, PartitionIndex, SpuId, StepSpec, TopicConfig, TopicId,
+    Capabilities, ChainSpec, CompressionPolicy, DirectoryId, HttpCapability, Incarnation,
+    LeaderEpoch, LookBack, Offset, OnError, PartitionEpoch, PartitionId, PartitionIndex, SpuId,
+    StepSpec, TopicConfig, TopicId,
 };
 use uuid::Uuid;
 
@@ -417,6 +418,14 @@ fn transform(name: &str) -> Transform {
                 age_ms: Some(60_000),
             }),
             tables: vec!["airlines".parse().unwrap()],
+            capabilities: Capabilities {
+                http: Some(HttpCapability {
+                    timeout_ms: 100,
+                    ..HttpCapability::to(vec!["https://api.example.com".parse().unwrap()])
+                }),
+                key_value: true,
+                secrets: vec!["api-token".parse().unwrap()],
+            },
             paused: true,
         },
         status: TransformStatus {

@@ -235,6 +235,7 @@ mod tests {
                 compression: CompressionPolicy::Producer,
                 dedup: None,
                 tables: Vec::new(),
+                capabilities: thalweg_types::Capabilities::default(),
                 paused: false,
             },
             state: TransformState::Running,

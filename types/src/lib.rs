@@ -4,6 +4,7 @@
 //! names a protocol, a runtime or a command line.
 #![forbid(unsafe_code)]
 
+mod capabilities;
 mod chain;
 mod epoch;
 mod error_code;
@@ -20,6 +21,9 @@ mod topic_name;
 mod transform_report;
 mod window;
 
+pub use capabilities::{
+    Capabilities, HttpCapability, HttpOrigin, InvalidHttpOrigin, InvalidSecretName, SecretName,
+};
 pub use chain::{AggregateSpec, ChainSpec, InvalidOnError, LookBack, OnError, StepSpec};
 pub use epoch::{ControllerEpoch, CopyLife, CopyNumber, Incarnation, LeaderEpoch, PartitionEpoch};
 pub use error_code::ErrorCode;

@@ -11,6 +11,7 @@
 )]
 
 mod address;
+mod capabilities;
 mod cluster;
 mod condition;
 mod names;
@@ -32,6 +33,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt as _;
 
 pub use address::{Address, AddressType, ExternalTrafficPolicy};
+pub use capabilities::{Capabilities, HttpCapability};
 pub use cluster::{
     Cluster, ClusterSpec, ClusterStatus, ImagePullPolicy, MetricsSpec, NetworkPolicySpec, Racks,
     ScService, ScSpec, ServiceType,

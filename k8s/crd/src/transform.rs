@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::capabilities::Capabilities;
 use crate::topic::{LookBack, Step};
 
 /// All but `.` and `..` of what has letters, digits, `.`, `_` and `-`.
@@ -39,12 +40,15 @@ const TOPIC_NAME: &str = r"^([a-zA-Z0-9_-]|[.][a-zA-Z0-9_-]|[.][.][a-zA-Z0-9._-]
     validation = Rule::new("!self.outputs.exists(output, output in self.inputs)").message("an output can't be an input of the same transform, which would read what it writes for ever; write to another topic"),
     validation = Rule::new("self.transforms.filter(step, has(step.aggregate)).size() <= 1").message("a chain keeps one aggregate; apply a second transform that reads the first one's output"),
     validation = Rule::new("self.transforms.all(step, !has(step.lookBack))").message("a transform does not look back; leave lookBack out, and keep state with an aggregate or with dedup"),
-    validation = Rule::new("self.inputs.size() == 1 || (!has(self.dedup) && !self.transforms.exists(step, has(step.aggregate)))").message("a transform that keeps state has one input; apply a transform first that brings its inputs together"),
+    validation = Rule::new("self.inputs.size() == 1 || (!has(self.dedup) && !self.transforms.exists(step, has(step.aggregate)) && !(has(self.capabilities) && (has(self.capabilities.http) || (has(self.capabilities.keyValue) && self.capabilities.keyValue))))").message("a transform that keeps state has one input; apply a transform first that brings its inputs together"),
     validation = Rule::new("!has(self.dedup) || has(self.dedup.last) || has(self.dedup.ageMs)").message("dedup needs last or ageMs"),
     validation = Rule::new("!has(self.dedup) || ((!has(self.dedup.last) || (self.dedup.last >= 1 && self.dedup.last <= 10000000)) && (!has(self.dedup.ageMs) || self.dedup.ageMs >= 1))").message("dedup remembers at least 1 record and 1 ms, and at most 10000000 records"),
     validation = Rule::new("has(self.dedup) == has(oldSelf.dedup) || (!has(oldSelf.dedup) && !oldSelf.transforms.exists(step, has(step.aggregate)))").message("dedup can't be given to a transform that keeps state, nor taken from it; delete the transform, and apply it again under the name of your choice"),
     validation = Rule::new("!has(self.tables) || self.tables.all(one, self.tables.exists_one(other, other == one))").message("tables has a topic twice; name each once"),
     validation = Rule::new("!has(self.tables) || !self.tables.exists(table, table in self.inputs || table in self.outputs)").message("a table can't be an input or an output of the same transform; look keys up in another topic"),
+    validation = Rule::new("!has(self.capabilities) || !has(self.capabilities.http) || (!has(self.dedup) && !self.transforms.exists(step, has(step.aggregate)))").message("records that wait for an answer go through the chain again, so a transform with http has neither dedup nor an aggregate; apply a transform with them on its output"),
+    validation = Rule::new("!(has(oldSelf.capabilities) && has(oldSelf.capabilities.keyValue) && oldSelf.capabilities.keyValue) || (has(self.capabilities) && has(self.capabilities.keyValue) && self.capabilities.keyValue)").message("keyValue can't be taken from a transform, whose modules may have kept something; delete the transform, and apply it again under the name of your choice"),
+    validation = Rule::new("!(has(oldSelf.capabilities) && has(oldSelf.capabilities.http)) || (has(self.capabilities) && has(self.capabilities.http))").message("http can't be taken from a transform, whose records may wait for answers; delete the transform, and apply it again under the name of your choice"),
 )]
 pub struct TransformSpec {
     /// The topics that it reads, 1 to 64, each of them once. They stay as they were when it was made.
@@ -92,6 +96,9 @@ pub struct TransformSpec {
         inner(length(min = 1, max = 249), regex(pattern = TOPIC_NAME))
     )]
     pub tables: Vec<String>,
+    /// What its modules may do beyond their records; nothing where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
     /// Whether it is to stand still.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,

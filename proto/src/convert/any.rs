@@ -1,7 +1,7 @@
 //! One resource of any kind, and what names it.
 
 use thalweg_types::SpuId;
-use thalweg_types::resource::{Resource, ResourceKey};
+use thalweg_types::resource::{Resource, ResourceKey, Transform};
 
 use super::field::{InvalidField, parse, required};
 use crate::v1;
@@ -31,7 +31,7 @@ impl TryFrom<v1::Resource> for Resource {
                 .map_err(|error| error.under("smart_module")),
             Any::Transform(transform) => transform
                 .try_into()
-                .map(Self::Transform)
+                .map(|transform: Transform| Self::from(transform))
                 .map_err(|error| error.under("transform")),
         }
     }
@@ -45,7 +45,7 @@ impl From<Resource> for v1::Resource {
             Resource::Partition(partition) => Any::Partition(partition.into()),
             Resource::Spu(spu) => Any::Spu(spu.into()),
             Resource::SmartModule(module) => Any::SmartModule(module.into()),
-            Resource::Transform(transform) => Any::Transform(transform.into()),
+            Resource::Transform(transform) => Any::Transform((*transform).into()),
         };
         Self {
             resource: Some(resource),

@@ -4,6 +4,7 @@
 //! takes its value apart field by field, so that a new field fails to compile until it is carried.
 
 mod any;
+mod capabilities;
 mod chain;
 mod field;
 mod partition;

@@ -81,6 +81,7 @@ impl TryFrom<v1::TransformSpec> for TransformSpec {
             paused,
             dedup,
             tables,
+            capabilities,
         } = message;
         Ok(Self {
             inputs: topics("inputs", &inputs)?,
@@ -94,6 +95,10 @@ impl TryFrom<v1::TransformSpec> for TransformSpec {
             compression: compression_policy(&compression)?,
             dedup: dedup.map(Into::into),
             tables: topics("tables", &tables)?,
+            capabilities: capabilities
+                .unwrap_or_default()
+                .try_into()
+                .map_err(|error: InvalidField| error.under("capabilities"))?,
             paused,
         })
     }
@@ -110,6 +115,7 @@ impl From<TransformSpec> for v1::TransformSpec {
             compression,
             dedup,
             tables,
+            capabilities,
             paused,
         } = spec;
         Self {
@@ -122,6 +128,7 @@ impl From<TransformSpec> for v1::TransformSpec {
             paused,
             dedup: dedup.map(Into::into),
             tables: tables.iter().map(ToString::to_string).collect(),
+            capabilities: (!capabilities.is_empty()).then(|| capabilities.into()),
         }
     }
 }
@@ -188,7 +195,7 @@ impl From<TransformStatus> for v1::TransformStatus {
 #[cfg(test)]
 mod tests {
     use thalweg_types::resource::{OutputPartitioning, StartPosition};
-    use thalweg_types::{ChainSpec, LookBack, OnError, StepSpec};
+    use thalweg_types::{Capabilities, ChainSpec, HttpCapability, LookBack, OnError, StepSpec};
 
     use super::*;
 
@@ -216,6 +223,16 @@ mod tests {
                     age_ms: None,
                 }),
                 tables: vec!["airlines".parse().unwrap(), "airports".parse().unwrap()],
+                capabilities: Capabilities {
+                    http: Some(HttpCapability {
+                        allow: vec!["https://api.example.com".parse().unwrap()],
+                        timeout_ms: 100,
+                        concurrency: 1,
+                        retries: 0,
+                    }),
+                    key_value: true,
+                    secrets: vec!["api-token".parse().unwrap()],
+                },
                 paused: true,
             },
             status: TransformStatus {
@@ -248,6 +265,7 @@ mod tests {
         assert_eq!(spec.compression, CompressionPolicy::Uncompressed);
         assert_eq!(spec.dedup, None);
         assert_eq!(spec.tables, []);
+        assert!(spec.capabilities.is_empty());
     }
 
     #[test]
@@ -261,6 +279,12 @@ mod tests {
         message.spec.as_mut().unwrap().tables[1] = String::new();
         let error = Transform::try_from(message).unwrap_err();
         assert_eq!(error.path, "spec.tables[1]");
+
+        let mut message = v1::Transform::from(transform());
+        let capabilities = message.spec.as_mut().unwrap().capabilities.as_mut();
+        capabilities.unwrap().secrets[0] = "..".to_owned();
+        let error = Transform::try_from(message).unwrap_err();
+        assert_eq!(error.path, "spec.capabilities.secrets[0]");
 
         let mut message = v1::Transform::from(transform());
         message.spec.as_mut().unwrap().compression = "rar".to_owned();

@@ -137,7 +137,7 @@ pub(super) async fn stored_transform(
 ) -> Result<Transform, ApiError> {
     let key = ResourceKey::Transform(name.clone());
     match controller.store().get(&key).await? {
-        Some(Resource::Transform(transform)) => Ok(transform),
+        Some(Resource::Transform(transform)) => Ok(*transform),
         _ => Err(ApiError::NoSuchTransform(name)),
     }
 }
@@ -146,7 +146,7 @@ pub(super) async fn stored_transform(
 async fn stored_transforms(controller: &Controller) -> Result<Vec<Transform>, ApiError> {
     let rows = controller.store().list(ResourceKind::Transform).await?;
     let transforms = rows.into_iter().filter_map(|row| match row {
-        Resource::Transform(transform) => Some(transform),
+        Resource::Transform(transform) => Some(*transform),
         _ => None,
     });
     Ok(transforms.collect())

@@ -112,7 +112,7 @@ impl Broadcast {
                 Resource::Partition(partition) => snapshot.partitions.push(partition.into()),
                 Resource::Spu(spu) => snapshot.spus.push(spu.into()),
                 Resource::SmartModule(module) => snapshot.smart_modules.push(module.into()),
-                Resource::Transform(transform) => snapshot.transforms.push(transform.into()),
+                Resource::Transform(transform) => snapshot.transforms.push((*transform).into()),
             }
         }
         snapshot

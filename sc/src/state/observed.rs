@@ -57,7 +57,7 @@ impl Observed {
                 self.smart_modules.insert(module.name.clone(), module);
             }
             Resource::Transform(transform) => {
-                self.transforms.insert(transform.name.clone(), transform);
+                self.transforms.insert(transform.name.clone(), *transform);
             }
         }
     }

@@ -108,6 +108,7 @@ mod tests {
                 compression: CompressionPolicy::Uncompressed,
                 dedup: None,
                 tables: Vec::new(),
+                capabilities: thalweg_types::Capabilities::default(),
                 paused: false,
             },
             status: TransformStatus::default(),

@@ -3,6 +3,9 @@
 //! A changelog has accumulators under keys or under none, of windows or of none, and keys that were seen: a chain
 //! that reads it in another way would go on from what it has not accumulated. How late records may be, what
 //! becomes of those that are later, what accumulators begin with and how much `dedup` remembers is in no record of it.
+//!
+//! What modules keep under keys of their own, and requests that are not answered yet, would be lost with the capability. One that
+//! is given later begins with nothing, as it would have anyway.
 
 use thalweg_proto::InvalidField;
 use thalweg_types::WindowShape;
@@ -15,6 +18,8 @@ use crate::state::Observed;
 struct Meaning {
     aggregate: Option<Accumulators>,
     dedup: bool,
+    key_value: bool,
+    http: bool,
 }
 
 /// What the one aggregate of a chain keeps.
@@ -68,6 +73,8 @@ impl Meaning {
         Self {
             aggregate,
             dedup: spec.dedup.is_some(),
+            key_value: spec.capabilities.key_value,
+            http: spec.capabilities.http.is_some(),
         }
     }
 
@@ -86,6 +93,18 @@ impl Meaning {
             let how = if self.dedup { "with" } else { "without" };
             (self.dedup != now.dedup).then(|| ("dedup".to_owned(), format!("{how} dedup")))
         })
+        .or_else(|| self.capability_lost_in(now))
+    }
+
+    fn capability_lost_in(&self, now: &Self) -> Option<(String, String)> {
+        let (field, how) = if self.key_value && !now.key_value {
+            ("key_value", "under keys of its modules")
+        } else if self.http && !now.http {
+            ("http", "with requests that may not be answered yet")
+        } else {
+            return None;
+        };
+        Some((format!("capabilities.{field}"), how.to_owned()))
     }
 }
 
@@ -110,7 +129,9 @@ impl Accumulators {
 
 #[cfg(test)]
 mod tests {
-    use thalweg_types::{AggregateSpec, LateRecords, LookBack, WindowSpec};
+    use thalweg_types::{
+        AggregateSpec, Capabilities, HttpCapability, LateRecords, LookBack, WindowSpec,
+    };
 
     use super::super::rules::tests::{late, observed, summing, transform};
     use super::*;
@@ -142,6 +163,15 @@ mod tests {
         })
     }
 
+    fn everything() -> Capabilities {
+        let origin = "https://api.example.com".parse().unwrap();
+        Capabilities {
+            http: Some(HttpCapability::to(vec![origin])),
+            key_value: true,
+            secrets: Vec::new(),
+        }
+    }
+
     fn changed(current: &Transform, change: impl Fn(&mut TransformSpec)) -> Result<(), String> {
         let mut spec = current.spec.clone();
         change(&mut spec);
@@ -162,6 +192,7 @@ mod tests {
             settings.initial = "7".to_owned();
             let window = settings.window.as_mut().unwrap();
             (window.lateness_ms, window.late) = (5, LateRecords::Fail);
+            spec.capabilities.key_value = true;
         });
 
         assert_eq!(same, Ok(()));
@@ -175,6 +206,9 @@ mod tests {
         deduplicating.status.state = TransformState::Paused;
         deduplicating.spec.dedup = last(10);
         let (hourly, spec) = (hourly(), summing("a").spec);
+        let mut allowed = transform("x", 1, "a", "b");
+        allowed.status.state = TransformState::Running;
+        allowed.spec.capabilities = everything();
         let cases = [
             (
                 changed(&hourly, |spec| settings(spec).by_key = false),
@@ -207,6 +241,14 @@ mod tests {
             (
                 changed(&deduplicating, |changed| changed.chain = spec.chain.clone()),
                 "spec.chain.steps[1]: the state of `x` is kept without an aggregate;",
+            ),
+            (
+                changed(&allowed, |spec| spec.capabilities.key_value = false),
+                "spec.capabilities.key_value: the state of `x` is kept under keys of its modules;",
+            ),
+            (
+                changed(&allowed, |spec| spec.capabilities.http = None),
+                "spec.capabilities.http: the state of `x` is kept with requests",
             ),
         ];
         for (refused, expected) in cases {

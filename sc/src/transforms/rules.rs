@@ -10,7 +10,7 @@ use thalweg_types::{
     format_duration_ms,
 };
 
-use super::cycle;
+use super::{capabilities, cycle};
 use crate::modules::chain_step::{check_params, dead_letter_topic, registered};
 use crate::modules::rules::check_place_in_transform;
 use crate::state::Observed;
@@ -29,6 +29,8 @@ pub(super) enum Problem {
     Chain { reason: String },
     /// With which records count as duplicates.
     Dedup { reason: String },
+    /// With what its modules may do, in this field of it.
+    Capabilities { field: String, reason: String },
     /// What it writes comes back to it.
     Cycle(cycle::Cycle),
 }
@@ -41,6 +43,7 @@ impl Problem {
             Self::Step { index, reason } => format!("step {} of the chain: {reason}", index + 1),
             Self::Chain { reason } => format!("the chain {reason}"),
             Self::Dedup { reason } => format!("dedup {reason}"),
+            Self::Capabilities { field, reason } => format!("capabilities.{field}: {reason}"),
             Self::Cycle(cycle) => goes_round(&cycle),
         }
     }
@@ -55,6 +58,9 @@ impl From<Problem> for InvalidField {
             }
             Problem::Chain { reason } => Self::new("spec.chain", reason),
             Problem::Dedup { reason } => Self::new("spec.dedup", reason),
+            Problem::Capabilities { field, reason } => {
+                Self::new(format!("spec.capabilities.{field}"), reason)
+            }
             Problem::Cycle(cycle) => Self::new("spec.outputs", goes_round(&cycle)),
         }
     }
@@ -93,6 +99,7 @@ pub(super) fn problem<'a>(
         .or_else(|| chain_problem(spec, observed))
         .or_else(|| second_aggregate(spec, observed))
         .or_else(|| dedup_problem(spec))
+        .or_else(|| capabilities_problem(spec, observed))
         .or_else(|| several_inputs(spec, observed))
         .or_else(|| cycle::find(name, spec, others).map(Problem::Cycle))
 }
@@ -253,6 +260,12 @@ fn dedup_problem(spec: &TransformSpec) -> Option<Problem> {
     Some(Problem::Dedup { reason })
 }
 
+fn capabilities_problem(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
+    let aggregate = aggregates(spec, observed).next();
+    let (field, reason) = capabilities::problem(spec, aggregate)?;
+    Some(Problem::Capabilities { field, reason })
+}
+
 /// State is kept for each partition of the input, under the partition's number alone.
 fn several_inputs(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
     let count = spec.inputs.len();
@@ -267,7 +280,9 @@ fn several_inputs(spec: &TransformSpec, observed: &Observed) -> Option<Problem> 
 /// Whether it keeps something from one record to the next, and so has a changelog. One whose modules are not
 /// all registered may keep more than is known.
 pub(crate) fn keeps_state(spec: &TransformSpec, observed: &Observed) -> bool {
-    spec.dedup.is_some() || aggregates(spec, observed).next().is_some()
+    spec.dedup.is_some()
+        || spec.capabilities.keep_state()
+        || aggregates(spec, observed).next().is_some()
 }
 
 /// The steps that are aggregates, counted from 0.

@@ -96,7 +96,7 @@ pub(super) fn delta(mut view: View, message: v1::ClusterDelta) -> Result<View, D
             Resource::Partition(partition) => upsert_partition(&mut view, partition),
             Resource::Spu(spu) => upsert_spu(&mut view, spu)?,
             Resource::SmartModule(module) => upsert_smart_module(&mut view, module),
-            Resource::Transform(transform) => upsert_transform(&mut view, transform),
+            Resource::Transform(transform) => upsert_transform(&mut view, *transform),
         }
     }
     Ok(view)

@@ -90,7 +90,8 @@ impl RunnerPlan {
         let modules: Vec<_> = modules.collect();
         let mut known = modules.iter().flatten();
         let accumulates = known.any(|module| module.kind == SmartModuleKind::Aggregate);
-        let keeps_state = accumulates || transform.spec.dedup.is_some();
+        let spec = &transform.spec;
+        let keeps_state = accumulates || spec.dedup.is_some() || spec.capabilities.keep_state();
         if keeps_state {
             let name = transform.number.changelog();
             let mut changelog = WrittenTopic::of(view, transform, &name, read)?;

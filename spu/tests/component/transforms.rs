@@ -65,6 +65,7 @@ fn late_orders() -> Transform {
             compression: CompressionPolicy::Uncompressed,
             dedup: None,
             tables: Vec::new(),
+            capabilities: thalweg_types::Capabilities::default(),
             paused: true,
         },
         status: TransformStatus::default(),

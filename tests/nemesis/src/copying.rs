@@ -89,6 +89,7 @@ fn spec(
         compression: CompressionPolicy::Uncompressed,
         dedup: None,
         tables: Vec::new(),
+        capabilities: thalweg_types::Capabilities::default(),
         paused: false,
     })
 }

@@ -48,8 +48,8 @@ pub enum Resource {
     Spu(Spu),
     /// A SmartModule.
     SmartModule(SmartModule),
-    /// A transform.
-    Transform(Transform),
+    /// A transform, which is much larger than the others.
+    Transform(Box<Transform>),
 }
 
 /// Names one resource of any kind.
@@ -142,4 +142,10 @@ macro_rules! from_resource {
     )*};
 }
 
-from_resource!(Topic, Partition, Spu, SmartModule, Transform);
+from_resource!(Topic, Partition, Spu, SmartModule);
+
+impl From<Transform> for Resource {
+    fn from(transform: Transform) -> Self {
+        Self::Transform(Box::new(transform))
+    }
+}

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ResourceVersion;
 use crate::{
-    ChainSpec, CompressionPolicy, LookBack, Offset, PartitionIndex, ProducerId, ResourceName,
-    TopicName,
+    Capabilities, ChainSpec, CompressionPolicy, LookBack, Offset, PartitionIndex, ProducerId,
+    ResourceName, TopicName,
 };
 
 /// A chain of SmartModules that runs beside the leader of each input partition.
@@ -124,6 +124,9 @@ pub struct TransformSpec {
     /// Compacted topics that its modules look keys up in, each of them once; at most [`TransformSpec::TABLES_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<TopicName>,
+    /// What its modules may do beyond their records; nothing where nothing is said.
+    #[serde(default, skip_serializing_if = "Capabilities::is_empty")]
+    pub capabilities: Capabilities,
     /// Whether it is to stand still.
     #[serde(default)]
     pub paused: bool,

@@ -10,6 +10,7 @@ use thalweg_client::resource::{OutputPartitioning, StartPosition, TransformSpec}
 use thalweg_client::{Admin, NewSmartModule, NewTransform, TransformPartition};
 use thalweg_types::{CompressionPolicy, ModuleRef, ResourceName, TopicName, TransformRunState};
 
+use super::capability_arguments::CapabilityArguments;
 use super::row::TransformRow;
 use super::state_arguments::{StateArguments, give_to_aggregate};
 use crate::commands::smartmodule::register;
@@ -37,7 +38,8 @@ const RUNS_POLL: Duration = Duration::from_millis(200);
   $ thalweg transform deploy routed --input a --input b --output x --output y --transforms chain.yaml --start end
   $ thalweg transform deploy busy --input flights --output per-hour --uses count --aggregate-by-key --window tumbling:1h --lateness 5m
   $ thalweg transform deploy once --input orders --output orders-once --uses check --dedup last=100000,age=1d
-  $ thalweg transform deploy named --input flights --output named-flights --uses name-airline --table airlines")]
+  $ thalweg transform deploy named --input flights --output named-flights --uses name-airline --table airlines
+  $ thalweg transform deploy scored --input orders --output scored --uses score --allow-http https://api.example.com --secret api-token")]
 pub(crate) struct DeployArguments {
     /// Name of the transform.
     name: ResourceName,
@@ -59,6 +61,9 @@ pub(crate) struct DeployArguments {
 
     #[command(flatten)]
     state: StateArguments,
+
+    #[command(flatten)]
+    capabilities: CapabilityArguments,
 
     /// Where to begin in each input partition: beginning, end, offset:NUMBER or timestamp:MILLISECONDS.
     #[arg(long, value_name = "START", default_value_t)]
@@ -144,6 +149,7 @@ pub(crate) async fn run(arguments: DeployArguments, context: &Context) -> Result
             compression: arguments.compression,
             dedup: arguments.state.dedup,
             tables: arguments.table,
+            capabilities: arguments.capabilities.into(),
             paused: arguments.paused,
         },
         validate_only: false,

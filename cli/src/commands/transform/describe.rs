@@ -4,6 +4,7 @@ use serde::Serialize;
 use thalweg_client::TransformPartition;
 use thalweg_types::{Offset, PartitionIndex, ResourceName, SpuId, TopicName, format_bytes};
 
+use super::capability_arguments::capabilities_text;
 use super::row::{TransformRow, names};
 use crate::commands::topic::{look_back_text, transform_table};
 use crate::context::Context;
@@ -78,6 +79,8 @@ impl Render for TransformShown {
         ];
         let dedup = transform.dedup.map(|of| ("Dedup", look_back_text(of)));
         let tables = (!transform.tables.is_empty()).then(|| ("Tables", names(&transform.tables)));
+        let allowed = &transform.capabilities;
+        let allowed = (!allowed.is_empty()).then(|| ("Capabilities", capabilities_text(allowed)));
         let changelog = self.changelog.as_ref();
         let changelog = changelog.map(|topic| ("Changelog", topic.to_string()));
         let head = fields(
@@ -85,6 +88,7 @@ impl Render for TransformShown {
                 .into_iter()
                 .chain(dedup)
                 .chain(tables)
+                .chain(allowed)
                 .chain(changelog),
         );
         let chain = transform_table(&transform.transforms);
@@ -315,6 +319,19 @@ mod tests {
         assert!(text.contains("Tables:       airlines,airports"), "{text}");
         let json = serde_json::to_value(shown).unwrap();
         assert_eq!(json["tables"][1], "airports");
+    }
+
+    #[test]
+    fn what_modules_may_do_is_shown_where_it_is_anything() {
+        assert!(!shown().render().contains("Capabilities"));
+        let mut shown = shown();
+        shown.transform.capabilities.key_value = true;
+
+        let text = shown.render();
+
+        assert!(text.contains("Capabilities: key-value"), "{text}");
+        let json = serde_json::to_value(shown).unwrap();
+        assert_eq!(json["capabilities"]["keyValue"], true);
     }
 
     #[test]

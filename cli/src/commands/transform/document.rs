@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny};
 use thalweg_client::resource::{OutputPartitioning, StartPosition, TransformSpec};
 use thalweg_types::{
-    AggregateSpec, ChainSpec, CompressionPolicy, LateRecords, LookBack, ModuleRef, OnError,
-    ResourceName, StepSpec, TopicName, WindowShape,
+    AggregateSpec, Capabilities, ChainSpec, CompressionPolicy, HttpCapability, HttpOrigin,
+    LateRecords, LookBack, ModuleRef, OnError, ResourceName, SecretName, StepSpec, TopicName,
+    WindowShape,
 };
 
 use crate::transforms::{WindowForm, duration};
@@ -73,6 +74,8 @@ struct SpecForm {
     #[serde(default)]
     tables: Vec<TopicName>,
     #[serde(default)]
+    capabilities: CapabilitiesForm,
+    #[serde(default)]
     paused: bool,
 }
 
@@ -110,6 +113,25 @@ struct AggregateForm {
     late: Option<LateRecords>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CapabilitiesForm {
+    http: Option<HttpForm>,
+    #[serde(default)]
+    key_value: bool,
+    #[serde(default)]
+    secrets: Vec<SecretName>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct HttpForm {
+    allow: Vec<HttpOrigin>,
+    timeout_ms: Option<u64>,
+    concurrency: Option<u32>,
+    retries: Option<u32>,
+}
+
 /// Reads every document of a file's text.
 pub(super) fn read(text: &str) -> Result<Vec<WantedTransform>, serde_yaml::Error> {
     let mut wanted = Vec::new();
@@ -142,7 +164,30 @@ impl From<SpecForm> for TransformSpec {
             compression: form.compression,
             dedup: form.dedup.map(Into::into),
             tables: form.tables,
+            capabilities: form.capabilities.into(),
             paused: form.paused,
+        }
+    }
+}
+
+impl From<CapabilitiesForm> for Capabilities {
+    fn from(form: CapabilitiesForm) -> Self {
+        Self {
+            http: form.http.map(Into::into),
+            key_value: form.key_value,
+            secrets: form.secrets,
+        }
+    }
+}
+
+impl From<HttpForm> for HttpCapability {
+    fn from(form: HttpForm) -> Self {
+        let plain = Self::to(form.allow);
+        Self {
+            timeout_ms: form.timeout_ms.unwrap_or(plain.timeout_ms),
+            concurrency: form.concurrency.unwrap_or(plain.concurrency),
+            retries: form.retries.unwrap_or(plain.retries),
+            ..plain
         }
     }
 }
@@ -222,6 +267,10 @@ spec:
       aggregate: {initial: '0', byKey: true, window: tumbling:5m, lateness: 10s, late: fail}
   dedup: {last: 1000, ageMs: 60000}
   tables: [airlines, airports]
+  capabilities:
+    http: {allow: [https://api.example.com, http://127.0.0.1:8080], timeoutMs: 100, retries: 0}
+    keyValue: true
+    secrets: [api-token]
   start: end
   partitioning: preserve
   compression: zstd
@@ -267,6 +316,14 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
         };
         assert_eq!(long.dedup, Some(dedup));
         assert_eq!(long.tables.len(), 2);
+        let http = long.capabilities.http.as_ref().unwrap();
+        assert_eq!(http.allow[1].to_string(), "http://127.0.0.1:8080");
+        assert_eq!(
+            (http.timeout_ms, http.concurrency, http.retries),
+            (100, 16, 0)
+        );
+        assert!(long.capabilities.key_value);
+        assert_eq!(long.capabilities.secrets[0].as_str(), "api-token");
         assert_eq!(long.start, StartPosition::End);
         assert_eq!(long.partitioning, OutputPartitioning::Preserve);
         assert_eq!(long.compression, CompressionPolicy::Zstd);
@@ -275,6 +332,7 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
         assert_eq!(short.start, StartPosition::Beginning);
         assert_eq!(short.compression, CompressionPolicy::Uncompressed);
         assert!(short.tables.is_empty());
+        assert!(short.capabilities.is_empty());
         assert!(!short.paused);
     }
 
@@ -299,6 +357,14 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
             ("late: fail", "late: keep", "expected `drop` or `fail`"),
             ("byKey", "by_key", "`byKey`, `window`, `lateness`, `late`"),
             ("ageMs", "age", "expected `last` or `ageMs`"),
+            (
+                "timeoutMs",
+                "timeout",
+                "`allow`, `timeoutMs`, `concurrency`",
+            ),
+            ("keyValue", "key_value", "`http`, `keyValue`, `secrets`"),
+            ("example.com,", "example.com/v1,", "it has a path"),
+            ("[api-token]", "[..]", "no secret's name"),
         ] {
             let error = error(&LATE.replace(from, to));
             assert!(error.contains(expected), "{to}: {error}");

@@ -1,6 +1,7 @@
 //! `transform`: chains of SmartModules that run beside the log, from topics to topics.
 
 mod apply;
+mod capability_arguments;
 mod delete;
 mod deploy;
 mod describe;

@@ -4,7 +4,7 @@ use serde::Serialize;
 use thalweg_client::resource::{
     OutputPartitioning, StartPosition, Transform, TransformNumber, TransformState,
 };
-use thalweg_types::{ChainSpec, LookBack, ResourceName, TopicName};
+use thalweg_types::{Capabilities, ChainSpec, LookBack, ResourceName, TopicName};
 
 /// A transform in short.
 #[derive(Debug, Serialize)]
@@ -26,6 +26,8 @@ pub(super) struct TransformRow {
     pub(super) dedup: Option<LookBack>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) tables: Vec<TopicName>,
+    #[serde(skip_serializing_if = "Capabilities::is_empty")]
+    pub(super) capabilities: Capabilities,
     pub(super) paused: bool,
 }
 
@@ -45,6 +47,7 @@ impl From<Transform> for TransformRow {
             compression: spec.compression.name(),
             dedup: spec.dedup,
             tables: spec.tables,
+            capabilities: spec.capabilities,
             paused: spec.paused,
         }
     }
@@ -94,6 +97,7 @@ pub(super) mod tests {
             compression: "uncompressed",
             dedup: None,
             tables: Vec::new(),
+            capabilities: Capabilities::default(),
             paused: false,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! What the API server's schemas allow can be read; an object that can't be read was written past them.
 
+mod capabilities;
 mod chain;
 mod partition;
 mod smart_module;

@@ -11,6 +11,7 @@ use thalweg_types::resource::{
 };
 use thalweg_types::{CompressionPolicy, TopicName};
 
+use super::capabilities::{capabilities_from, capabilities_of};
 use super::chain::{chain, look_back, look_back_of, steps_of};
 use super::{Reading, Stamp, Unreadable, typed, unreadable};
 
@@ -59,6 +60,7 @@ fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
         compression,
         dedup,
         tables,
+        capabilities,
         paused,
     } = spec;
     Ok(TransformSpec {
@@ -74,6 +76,10 @@ fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
         },
         dedup: dedup.map(look_back),
         tables: topics(&tables)?,
+        capabilities: capabilities
+            .map(capabilities_from)
+            .transpose()?
+            .unwrap_or_default(),
         paused,
     })
 }
@@ -104,6 +110,7 @@ pub(super) fn spec_of(row: &Transform) -> ObjectSpec {
         compression,
         dedup,
         tables,
+        capabilities,
         paused,
     } = &row.spec;
     ObjectSpec {
@@ -117,6 +124,7 @@ pub(super) fn spec_of(row: &Transform) -> ObjectSpec {
             .then(|| compression.name().to_owned()),
         dedup: dedup.map(look_back_of),
         tables: tables.iter().map(ToString::to_string).collect(),
+        capabilities: (!capabilities.is_empty()).then(|| capabilities_of(capabilities)),
         paused: *paused,
     }
 }
@@ -145,7 +153,7 @@ pub(super) fn status_of(row: &Transform, stamp: Stamp<'_>) -> ObjectStatus {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use thalweg_types::LookBack;
+    use thalweg_types::{Capabilities, HttpCapability, LookBack};
 
     use super::super::{Kept, to_value};
     use super::*;
@@ -169,7 +177,7 @@ mod tests {
 
     fn row(object: &DynamicObject) -> Transform {
         match read(object).unwrap() {
-            Reading::Row(thalweg_types::resource::Resource::Transform(row)) => row,
+            Reading::Row(thalweg_types::resource::Resource::Transform(row)) => *row,
             other => panic!("{other:?} is no transform"),
         }
     }
@@ -197,6 +205,14 @@ mod tests {
                     age_ms: Some(60_000),
                 }),
                 tables: vec!["airlines".parse().unwrap()],
+                capabilities: Capabilities {
+                    http: Some(HttpCapability {
+                        retries: 0,
+                        ..HttpCapability::to(vec!["http://127.0.0.1:8080".parse().unwrap()])
+                    }),
+                    key_value: true,
+                    secrets: vec!["api-token".parse().unwrap()],
+                },
                 paused: true,
                 ..plain.spec.clone()
             },

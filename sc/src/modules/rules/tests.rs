@@ -87,6 +87,7 @@ fn of_transform(uses: &str) -> Users {
             compression: CompressionPolicy::Uncompressed,
             dedup: None,
             tables: Vec::new(),
+            capabilities: thalweg_types::Capabilities::default(),
             paused: false,
         },
         status: TransformStatus::default(),

@@ -98,6 +98,7 @@ pub(crate) fn transform(name: &str, number: u64, inputs: &str, outputs: &str) ->
             compression: CompressionPolicy::Uncompressed,
             dedup: None,
             tables: Vec::new(),
+            capabilities: thalweg_types::Capabilities::default(),
             paused: false,
         },
         status: TransformStatus::default(),

@@ -65,6 +65,7 @@ fn late_orders(number: u64) -> Transform {
             compression: CompressionPolicy::Producer,
             dedup: None,
             tables: Vec::new(),
+            capabilities: thalweg_types::Capabilities::default(),
             paused: false,
         },
         status: TransformStatus {

@@ -45,6 +45,7 @@ async fn deploy(client: &Client, transform: &str, module: &str, from: &TopicName
             compression: CompressionPolicy::Uncompressed,
             dedup: None,
             tables: Vec::new(),
+            capabilities: thalweg_types::Capabilities::default(),
             paused: false,
         },
         validate_only: false,

@@ -1,11 +1,11 @@
-//! What the API server takes and refuses of the SC's rows, with what the user is told.
+//! What the API server takes and refuses of the SC's rows but transforms, with what the user is told.
 
 use serde_json::{Value, json};
 use thalweg_tests_k8s::Namespace;
 
 const TOPIC_ID: &str = "11111111-1111-4111-8111-111111111111";
 
-fn object(kind: &str, name: &str, spec: Value) -> String {
+pub(crate) fn object(kind: &str, name: &str, spec: Value) -> String {
     json!({
         "apiVersion": "thalweg.dev/v1alpha1",
         "kind": kind,
@@ -20,7 +20,7 @@ fn topic(name: &str, spec: Value) -> String {
 }
 
 /// Checks that each of `cases` is refused with words of its own.
-fn are_refused(namespace: &Namespace, cases: Vec<(String, &str)>) {
+pub(crate) fn are_refused(namespace: &Namespace, cases: Vec<(String, &str)>) {
     for (manifest, words) in cases {
         let told = namespace.refused_yaml(&manifest);
         assert!(told.contains(words), "`{words}` is not in: {told}");
@@ -301,179 +301,4 @@ async fn an_spu_and_a_module_are_held_to_their_rules() {
     for name in ["tp", "part", "sm", "spus", "tf"] {
         assert!(short.contains(name), "{short}");
     }
-}
-
-fn transform(change: impl Fn(&mut Value)) -> String {
-    let mut spec = json!({
-        "inputs": ["flights", "trains"],
-        "outputs": ["late"],
-        "transforms": [{"uses": "late@1.2.0", "with": {"minutes": "60"}, "onError": "skip"}],
-    });
-    change(&mut spec);
-    object("Transform", "late-flights", spec)
-}
-
-/// A transform of one input that ends in this aggregate.
-fn summing(aggregate: &Value) -> String {
-    transform(|spec| {
-        spec["inputs"] = json!(["flights"]);
-        spec["transforms"] = json!([{"uses": "sum", "aggregate": aggregate}]);
-    })
-}
-
-fn state_that_can_not_be_kept_is_refused(namespace: &Namespace) {
-    let window = |window: &str| summing(&json!({"window": window}));
-    let dedup = |bounds: Value| {
-        transform(move |spec| {
-            spec["inputs"] = json!(["flights"]);
-            spec["dedup"] = bounds.clone();
-        })
-    };
-    let two = json!([
-        {"uses": "sum", "aggregate": {}},
-        {"uses": "count", "aggregate": {"byKey": true}},
-    ]);
-    are_refused(
-        namespace,
-        vec![
-            (
-                transform(|spec| spec["transforms"] = json!([{"uses": "sum", "aggregate": {}}])),
-                "has one input",
-            ),
-            (
-                transform(|spec| spec["dedup"] = json!({"last": 5})),
-                "has one input",
-            ),
-            (
-                transform(|spec| {
-                    spec["inputs"] = json!(["flights"]);
-                    spec["transforms"] = two.clone();
-                }),
-                "a chain keeps one aggregate",
-            ),
-            (window("sliding:5m"), "`hopping:<size>:<advance>`"),
-            (window("tumbling:0m"), "`hopping:<size>:<advance>`"),
-            (window("tumbling:7d"), "`hopping:<size>:<advance>`"),
-            (window("session:900000h"), "at most a hundred years"),
-            (window("hopping:1m:2m"), "advance is at most its size"),
-            (window("hopping:1001ms:1ms"), "at least a thousandth"),
-            (summing(&json!({"lateness": "5s"})), "are for windows"),
-            (summing(&json!({"late": "fail"})), "are for windows"),
-            (
-                summing(&json!({"window": "session:5m", "lateness": "soon"})),
-                "lateness is a duration",
-            ),
-            (
-                summing(&json!({"window": "session:5m", "late": "keep"})),
-                "late is `drop` or `fail`",
-            ),
-            (dedup(json!({})), "dedup needs last or ageMs"),
-            (dedup(json!({"last": 0})), "at least 1 record"),
-            (dedup(json!({"last": 10_000_001})), "at most 10000000"),
-            (dedup(json!({"ageMs": 0})), "at least 1 record and 1 ms"),
-        ],
-    );
-    for window in ["tumbling:168h", "hopping:1s:1ms", "session:250ms"] {
-        let aggregate = json!({"byKey": true, "window": window, "lateness": "5m", "late": "fail"});
-        namespace.apply_yaml(&summing(&aggregate));
-        namespace.run(&["delete", "transform", "late-flights"]);
-    }
-    namespace.apply_yaml(&dedup(json!({"last": 5, "ageMs": 1000})));
-    namespace.apply_yaml(&dedup(json!({"last": 7})));
-    let without = transform(|spec| spec["inputs"] = json!(["flights"]));
-    are_refused(namespace, vec![(without, "dedup can't be given")]);
-    namespace.run(&["delete", "transform", "late-flights"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a Kubernetes: `cargo xtask k8s`"]
-async fn what_can_be_no_transform_is_refused_with_the_next_step() {
-    let namespace = Namespace::new("transforms").await;
-    namespace.establish_resources();
-    let with =
-        |field: &'static str, value: Value| transform(move |spec| spec[field] = value.clone());
-    let step = |value: Value| with("transforms", json!([value]));
-
-    are_refused(
-        &namespace,
-        vec![
-            (with("inputs", json!([])), "spec.inputs"),
-            (with("outputs", json!([])), "spec.outputs"),
-            (with("transforms", json!([])), "spec.transforms"),
-            (
-                with("inputs", json!(vec!["t"; 65])),
-                "must have at most 64 items",
-            ),
-            (
-                with("inputs", json!(["a", "a"])),
-                "inputs has a topic twice",
-            ),
-            (
-                with("outputs", json!(["a", "a"])),
-                "outputs has a topic twice",
-            ),
-            (
-                with("outputs", json!(["flights"])),
-                "an output can't be an input",
-            ),
-            (
-                with("tables", json!(["a", "a"])),
-                "tables has a topic twice",
-            ),
-            (
-                with("tables", json!(["a", "flights"])),
-                "a table can't be an input or an output",
-            ),
-            (
-                with("tables", json!(vec!["t"; 17])),
-                "must have at most 16 items",
-            ),
-            (with("begin", json!("end")), "unknown field \"spec.begin\""),
-            (
-                with("start", json!("latest")),
-                "start is `beginning`, `end`",
-            ),
-            (
-                with("partitioning", json!("random")),
-                "partitioning is `key` or `preserve`",
-            ),
-            (with("compression", json!("rar")), "`lz4` or `zstd`"),
-            (
-                step(json!({"uses": "Late"})),
-                "`name@1.2.0` for one version",
-            ),
-            (
-                step(json!({"uses": "late", "onError": "retry"})),
-                "`stop`, `skip` or `dead_letter:",
-            ),
-            (
-                step(json!({"uses": "late", "lookBack": {"last": 1}})),
-                "leave lookBack out",
-            ),
-        ],
-    );
-    state_that_can_not_be_kept_is_refused(&namespace);
-
-    namespace.apply_yaml(&transform(|_| {}));
-    are_refused(
-        &namespace,
-        vec![
-            (
-                with("inputs", json!(["flights"])),
-                "inputs can't be changed",
-            ),
-            (
-                with("outputs", json!(["other"])),
-                "outputs can't be changed",
-            ),
-        ],
-    );
-    namespace.apply_yaml(&with("start", json!("offset:7")));
-    namespace.apply_yaml(&with("tables", json!(["airlines", "airports"])));
-    namespace.apply_yaml(&with("paused", json!(true)));
-    let columns = namespace.run(&["get", "transforms"]);
-    assert!(
-        columns.contains("INPUT     OUTPUT   STATE   READY"),
-        "{columns}"
-    );
 }

@@ -10,6 +10,7 @@ mod admit_clusters;
 mod admit_environment;
 mod admit_rows;
 mod admit_settings;
+mod admit_transforms;
 mod e2e_controllers;
 mod e2e_modules;
 mod e2e_operator_changes;
