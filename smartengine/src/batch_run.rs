@@ -1,6 +1,7 @@
 //! One batch on its way through all steps of a chain.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use thalweg_record::{Batch, BatchHeader};
 use thalweg_smartmodule_abi::read_record;
@@ -14,7 +15,8 @@ use crate::output::{Wanted, append};
 use crate::records::{Place, below};
 use crate::step_run::{Accumulated, Passing, run_step};
 use crate::{
-    AccumulatorsByKey, ChainError, ChainOutput, SeenChanges, SmartModuleKind, WindowChanges,
+    AccumulatorsByKey, ChainError, ChainOutput, KeyValueChanges, SeenChanges, SmartModuleKind,
+    WindowChanges,
 };
 
 /// What has come of a batch so far.
@@ -26,6 +28,8 @@ pub(crate) struct BatchRun<'a> {
     /// The offset delta of the first input record that was not dealt with.
     stopped_at: Option<i64>,
     failure: Option<ChainError>,
+    /// Where the input was cut, if it is not all of the batch.
+    end: Option<Offset>,
 }
 
 /// A part of a batch's records, borrowed from it.
@@ -69,7 +73,13 @@ impl<'a> BatchRun<'a> {
             changed: Changes::default(),
             stopped_at: None,
             failure: None,
+            end: None,
         }
+    }
+
+    /// Its input goes up to this offset of the batch.
+    pub(crate) fn ends_at(&mut self, end: Offset) {
+        self.end = Some(end);
     }
 
     /// Puts `input` through the steps, a chunk at a time, until there is enough output.
@@ -83,7 +93,7 @@ impl<'a> BatchRun<'a> {
             }
             let (chunk, behind) = chain.chunks.take(rest, &chain.accumulators)?;
             let is_first_chunk = rest.record_count == input.record_count;
-            match run_chunk(&self.header, chain, chunk, &mut self.changed) {
+            match run_kept_chunk(&self.header, chain, chunk, &mut self.changed) {
                 Ok(run) => {
                     chain.chunks.learn(chunk.section.len(), run.bytes_max);
                     let failed_at_first = run.stopped_at == Some(first_delta);
@@ -99,12 +109,35 @@ impl<'a> BatchRun<'a> {
                         break;
                     }
                 }
-                Err(error) if is_first_chunk => return Err(error),
                 Err(error) => {
+                    if error == ChainError::AwaitsCalls {
+                        self.ask(chain, behind)?;
+                    }
+                    if is_first_chunk {
+                        return Err(error);
+                    }
                     self.stopped_at = Some(first_delta);
                     self.failure = Some(error);
                     break;
                 }
+            }
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Has the modules ask what they will about `rest`, too, so that all of it is answered together. What comes of it
+    /// counts for nothing: a chain that keeps anything is not asked ahead.
+    fn ask(&self, chain: &mut Chain, mut rest: Input<'a>) -> Result<(), ChainError> {
+        let keeps_nothing = matches!(chain.accumulators, Accumulators::None)
+            && chain.seen.is_none()
+            && chain.key_values.is_none();
+        while keeps_nothing && rest.record_count > 0 {
+            let (chunk, behind) = chain.chunks.take(rest, &chain.accumulators)?;
+            let asked = run_chunk(&self.header, chain, chunk, &mut Changes::default());
+            // What else is wrong shows once the calls are answered.
+            if asked.is_err_and(|error| error != ChainError::AwaitsCalls) {
+                break;
             }
             rest = behind;
         }
@@ -158,9 +191,10 @@ impl<'a> BatchRun<'a> {
             records,
             is_unchanged,
             record_count: self.passed.record_count,
-            next_offset: self
-                .stopped_at
-                .map_or(header.next_offset(), |delta| header.base_offset.plus(delta)),
+            next_offset: match self.stopped_at {
+                Some(delta) => header.base_offset.plus(delta),
+                None => self.end.unwrap_or(header.next_offset()),
+            },
             accumulator: match &chain.accumulators {
                 Accumulators::One(accumulator) => Some(accumulator.clone()),
                 Accumulators::None | Accumulators::ByKey(_) | Accumulators::Windowed(_) => None,
@@ -168,6 +202,10 @@ impl<'a> BatchRun<'a> {
             accumulators: self.changed.by_key,
             windows: self.changed.windows,
             seen: self.changed.seen,
+            key_values: chain
+                .key_values
+                .as_ref()
+                .map_or_else(KeyValueChanges::new, |kept| kept.take_changes()),
             failed,
             input: header,
         };
@@ -180,8 +218,32 @@ impl<'a> BatchRun<'a> {
             Cow::Borrowed(passed) => std::ptr::eq(*passed, section),
             Cow::Owned(_) => false,
         };
-        is_whole && self.passed.record_count > 0 && self.stopped_at.is_none()
+        let is_all = self.stopped_at.is_none() && self.end.is_none();
+        is_whole && self.passed.record_count > 0 && is_all
     }
+}
+
+/// Runs every step over `chunk`. What modules keep under keys of their own is as the records left it that are through.
+fn run_kept_chunk<'a>(
+    header: &BatchHeader,
+    chain: &mut Chain,
+    chunk: Input<'a>,
+    changed: &mut Changes,
+) -> Result<ChunkRun<'a>, ChainError> {
+    let Some(kept) = chain.key_values.clone() else {
+        return run_chunk(header, chain, chunk, changed);
+    };
+    let mark = kept.mark();
+    let run = run_chunk(header, chain, chunk, changed);
+    match &run {
+        Ok(ChunkRun {
+            stopped_at: Some(delta),
+            ..
+        }) => kept.undo_beyond(mark, header.base_offset.plus(*delta)),
+        Ok(_) => {}
+        Err(_) => kept.undo(mark),
+    }
+    run
 }
 
 /// Runs every step over `chunk`, and takes over what the aggregate accumulated.
@@ -299,21 +361,32 @@ impl Input<'_> {
     }
 }
 
-/// The part of a batch's records from `from` on.
-pub(crate) fn from_offset<'a>(
+/// The part of a batch's records in `range`.
+pub(crate) fn in_range<'a>(
     section: &'a [u8],
     header: &BatchHeader,
-    from: Offset,
+    range: &Range<Offset>,
 ) -> Result<Input<'a>, ChainError> {
     let record_count = usize::try_from(header.record_count).map_err(|_| malformed(0))?;
-    let skipped = if from > header.base_offset {
-        let delta = from.0.saturating_sub(header.base_offset.0);
-        below(section, record_count, delta).map_err(|_| malformed(0))?
+    let place_of = |offset: Offset| {
+        let delta = offset.0.saturating_sub(header.base_offset.0);
+        below(section, record_count, delta).map_err(|_| malformed(0))
+    };
+    let start = if range.start > header.base_offset {
+        place_of(range.start)?
     } else {
         Place::default()
     };
+    let end = if range.end < header.next_offset() {
+        place_of(range.end)?
+    } else {
+        Place {
+            bytes: section.len(),
+            record_count,
+        }
+    };
     Ok(Input {
-        section: &section[skipped.bytes..],
-        record_count: record_count - skipped.record_count,
+        section: section.get(start.bytes..end.bytes).unwrap_or_default(),
+        record_count: end.record_count.saturating_sub(start.record_count),
     })
 }

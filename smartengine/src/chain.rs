@@ -5,17 +5,19 @@
 //! that it came from, so that the stream can be resumed at any offset that a [`ChainOutput`]
 //! names, and neither skips nor repeats a record.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use thalweg_record::Batch;
 use thalweg_types::{LookBack, Offset};
 
 use crate::accumulators::{Accumulators, AccumulatorsFull};
-use crate::batch_run::{BatchRun, from_offset};
+use crate::batch_run::{BatchRun, in_range};
 use crate::chunks::Chunks;
 use crate::guest::GuestHost;
+use crate::key_values::KeyValues;
 use crate::look_back::shown;
-use crate::open_step::OpenStep;
+use crate::open_step::{OpenStep, StepServices};
 use crate::output::Wanted;
 use crate::seen_keys::SeenKeys;
 use crate::step_run::LastValue;
@@ -27,6 +29,8 @@ use crate::{
 
 /// What errors call the leaving out of duplicates, which is no step.
 const DEDUP: &str = "dedup";
+/// What they call what modules keep under keys of their own.
+const KEY_VALUES: &str = "key-value";
 
 /// SmartModules with their state, ready to be given a stream's batches.
 pub struct Chain {
@@ -34,6 +38,8 @@ pub struct Chain {
     pub(crate) accumulators: Accumulators,
     /// Absent where all records count.
     pub(crate) seen: Option<SeenKeys>,
+    /// Absent where modules may keep nothing.
+    pub(crate) key_values: Option<Arc<KeyValues>>,
     pub(crate) limits: CallLimits,
     state_bytes_max: u64,
     pub(crate) chunks: Chunks,
@@ -78,10 +84,22 @@ impl Chain {
             }
             None => Accumulators::None,
         };
+        let key_values = options.key_values.map(|restored| {
+            let keys = restored.len();
+            let kept = KeyValues::new(restored, state_bytes_max, &host.memory);
+            kept.map(Arc::new).map_err(|full| {
+                accumulators_full(full, KEY_VALUES.to_owned(), keys, state_bytes_max)
+            })
+        });
+        let services = StepServices {
+            offered: options.services,
+            key_values: key_values.transpose()?,
+            waits: Arc::default(),
+        };
         let steps = options
             .steps
             .into_iter()
-            .map(|step| OpenStep::open(host, step, limits, options.services.clone()))
+            .map(|step| OpenStep::open(host, step, limits, services.clone()))
             .collect::<Result<Vec<_>, _>>()?;
         let chunks = Chunks::new(&steps, &accumulators, limits);
         let seen = options.dedup.map(|dedup| {
@@ -93,6 +111,7 @@ impl Chain {
             steps,
             accumulators,
             seen: seen.transpose()?,
+            key_values: services.key_values,
             limits,
             state_bytes_max,
             chunks,
@@ -137,6 +156,13 @@ impl Chain {
     #[must_use]
     pub fn seen_size(&self) -> (usize, usize) {
         self.seen.as_ref().map_or((0, 0), SeenKeys::size)
+    }
+
+    /// How many entries its modules keep under keys of their own, and how large they are, in bytes.
+    #[must_use]
+    pub fn key_values_size(&self) -> (usize, usize) {
+        let kept = self.key_values.as_ref();
+        kept.map_or((0, 0), |kept| kept.size())
     }
 
     /// The steps that are to be shown records of before the stream's start, and which: each with
@@ -190,14 +216,9 @@ impl Chain {
     ///
     /// # Errors
     ///
-    /// After any error but [`ChainError::Batch`] the chain is spent.
+    /// After any error but [`ChainError::Batch`] and [`ChainError::AwaitsCalls`] the chain is spent.
     pub fn process(&mut self, batch: Batch<'_>, from: Offset) -> Result<ChainOutput, ChainError> {
-        let mut records = Vec::new();
-        let output = self.process_into(batch, from, &mut records)?;
-        Ok(ChainOutput {
-            records: (output.record_count > 0).then_some(records),
-            ..output
-        })
+        self.process_range(batch, from..Offset(i64::MAX))
     }
 
     /// As [`Chain::process`], with the output's batch at the end of `out`, which saves a copy. An
@@ -216,7 +237,29 @@ impl Chain {
             out: Some(out),
             unchanged: true,
         };
-        self.process_as(batch, from, wanted)
+        self.process_as(batch, from..Offset(i64::MAX), wanted)
+    }
+
+    /// As [`Chain::process`], leaving out the batch's records from the end of `range` on, too: there is where to go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Chain::process`].
+    pub fn process_range(
+        &mut self,
+        batch: Batch<'_>,
+        range: Range<Offset>,
+    ) -> Result<ChainOutput, ChainError> {
+        let mut records = Vec::new();
+        let wanted = Wanted {
+            out: Some(&mut records),
+            unchanged: true,
+        };
+        let output = self.process_as(batch, range, wanted)?;
+        Ok(ChainOutput {
+            records: (output.record_count > 0).then_some(records),
+            ..output
+        })
     }
 
     /// As [`Chain::process_into`], but that a batch of which all records come out as they went in
@@ -235,7 +278,7 @@ impl Chain {
             out: Some(out),
             unchanged: false,
         };
-        self.process_as(batch, from, wanted)
+        self.process_as(batch, from..Offset(i64::MAX), wanted)
     }
 
     /// As [`Chain::process`], for a batch that is to be appended: where all of its records come out
@@ -254,13 +297,13 @@ impl Chain {
             out: None,
             unchanged: false,
         };
-        self.process_as(batch, from, wanted)
+        self.process_as(batch, from..Offset(i64::MAX), wanted)
     }
 
     fn process_as(
         &mut self,
         batch: Batch<'_>,
-        from: Offset,
+        range: Range<Offset>,
         wanted: Wanted<'_>,
     ) -> Result<ChainOutput, ChainError> {
         match std::mem::replace(&mut self.state, ChainState::Spent) {
@@ -270,7 +313,7 @@ impl Chain {
             }
             ChainState::Spent => return Err(ChainError::Spent),
         }
-        match self.process_batch(&batch, from, wanted) {
+        match self.process_batch(&batch, range, wanted) {
             Ok((output, failure)) => {
                 self.state = failure.map_or(ChainState::Running, ChainState::Failing);
                 Ok(output)
@@ -279,9 +322,10 @@ impl Chain {
         }
     }
 
-    /// A damaged batch says nothing about the chain, which can be given another one.
+    /// A damaged batch says nothing about the chain, which can be given another one; and one whose modules wait for
+    /// answers can be given the same again.
     fn fail(&mut self, error: ChainError) -> ChainError {
-        if matches!(error, ChainError::Batch(_)) {
+        if matches!(error, ChainError::Batch(_) | ChainError::AwaitsCalls) {
             self.state = ChainState::Running;
         }
         error
@@ -290,7 +334,7 @@ impl Chain {
     fn process_batch(
         &mut self,
         batch: &Batch<'_>,
-        from: Offset,
+        range: Range<Offset>,
         wanted: Wanted<'_>,
     ) -> Result<(ChainOutput, Option<ChainError>), ChainError> {
         let header = *batch.header();
@@ -300,7 +344,10 @@ impl Chain {
             return run.finish(self, None, &[], wanted);
         }
         let records = batch.records(decompressed_bytes_max(self.limits))?;
-        let input = from_offset(records.as_bytes(), &header, from)?;
+        let input = in_range(records.as_bytes(), &header, &range)?;
+        if range.end < header.next_offset() {
+            run.ends_at(range.end);
+        }
         for step in &mut self.steps {
             step.begin_batch();
         }

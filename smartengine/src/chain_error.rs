@@ -227,6 +227,10 @@ pub enum ChainError {
     /// An earlier call ended the chain.
     #[error("the chain ended with an earlier error: open a new one")]
     Spent,
+    /// Modules wait for answers to what they asked: find them, and give the chain the same batch again, which is not
+    /// spent.
+    #[error("requests of the chain's SmartModules are not answered yet")]
+    AwaitsCalls,
 }
 
 /// The input batch's record `index` is damaged.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thalweg_types::{LookBack, WindowSpec};
 
-use crate::{CallLimits, Dedup, HostServices, SmartModule, WindowState};
+use crate::{CallLimits, Dedup, HostServices, KeyValueState, SmartModule, WindowState};
 
 /// One SmartModule of a chain, with its parameters.
 #[derive(Debug, Clone)]
@@ -101,7 +101,9 @@ pub struct ChainOptions {
     pub accumulation: Accumulation,
     /// What keeps records out whose key came before; none where all count.
     pub dedup: Option<Dedup>,
-    /// How much memory what is kept between records (accumulators, windows, seen keys) may take, in bytes: as much as
+    /// What its modules have put under keys of their own; absent where they may not.
+    pub key_values: Option<KeyValueState>,
+    /// How much memory what is kept between records (accumulators, windows, seen keys, keys and values) may take, in bytes: as much as
     /// a module where not given. All chains of an engine share a bound besides.
     pub state_bytes_max: Option<u64>,
     /// What its modules may use.
@@ -118,6 +120,7 @@ impl ChainOptions {
             steps,
             accumulation: Accumulation::default(),
             dedup: None,
+            key_values: None,
             state_bytes_max: None,
             services: HostServices::default(),
             limits: CallLimits::default(),

@@ -80,6 +80,11 @@ impl SharedMemory {
             .is_ok()
     }
 
+    /// Takes what was given back a moment before, also where others have it meanwhile.
+    pub(crate) fn take_again(&self, bytes: u64) {
+        self.used_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
     pub(crate) fn give_back(&self, bytes: u64) {
         self.used_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }

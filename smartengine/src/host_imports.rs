@@ -1,7 +1,7 @@
 //! The functions that a guest may import, and what the host remembers on a guest's behalf.
 //!
-//! `thalweg.log`, `thalweg.panic` and `thalweg.table_get`, and the part of WASI preview 1 in [`crate::wasi`]. A module
-//! that imports anything else is refused at load.
+//! `thalweg.log` and `thalweg.panic`, what a transform may give its modules ([`crate::granted_imports`]), and the part of
+//! WASI preview 1 in [`crate::wasi`]. A module that imports anything else is refused at load.
 
 use std::time::{Duration, Instant};
 
@@ -9,24 +9,20 @@ use thalweg_smartmodule_abi as abi;
 use wasmer::{AsStoreMut, Function, FunctionEnv, FunctionEnvMut, Imports, Memory, MemoryView};
 
 use crate::deadline::now;
-use crate::{HostServices, LogLevel, wasi};
+use crate::open_step::StepServices;
+use crate::{LogLevel, granted_imports, wasi};
 
 /// The longest text that is taken from a guest at once.
 pub(crate) const TEXT_BYTES_MAX: u32 = 4096;
 /// How many lines one instance may log in each [`LOG_WINDOW`].
 const LOG_LINES_MAX: u32 = 20;
 const LOG_WINDOW: Duration = Duration::from_secs(1);
-/// The longest name of a table: a topic's.
-const TABLE_NAME_BYTES_MAX: usize = 249;
-/// A longer key is copied to the heap.
-const SHORT_KEY_BYTES: usize = 256;
-
 /// What the host keeps for one instance while its functions run.
 #[derive(Debug)]
 pub(crate) struct HostState {
     /// The step's name, for log lines.
-    step: String,
-    services: HostServices,
+    pub(crate) step: String,
+    pub(crate) services: StepServices,
     /// Set once the instance exists.
     pub(crate) memory: Option<Memory>,
     /// What the guest said before it trapped.
@@ -39,7 +35,7 @@ pub(crate) struct HostState {
 }
 
 impl HostState {
-    pub(crate) fn new(step: String, services: HostServices) -> Self {
+    pub(crate) fn new(step: String, services: StepServices) -> Self {
         Self {
             step,
             services,
@@ -74,7 +70,7 @@ impl HostState {
         }
         self.lines_left -= 1;
         let smartmodule = self.step.as_str();
-        if let Some(lines) = &self.services.log_lines {
+        if let Some(lines) = &self.services.offered.log_lines {
             let level = match level {
                 abi::LOG_ERROR => LogLevel::Error,
                 abi::LOG_WARN => LogLevel::Warn,
@@ -95,7 +91,7 @@ impl HostState {
         let dropped = std::mem::take(&mut self.lines_dropped);
         if dropped > 0 {
             let smartmodule = self.step.as_str();
-            if let Some(lines) = &self.services.log_lines {
+            if let Some(lines) = &self.services.offered.log_lines {
                 lines.dropped(smartmodule, dropped);
             }
             tracing::warn!(target: "smartmodule", smartmodule, "{dropped} lines dropped");
@@ -116,8 +112,7 @@ pub(crate) fn offer(store: &mut impl AsStoreMut, state: &FunctionEnv<HostState>)
     imports.define(abi::IMPORT_MODULE, abi::IMPORT_LOG, log);
     let panic = Function::new_typed_with_env(store, state, panic);
     imports.define(abi::IMPORT_MODULE, abi::IMPORT_PANIC, panic);
-    let table_get = Function::new_typed_with_env(store, state, table_get);
-    imports.define(abi::IMPORT_MODULE, abi::IMPORT_TABLE_GET, table_get);
+    granted_imports::offer(store, state, &mut imports);
     wasi::offer(store, state, &mut imports);
     imports
 }
@@ -130,52 +125,6 @@ fn log(mut env: FunctionEnvMut<'_, HostState>, level: i32, text: u32, bytes: u32
 
 fn panic(mut env: FunctionEnvMut<'_, HostState>, text: u32, bytes: u32) {
     env.data_mut().panic_message = read_text(&env, text, bytes);
-}
-
-fn table_get(
-    env: FunctionEnvMut<'_, HostState>,
-    name: u32,
-    name_bytes: u32,
-    key: u32,
-    key_bytes: u32,
-    value: u32,
-    capacity: u32,
-) -> i64 {
-    let (Some(tables), Some(view)) = (&env.data().services.tables, view(&env)) else {
-        return abi::NO_SUCH_TABLE;
-    };
-    let mut name_place = [0; TABLE_NAME_BYTES_MAX];
-    let name_place = name_place.get_mut(..name_bytes as usize);
-    let name = name_place.and_then(|place| {
-        view.read(name.into(), place).ok()?;
-        std::str::from_utf8(place).ok()
-    });
-    let Some(name) = name else {
-        return abi::NO_SUCH_TABLE;
-    };
-    let mut short = [0; SHORT_KEY_BYTES];
-    let mut long;
-    let key_place = match short.get_mut(..key_bytes as usize) {
-        Some(place) => place,
-        // It lies in the guest's memory, so there is room for a copy.
-        None if u64::from(key_bytes) <= view.data_size() => {
-            long = vec![0; key_bytes as usize];
-            &mut long
-        }
-        None => return abi::NO_SUCH_KEY,
-    };
-    if view.read(key.into(), key_place).is_err() {
-        return abi::NO_SUCH_KEY;
-    }
-    let mut answer = abi::NO_SUCH_KEY;
-    let is_there = tables.look_up(name, key_place, &mut |found| {
-        let fits = found.len() <= capacity as usize;
-        // One that does not lie in memory is the guest's own fault, as if it were not there.
-        if !fits || view.write(value.into(), found).is_ok() {
-            answer = i64::try_from(found.len()).unwrap_or(abi::NO_SUCH_KEY);
-        }
-    });
-    if is_there { answer } else { abi::NO_SUCH_TABLE }
 }
 
 /// The guest's memory; `None` before the instance exists (in a start function).

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use thalweg_types::Offset;
+
 use crate::Tables;
 
 /// What a chain's modules may use; nothing where not given.
@@ -12,6 +14,43 @@ pub struct HostServices {
     pub tables: Option<Arc<dyn Tables>>,
     /// Where the lines that they log go, besides the program's own log.
     pub log_lines: Option<Arc<dyn LogLines>>,
+    /// Who answers what they ask by HTTP.
+    pub calls: Option<Arc<dyn Calls>>,
+}
+
+/// Answers what modules ask of the world outside.
+///
+/// A guest never waits for an answer: where there is none yet the request is noted, the chain gives
+/// [`ChainError::AwaitsCalls`](crate::ChainError::AwaitsCalls) in place of output, and whoever has it finds the answers
+/// and gives it the same batch again. So a record may go through a module several times before it counts.
+///
+/// Asked from within a guest's call, on its thread and its stack: it must take little time and little stack, and must
+/// not wait for anybody who runs a guest.
+pub trait Calls: fmt::Debug + Send + Sync {
+    /// Has `take` read the answer, or notes the request.
+    fn call(&self, call: Call<'_>, take: &mut dyn FnMut(&[u8])) -> Called;
+}
+
+/// What a module asks. The same call of the same record is asked again with the same request.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The step that asks.
+    pub step: &'a str,
+    /// The input record that it is for.
+    pub offset: Offset,
+    /// How many calls the module made for this record before.
+    pub number: u32,
+    /// The request, as `docs/formats/smartmodule-abi.md` says (HTTP requests).
+    pub request: &'a [u8],
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Called {
+    /// It has an answer, which may say that it failed.
+    Answered,
+    /// The request is noted.
+    Waits,
 }
 
 /// Takes what modules log.

@@ -1,6 +1,7 @@
 //! One step of a chain: a guest of its own, opened again after it crashed where the step goes on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thalweg_record::BatchHeader;
 use thalweg_smartmodule_abi::{FLAG_LOG_APPEND_TIME, InputHeader, write_params};
@@ -11,6 +12,7 @@ use crate::deadline::now;
 use crate::guest::{Answered, Failure, Fault, Given, Guest, GuestHost, Purpose};
 use crate::guest_memory::MemoryBound;
 use crate::host_imports::HostState;
+use crate::key_values::{KeyValues, Mark};
 use crate::limits::CRASHES_PER_BATCH;
 use crate::records::{Place, advance, nth};
 use crate::stopwatch::Stopwatch;
@@ -20,12 +22,23 @@ use crate::{CallLimits, ChainError, HostServices, OnFailure, SmartModuleKind, St
 pub(crate) struct OpenStep {
     host: Arc<GuestHost>,
     step: Step,
-    services: HostServices,
+    services: StepServices,
     pub(crate) limits: CallLimits,
     /// Absent after a crash, until it is needed again.
     guest: Option<Guest>,
+    /// What its module kept before the last call.
+    kept_before_call: Mark,
     batch: BatchBudget,
     pub(crate) metrics: StepMetrics,
+}
+
+/// What a step's guests may use.
+#[derive(Debug, Clone)]
+pub(crate) struct StepServices {
+    pub(crate) offered: HostServices,
+    pub(crate) key_values: Option<Arc<KeyValues>>,
+    /// Whether a guest has asked something that is not answered yet. All guests run on one thread at a time.
+    pub(crate) waits: Arc<AtomicBool>,
 }
 
 /// What is the same for all of a pass's calls.
@@ -57,7 +70,7 @@ impl OpenStep {
         host: &Arc<GuestHost>,
         step: Step,
         limits: CallLimits,
-        services: HostServices,
+        services: StepServices,
     ) -> Result<Self, ChainError> {
         let mut open = Self {
             host: Arc::clone(host),
@@ -65,6 +78,7 @@ impl OpenStep {
             services,
             limits,
             guest: None,
+            kept_before_call: Mark::default(),
             batch: BatchBudget::new(),
             metrics: StepMetrics::default(),
         };
@@ -181,15 +195,24 @@ impl OpenStep {
             Some(guest) => guest,
             None => self.new_guest()?,
         };
+        if let Some(kept) = &self.services.key_values {
+            self.kept_before_call = kept.mark();
+        }
         let started = now();
         let header = input_header(call.header, call.output_bytes_soft);
         let answered = guest.call(call.purpose, header, given, output);
         self.metrics.time += now().saturating_duration_since(started);
         self.metrics.calls += 1;
-        if answered.is_ok() {
+        let is_answered = answered.is_ok();
+        if is_answered {
             self.guest = Some(guest);
-        } else {
-            self.metrics.errors += 1;
+        }
+        if self.services.waits.swap(false, Ordering::Relaxed) {
+            // Whatever it answered counts for nothing: it goes over the same records again.
+            return Err(ChainError::AwaitsCalls);
+        }
+        if !is_answered {
+            self.undo_call();
         }
         Ok(answered)
     }
@@ -197,7 +220,15 @@ impl OpenStep {
     /// Drops the guest, whose answer is not to be trusted.
     pub(crate) fn drop_guest(&mut self) {
         self.guest = None;
+        self.undo_call();
+    }
+
+    /// Counts a call that failed, and undoes what it kept: records of it are given again.
+    fn undo_call(&mut self) {
         self.metrics.errors += 1;
+        if let Some(kept) = &self.services.key_values {
+            kept.undo(self.kept_before_call);
+        }
     }
 
     /// Shows `record_count` records of `section` to the module's `look_back`.

@@ -6,7 +6,7 @@ use thalweg_record::{Batch, BatchHeader, BuildError, Codec, append_batch, append
 use thalweg_types::{NO_SEQUENCE, Offset, ProducerEpoch, ProducerId};
 
 use crate::step_run::Passing;
-use crate::{AccumulatorsByKey, FailedRecord, SeenChanges, WindowChanges};
+use crate::{AccumulatorsByKey, FailedRecord, KeyValueChanges, SeenChanges, WindowChanges};
 
 /// The bit of a batch's attributes that says whose timestamps its records have.
 const TIMESTAMP_TYPE_ATTRIBUTE: i16 = 1 << 3;
@@ -38,6 +38,8 @@ pub struct ChainOutput {
     pub windows: WindowChanges,
     /// What they changed of the keys that were seen, as of [`next_offset`](Self::next_offset).
     pub seen: SeenChanges,
+    /// What they changed of what modules keep under keys of their own.
+    pub key_values: KeyValueChanges,
     /// The records that the chain went on without, below [`next_offset`](Self::next_offset), by
     /// rising offset and step.
     pub failed: Vec<FailedRecord>,

@@ -112,6 +112,7 @@ fn an_aggregate_goes_on_from_batch_to_batch_and_from_a_given_accumulator() {
     let mut resumed = engine()
         .open_chain(ChainOptions {
             dedup: None,
+            key_values: None,
             state_bytes_max: None,
             services: HostServices::default(),
             steps: vec![module_step("sum", &[])],
@@ -244,6 +245,7 @@ fn loops_hogs_and_recursion_of_a_rust_guest_are_bounded() {
         let mut chain = engine()
             .open_chain(ChainOptions {
                 dedup: None,
+                key_values: None,
                 state_bytes_max: None,
                 services: HostServices::default(),
                 steps: vec![step(&module)],
@@ -269,6 +271,7 @@ fn large_outputs_stop_within_the_batch_and_go_on_from_there() {
     let mut chain = engine()
         .open_chain(ChainOptions {
             dedup: None,
+            key_values: None,
             state_bytes_max: None,
             services: HostServices::default(),
             steps: vec![step_with(&module, &[("times", "100")])],
@@ -357,6 +360,7 @@ fn steps_that_make_no_chain_are_refused() {
         engine()
             .open_chain(ChainOptions {
                 dedup: None,
+                key_values: None,
                 state_bytes_max: None,
                 services: HostServices::default(),
                 steps: names.iter().map(|name| module_step(name, &[])).collect(),
@@ -554,6 +558,7 @@ fn compiled_modules_are_kept_on_disk_and_not_trusted_when_damaged() {
         let mut chain = engine
             .open_chain(ChainOptions {
                 dedup: None,
+                key_values: None,
                 state_bytes_max: None,
                 services: HostServices::default(),
                 steps: vec![step(&module)],

@@ -11,6 +11,7 @@ use thalweg_smartmodule_abi::{
     STATUS_RECORD_FAILED, bitmap_bytes, bitmap_set, read_record,
 };
 
+use crate::current::{self, Ended};
 use crate::output::write_like;
 use crate::params::SmartModuleExtraParams;
 use crate::{Accumulator, Error, IntoOutput, Record, SmartOpt, host};
@@ -170,7 +171,13 @@ fn for_each_record(
         // SAFETY: the record lives for this turn of the loop and is passed on by shared
         // reference, while the input is borrowed throughout.
         let record = unsafe { Record::from_input(&header, &raw) };
-        let next = each(&raw, &record, progress).map_err(Stop::Record)?;
+        current::begin(record.offset());
+        let next = each(&raw, &record, progress);
+        let next = match current::end(next.is_ok()) {
+            Ended::Counts => next.map_err(Stop::Record)?,
+            // Whatever it gave, the host takes nothing of this call.
+            Ended::Waits => Next::Record,
+        };
         progress.consumed_count = index + 1;
         if matches!(next, Next::Enough) {
             break;

@@ -1,4 +1,4 @@
-//! What a guest may ask of its host: a line in the log, a last word before a trap, and what a table has under a key.
+//! What a guest may ask of its host: a line in the log, a last word before a trap, and what a transform gives it besides.
 
 use std::fmt;
 
@@ -110,6 +110,46 @@ pub(crate) fn table_get(name: &str, key: &[u8], value: &mut [u8]) -> i64 {
     imports::table_get(name, key, value)
 }
 
+/// Asks the host for the answer to a request: how many bytes that is, which are in `answer` where they fit.
+#[cfg(target_family = "wasm")]
+pub(crate) fn http_call(offset: i64, number: u32, request: &[u8], answer: &mut [u8]) -> i64 {
+    imports::http_call(offset, number, request, answer)
+}
+
+/// Asks the host for what the module has put under a key: how many bytes that is, which are in `value` where they fit.
+#[cfg(target_family = "wasm")]
+pub(crate) fn key_value_get(key: &[u8], value: &mut [u8]) -> i64 {
+    imports::key_value_get(key, value)
+}
+
+/// Hands the host what a record puts.
+#[cfg(target_family = "wasm")]
+pub(crate) fn key_value_put(offset: i64, entries: &[u8]) -> i32 {
+    imports::key_value_put(offset, entries)
+}
+
+/// Asks for something whose length is not known before, until it fits: it is in `place` then, if there is any.
+#[cfg(target_family = "wasm")]
+pub(crate) fn in_room(place: &mut Vec<u8>, ask: impl Fn(&mut [u8]) -> i64) -> i64 {
+    place.resize(ANSWER_BYTES, 0);
+    loop {
+        let answer = ask(place);
+        let Ok(bytes) = usize::try_from(answer) else {
+            place.clear();
+            return answer;
+        };
+        let fits = bytes <= place.len();
+        place.resize(bytes, 0);
+        if fits {
+            return answer;
+        }
+    }
+}
+
+/// How much is asked for at first, in bytes.
+#[cfg(target_family = "wasm")]
+const ANSWER_BYTES: usize = 1024;
+
 #[cfg(target_family = "wasm")]
 mod imports {
     mod thalweg {
@@ -125,7 +165,46 @@ mod imports {
                 value: *mut u8,
                 capacity: usize,
             ) -> i64;
+            pub(super) safe fn http_call(
+                offset: i64,
+                number: u32,
+                request: *const u8,
+                request_bytes: usize,
+                answer: *mut u8,
+                capacity: usize,
+            ) -> i64;
+            pub(super) safe fn key_value_get(
+                key: *const u8,
+                key_bytes: usize,
+                value: *mut u8,
+                capacity: usize,
+            ) -> i64;
+            pub(super) safe fn key_value_put(
+                offset: i64,
+                entries: *const u8,
+                entries_bytes: usize,
+            ) -> i32;
         }
+    }
+
+    pub(super) fn http_call(offset: i64, number: u32, request: &[u8], answer: &mut [u8]) -> i64 {
+        let (place, capacity) = (answer.as_mut_ptr(), answer.len());
+        thalweg::http_call(
+            offset,
+            number,
+            request.as_ptr(),
+            request.len(),
+            place,
+            capacity,
+        )
+    }
+
+    pub(super) fn key_value_get(key: &[u8], value: &mut [u8]) -> i64 {
+        thalweg::key_value_get(key.as_ptr(), key.len(), value.as_mut_ptr(), value.len())
+    }
+
+    pub(super) fn key_value_put(offset: i64, entries: &[u8]) -> i32 {
+        thalweg::key_value_put(offset, entries.as_ptr(), entries.len())
     }
 
     pub(super) fn log(level: i32, line: &str) {

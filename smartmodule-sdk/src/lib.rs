@@ -58,16 +58,19 @@
 #![warn(missing_docs)]
 
 mod accumulator;
+mod current;
 pub mod dataplane;
 mod error;
 mod from_record;
 #[doc(hidden)]
 pub mod guest;
 mod host;
+pub mod http;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(feature = "json")]
 mod json_place;
+mod key_value;
 mod output;
 mod params;
 mod record;
@@ -90,6 +93,7 @@ pub use from_record::FromRecord;
 pub use host::{Level, log};
 #[cfg(feature = "json")]
 pub use json::Json;
+pub use key_value::{KeyValue, key_value};
 pub use output::{IntoOutput, Output};
 pub use params::{ParamError, ParamValue, SmartModuleExtraParams, SmartModuleInitError, SmartOpt};
 pub use record::{Header, Headers, Record, SmartModuleRecord};

@@ -4,10 +4,6 @@ use std::borrow::Cow;
 
 use crate::{RecordData, Result, bail};
 
-/// How large a value is asked for at first, in bytes.
-#[cfg(target_family = "wasm")]
-const VALUE_BYTES: usize = 1024;
-
 /// A compacted topic, as a map from the keys of its records to their latest values.
 ///
 /// The transform says which it has (`--table airlines`). A look-up sees all that was committed when the transform
@@ -64,22 +60,8 @@ fn look_up(name: &str, key: &[u8]) -> Option<Option<Vec<u8>>> {
     use thalweg_smartmodule_abi as abi;
 
     let mut value = Vec::new();
-    value.resize(VALUE_BYTES, 0);
-    loop {
-        match crate::host::table_get(name, key, &mut value) {
-            abi::NO_SUCH_TABLE => return None,
-            bytes => {
-                let Ok(bytes) = usize::try_from(bytes) else {
-                    return Some(None);
-                };
-                let fits = bytes <= value.len();
-                value.resize(bytes, 0);
-                if fits {
-                    return Some(Some(value));
-                }
-            }
-        }
-    }
+    let found = crate::host::in_room(&mut value, |place| crate::host::table_get(name, key, place));
+    (found != abi::NO_SUCH_TABLE).then(|| (found >= 0).then_some(value))
 }
 
 #[cfg(not(target_family = "wasm"))]

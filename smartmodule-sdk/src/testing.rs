@@ -15,7 +15,7 @@ use thalweg_smartmodule_abi::{
 };
 
 use crate::guest::call_natively;
-use crate::{Record, SmartModuleExtraParams};
+use crate::{Record, Result, SmartModuleExtraParams, bail, http};
 
 pub use thalweg_smartmodule_derive::harness;
 
@@ -24,10 +24,16 @@ const OUTPUT_BYTES_SOFT: u32 = 16 << 20;
 
 /// The entries of a table.
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+/// Answers requests by HTTP.
+type Answerer = Box<dyn Fn(&http::Request) -> http::Response>;
 
 thread_local! {
     /// The tables of the test that runs on this thread.
     static TABLES: RefCell<BTreeMap<String, Entries>> = const { RefCell::new(BTreeMap::new()) };
+    /// Who answers its requests.
+    static HTTP: RefCell<Option<Answerer>> = const { RefCell::new(None) };
+    /// What it has put under keys.
+    static KEPT: RefCell<Entries> = const { RefCell::new(Entries::new()) };
 }
 
 /// Gives the test that runs on this thread a table for [`table`](fn@crate::table) to look keys up in, in place of one of
@@ -42,6 +48,30 @@ where
         .map(|(key, value)| (key.as_ref().to_vec(), value.as_ref().to_vec()));
     let entries: Entries = entries.collect();
     TABLES.with_borrow_mut(|tables| tables.insert(name.to_owned(), entries));
+}
+
+/// Has `answer` answer the requests by HTTP that the test on this thread makes: see [`http`].
+pub fn set_http(answer: impl Fn(&http::Request) -> http::Response + 'static) {
+    HTTP.with_borrow_mut(|http| *http = Some(Box::new(answer)));
+}
+
+pub(crate) fn answer_http(request: &http::Request) -> Result<http::Response> {
+    HTTP.with_borrow(|http| match http {
+        Some(answer) => Ok(answer(request)),
+        None => bail!("nobody answers: give the test answers with `testing::set_http`"),
+    })
+}
+
+/// What the test on this thread has put under a key.
+pub(crate) fn kept(key: &[u8]) -> Option<Vec<u8>> {
+    KEPT.with_borrow(|kept| kept.get(key).cloned())
+}
+
+pub(crate) fn keep(key: &[u8], value: Option<Vec<u8>>) {
+    KEPT.with_borrow_mut(|kept| match value {
+        Some(value) => kept.insert(key.to_vec(), value),
+        None => kept.remove(key),
+    });
 }
 
 /// What a table of this thread has under a key; `None` where there is no such table.

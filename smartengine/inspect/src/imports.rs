@@ -38,6 +38,18 @@ pub fn offered_import(module: &str, name: &str) -> Option<OfferedImport> {
             params: &[I32, I32, I32, I32, I32, I32],
             results: &[ValType::I64],
         }),
+        (abi::IMPORT_MODULE, abi::IMPORT_HTTP_CALL) => Some(OfferedImport {
+            params: &[ValType::I64, I32, I32, I32, I32, I32],
+            results: &[ValType::I64],
+        }),
+        (abi::IMPORT_MODULE, abi::IMPORT_KEY_VALUE_GET) => Some(OfferedImport {
+            params: &[I32, I32, I32, I32],
+            results: &[ValType::I64],
+        }),
+        (abi::IMPORT_MODULE, abi::IMPORT_KEY_VALUE_PUT) => Some(OfferedImport {
+            params: &[ValType::I64, I32, I32],
+            results: &[I32],
+        }),
         (WASI_MODULE, name) => of_wasi(name),
         _ => None,
     }

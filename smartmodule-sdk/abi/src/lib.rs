@@ -72,6 +72,31 @@ pub const NO_SUCH_KEY: i64 = -1;
 /// There is no table of this name here.
 pub const NO_SUCH_TABLE: i64 = -2;
 
+/// `(offset: i64, number: i32, request: i32, request_bytes: i32, answer: i32, capacity: i32) -> i64`: the answer to an
+/// HTTP request, as it was when the request was made for the record at `offset` as its call number `number`. Gives how
+/// many bytes that is, which are written to `answer` where they fit `capacity`; or [`HTTP_WAITS`].
+pub const IMPORT_HTTP_CALL: &str = "http_call";
+/// The request is made once the guest has returned; then the guest is given the same records again.
+pub const HTTP_WAITS: i64 = -1;
+
+/// `(key: i32, key_bytes: i32, value: i32, capacity: i32) -> i64`: what the module has put under a key. As
+/// [`IMPORT_TABLE_GET`], with [`NO_KEY_VALUE`] where the module may keep nothing.
+pub const IMPORT_KEY_VALUE_GET: &str = "key_value_get";
+/// `(offset: i64, entries: i32, entries_bytes: i32) -> i32`: puts what the record at `offset` changed, all of it or
+/// nothing. Each entry is the key's length, the value's length or [`REMOVED`] (both 4 bytes, little-endian), the key and
+/// the value. Gives [`KEY_VALUE_PUT`] or why not.
+pub const IMPORT_KEY_VALUE_PUT: &str = "key_value_put";
+/// In place of a value's length: nothing is under the key any more.
+pub const REMOVED: u32 = u32::MAX;
+/// All entries are put.
+pub const KEY_VALUE_PUT: i32 = 0;
+/// The module may keep nothing here.
+pub const NO_KEY_VALUE: i32 = -2;
+/// There is no room for them.
+pub const KEY_VALUE_FULL: i32 = -3;
+/// They are malformed, or belong to no record.
+pub const KEY_VALUE_INVALID: i32 = -4;
+
 /// Levels of [`IMPORT_LOG`].
 pub const LOG_ERROR: i32 = 1;
 /// See [`LOG_ERROR`].

@@ -217,6 +217,7 @@ impl Stream {
             }
         };
         let chain = self.engine.open_chain(ChainOptions {
+            key_values: None,
             steps: self.steps.clone(),
             accumulation,
             dedup: None,
