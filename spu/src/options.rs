@@ -150,6 +150,15 @@ pub struct SpuOptions {
     #[arg(long, env = "THALWEG_SPU_SMARTMODULE_BYTES_MAX", value_parser = parse_bytes, default_value = "8MiB")]
     pub smartmodule_bytes_max: u64,
 
+    /// Where the secrets are that requests of transforms may carry, each in a file of its name, read for each request;
+    /// none where not given.
+    #[arg(long, env = "THALWEG_SPU_SECRETS_DIR", value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
+
+    /// Certificates of whom requests of transforms by HTTPS trust, besides those that this machine trusts.
+    #[arg(long, env = "THALWEG_SPU_HTTP_CA", value_name = "FILE")]
+    pub http_ca: Option<PathBuf>,
+
     /// How often old segments are looked for.
     #[arg(long, env = "THALWEG_SPU_RETENTION_INTERVAL", value_parser = parse_duration, default_value = "30s")]
     pub retention_interval: Duration,

@@ -36,7 +36,7 @@ pub use producer::{
     Follows, NO_SEQUENCE, ProducerEpoch, ProducerId, TransformProgress, next_sequence,
 };
 pub use resource_name::{InvalidName, ResourceName};
-pub use sha256::sha256_hex;
+pub use sha256::{sha256, sha256_hex};
 pub use text_units::{
     InvalidQuantity, format_bytes, format_duration_ms, parse_bytes, parse_duration,
 };

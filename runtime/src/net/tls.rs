@@ -412,6 +412,28 @@ fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
+/// How programs of others are connected to by HTTPS: this machine says whom to trust, and `ca` besides. Where nobody is
+/// trusted every connection fails, and those without TLS do not.
+///
+/// # Errors
+/// When `ca` can't be read, or has no certificate.
+pub fn https_client_config(ca: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let mut trusted = RootCertStore::empty();
+    trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca {
+        trusted.extend(roots(path)?.roots);
+    }
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError::Unusable {
+            path: ca.map(Path::to_owned).unwrap_or_default(),
+            reason: error.to_string(),
+        })?;
+    Ok(builder
+        .with_root_certificates(trusted)
+        .with_no_client_auth())
+}
+
 /// Whom this machine trusts.
 fn trusted_here() -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();

@@ -140,7 +140,16 @@ pub(super) async fn begin(
             output.fence(known, at, told).await
         }
     });
-    let (writers, markers): (Vec<_>, Vec<_>) = try_join_all(writers).await?.into_iter().unzip();
+    let (mut writers, mut markers): (Vec<_>, Vec<_>) =
+        try_join_all(writers).await?.into_iter().unzip();
+    if plan.transform.spec.capabilities.http.is_some()
+        && let (Some(writer), Some(marker)) = (writers.last_mut(), markers.last_mut())
+        && let Some((_, changelog)) = partitions.last()
+    {
+        // Answers to requests are in the changelog before an output has what came of them, and nobody fences those who write
+        // them: all that the outputs have come of stand before a marker that is written now.
+        *marker = mark_again(shared, changelog, writer, told).await?;
+    }
     let last_marker: Option<&Offset> = markers.last().filter(|_| plan.keeps_state);
     Ok(Begun {
         kept_until: last_marker.map(|marker| marker.next()),
@@ -150,6 +159,26 @@ pub(super) async fn begin(
         partitions,
         is_narrow,
     })
+}
+
+/// Writes another marker of the position where `writer` stands; where that is.
+async fn mark_again(
+    shared: &Shared,
+    partition: &TopicPartition,
+    writer: &mut OutputWriter,
+    told: impl Fn(&LeaderError),
+) -> Result<Offset, NotBegun> {
+    loop {
+        let position = writer.position();
+        let marker = writer.mark(position, shared.context.clock.now_ms());
+        let (bytes, output): (Bytes, _) = (marker.bytes, marker.output);
+        let written = shared.leaders.append(partition, &bytes, output, &told);
+        let written = written.await?;
+        // Where an earlier attempt was not answered nobody knows where it stands.
+        if written.offset >= Offset::ZERO {
+            return Ok(written.offset);
+        }
+    }
 }
 
 /// The changelog, which is the last of what was found, is never ahead of an output that was not cut, and as old as they.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use thalweg_proto::ServiceError;
 use thalweg_smartengine::{
-    Accumulation, CallLimits, ChainError, ChainOptions, HostServices, Lane, LoadError, SmartEngine,
-    Step,
+    Accumulation, CallLimits, ChainError, ChainOptions, HostServices, Lane, LoadError, OnFailure,
+    SmartEngine, Step,
 };
 use thalweg_types::resource::{SmartModuleKind, TransformSpec};
 use thalweg_types::{AggregateSpec, ErrorCode, LookBack};
@@ -27,6 +27,8 @@ pub(super) struct Modules {
     /// How the aggregate among them accumulates, if there is one.
     aggregate: Option<AggregateSpec>,
     dedup: Option<LookBack>,
+    /// Whether they may keep values under keys of their own.
+    keeps_values: bool,
     state_bytes_max: u64,
     services: HostServices,
     extras: Vec<StepExtra>,
@@ -111,6 +113,7 @@ impl Modules {
             steps,
             aggregate: aggregate.map(Option::unwrap_or_default),
             dedup: transform.dedup,
+            keeps_values: transform.capabilities.key_value,
             state_bytes_max: context.options.smartmodule_shared_memory_bytes,
             services,
             extras,
@@ -133,6 +136,7 @@ impl Modules {
             steps: self.steps.clone(),
             accumulation,
             dedup: self.dedup.map(|within| kept.dedup(within)),
+            key_values: self.keeps_values.then(|| kept.key_values()),
             // What all guests together may have, among whom it counts.
             state_bytes_max: Some(self.state_bytes_max),
             services: self.services.clone(),
@@ -149,6 +153,13 @@ impl Modules {
     /// Whether one of them is an aggregate.
     pub(super) fn accumulate(&self) -> bool {
         self.aggregate.is_some()
+    }
+
+    /// The names of those that stop at a record that they fail on.
+    pub(super) fn stopping(&self) -> Vec<String> {
+        let steps = self.steps.iter();
+        let stopping = steps.filter(|step| step.on_failure == OnFailure::Stop);
+        stopping.map(|step| step.name.clone()).collect()
     }
 
     /// Names and versions, for people.

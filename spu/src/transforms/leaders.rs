@@ -218,20 +218,22 @@ impl Leaders {
         &self,
         partition: &TopicPartition,
         batch: Bytes,
+        acks: Acks,
     ) -> Result<(), LeaderError> {
         let told = |_: &LeaderError| {};
-        self.until_answered(told, || self.append_internal_once(partition, batch.clone()))
-            .await
+        let attempt = || self.append_internal_once(partition, batch.clone(), acks);
+        self.until_answered(told, attempt).await
     }
 
     async fn append_internal_once(
         &self,
         partition: &TopicPartition,
         batch: Bytes,
+        acks: Acks,
     ) -> Result<(), LeaderError> {
         let replicas = &self.context.replicas;
         if let Ok(replica) = replicas.leader(&partition.topic, partition.partition, None) {
-            let appended = replica.append(batch, None, Acks::Leader, PRODUCE_TIMEOUT);
+            let appended = replica.append(batch, None, acks, PRODUCE_TIMEOUT);
             let appended = appended.await;
             return appended
                 .map(|_| ())
@@ -243,7 +245,8 @@ impl Leaders {
         // Known by the name that the controller gave to those who may.
         let lanes = INTERNAL_LANE..INTERNAL_LANE + 1;
         let connection = self.leader_in(partition, lanes).await?;
-        let request = produce_request(partition, data, 1);
+        let acks = if acks == Acks::All { -1 } else { 1 };
+        let request = produce_request(partition, data, acks);
         let answer = connection.call(&request, ANSWER_TIMEOUT).await;
         let answer = answer.map_err(|error| not_now(partition, &error))?;
         let topics = answer.responses.into_iter();

@@ -23,6 +23,7 @@ use tracing::warn;
 
 use super::leaders::Leaders;
 use crate::context::SpuContext;
+use crate::replica::Acks;
 
 /// How long lines are gathered.
 const GATHERING: Duration = Duration::from_millis(100);
@@ -82,6 +83,16 @@ pub(super) struct RunnerLog {
     input: TopicPartition,
     /// Where the records begin that the modules were given last.
     position: AtomicI64,
+    /// Lines of records that may go through the chain again; absent where none do.
+    held: Option<Mutex<Vec<HeldLine>>>,
+}
+
+/// A line that may be said again.
+#[derive(Debug)]
+struct HeldLine {
+    step: String,
+    level: LogLevel,
+    text: String,
 }
 
 impl TransformLog {
@@ -124,18 +135,44 @@ impl RunnerLog {
         log: &Arc<TransformLog>,
         transform: ResourceName,
         input: TopicPartition,
+        holds: bool,
     ) -> Self {
         Self {
             log: Arc::clone(log),
             transform,
             input,
             position: AtomicI64::new(0),
+            held: holds.then(Mutex::default),
         }
+    }
+
+    /// The records are through whose lines are held.
+    pub(super) fn release(&self) {
+        for HeldLine { step, level, text } in self.take_held() {
+            self.say(&step, level, &text);
+        }
+    }
+
+    /// They go through again, and log again.
+    pub(super) fn discard(&self) {
+        self.take_held();
+    }
+
+    fn take_held(&self) -> Vec<HeldLine> {
+        let held = self.held.as_ref();
+        held.map_or_else(Vec::new, |held| {
+            std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner))
+        })
     }
 
     /// What is logged from now on is about records from this one on.
     pub(super) fn is_at(&self, position: Offset) {
         self.position.store(position.0, Ordering::Relaxed);
+    }
+
+    fn say(&self, step: &str, level: LogLevel, text: &str) {
+        let before = self.log.dropped.swap(0, Ordering::Relaxed);
+        self.push(step, level, text, before);
     }
 
     fn push(&self, step: &str, level: LogLevel, text: &str, dropped: u64) {
@@ -160,8 +197,16 @@ impl RunnerLog {
 
 impl LogLines for RunnerLog {
     fn line(&self, step: &str, level: LogLevel, text: &str) {
-        let before = self.log.dropped.swap(0, Ordering::Relaxed);
-        self.push(step, level, text, before);
+        let Some(held) = &self.held else {
+            return self.say(step, level, text);
+        };
+        // A module logs a few lines a second, so that few are held.
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.push(HeldLine {
+            step: step.to_owned(),
+            level,
+            text: text.to_owned(),
+        });
     }
 
     fn dropped(&self, step: &str, count: u32) {
@@ -219,7 +264,9 @@ impl Writer {
                 topic: topic.clone(),
                 partition,
             };
-            let appended = self.leaders.append_internal(&partition, batch);
+            let appended = self
+                .leaders
+                .append_internal(&partition, batch, Acks::Leader);
             match tokio::time::timeout(PATIENCE, appended).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.lose(line_count, &error.to_string()),

@@ -5,9 +5,13 @@
 //! comes out to whoever leads the outputs. Where it is in its input it reads back from the outputs:
 //! `docs/rfcs/transforms.md` says how that makes every input record count once.
 
+mod answers;
 mod beginning;
+mod caller;
 mod chain;
 mod checkpoint;
+mod http_client;
+mod http_request;
 mod leaders;
 mod log_lines;
 mod outlet;
@@ -32,6 +36,7 @@ use thalweg_runtime::{CancellationToken, TaskGroup};
 use thalweg_types::{PartitionIndex, TopicName};
 use tokio::sync::watch;
 
+use self::http_client::HttpClient;
 use self::leaders::Leaders;
 use self::log_lines::TransformLog;
 use self::plan::{RunnerKey, RunnerPlan};
@@ -53,6 +58,7 @@ pub(crate) fn spawn(context: &SpuContext, tasks: &TaskGroup) {
         leaders,
         tables,
         log,
+        http: Arc::new(HttpClient::new(context.options.http_ca.clone())),
         tasks: own,
         running: BTreeMap::new(),
         ended: watch::Sender::new(()),
@@ -66,6 +72,7 @@ struct Runners {
     leaders: Arc<Leaders>,
     tables: Arc<TableViews>,
     log: Arc<TransformLog>,
+    http: Arc<HttpClient>,
     /// Own the runners and what follows the tables.
     tasks: TaskGroup,
     running: BTreeMap<RunnerKey, RunnerHandle>,
@@ -113,6 +120,7 @@ impl Runners {
                         leaders: Arc::clone(&self.leaders),
                         tables: Arc::clone(&self.tables),
                         log: Arc::clone(&self.log),
+                        http: Arc::clone(&self.http),
                     };
                     let runner = Runner::spawn(shared, plan, ended, &self.tasks);
                     self.running.insert(key, runner);

@@ -128,6 +128,11 @@ impl OutputWriter {
         (writer, first)
     }
 
+    /// The epoch that it writes in.
+    pub(super) fn producer_epoch(&self) -> ProducerEpoch {
+        self.options.producer_epoch
+    }
+
     /// How far the output comes with what is sealed.
     pub(super) fn position(&self) -> Offset {
         self.position

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::beginning::Begun;
+use super::caller::Caller;
 use super::chain::{Modules, may_heal};
 use super::checkpoint::Held;
 use super::leaders::{LeaderError, Leaders, Written};
@@ -67,6 +68,8 @@ pub(super) struct Pump<'a> {
     reporter: &'a Arc<Reporter>,
     /// Absent while a turn has it.
     work: Option<Box<Work>>,
+    /// Answers what the modules ask, where they may.
+    caller: Option<Arc<Caller>>,
     turn: Option<BoxFuture<'static, Turned>>,
     outputs: Vec<Output>,
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
@@ -91,8 +94,10 @@ impl<'a> Pump<'a> {
         chain: crate::metrics::Metered,
         begun: Begun,
         log_lines: Arc<RunnerLog>,
+        caller: Option<Caller>,
     ) -> Self {
         let plan = reign.plan;
+        let caller = caller.map(Arc::new);
         let Shared {
             context, leaders, ..
         } = reign.shared;
@@ -137,8 +142,10 @@ impl<'a> Pump<'a> {
                 log: Arc::clone(plan.replica.log()),
                 clock: Arc::clone(&context.clock),
                 log_lines,
+                answers: caller.as_ref().map(|caller| Arc::clone(&caller.answers)),
                 now_ms: 0,
             })),
+            caller,
             turn: None,
             sending: FuturesUnordered::new(),
             queued_bytes: 0,
@@ -224,11 +231,26 @@ impl<'a> Pump<'a> {
             return;
         };
         let (from, lane) = (self.position, work.modules.lane.clone());
-        let job = move || {
-            let done = work.turn(from, end);
-            (work, done)
+        let caller = self.caller.clone();
+        let turning = async move {
+            loop {
+                if let Some(caller) = &caller
+                    && let Err(error) = caller.answer_all().await
+                {
+                    return Ok((work, Done::failed(from, error.into())));
+                }
+                let job = move || {
+                    let done = work.turn(from, end);
+                    (work, done)
+                };
+                let (worked, done) = guest_thread::run(&lane, job).await?;
+                work = worked;
+                if !done.awaits_calls || done.next_offset > from {
+                    return Ok((work, done));
+                }
+            }
         };
-        self.turn = Some(async move { guest_thread::run(&lane, job).await }.boxed());
+        self.turn = Some(turning.boxed());
     }
 
     fn settle(&mut self, turned: Turned) {
@@ -244,12 +266,8 @@ impl<'a> Pump<'a> {
             let now = self.context.clock.monotonic();
             self.changed_since.get_or_insert(now);
         }
-        let (accumulated, seen) = (
-            work.chain.chain.accumulators_size(),
-            work.chain.chain.seen_size(),
-        );
         let (entries, bytes) = if self.plan.keeps_state {
-            (accumulated.0 + seen.0, accumulated.1 + seen.1)
+            work.kept_size()
         } else {
             (0, 0)
         };

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
-use thalweg_smartengine::{HostServices, LogLines, Tables};
+use thalweg_smartengine::{Calls, HostServices, LogLines, Tables};
 use thalweg_types::TransformRunState;
 use tokio::sync::watch;
 
+use super::answers::Answers;
 use super::beginning::{self, Begun, NotBegun};
+use super::caller::{AnswerLog, Caller};
 use super::chain::{Modules, NotOpened};
 use super::leaders::LeaderError;
 use super::log_lines::RunnerLog;
@@ -43,7 +45,9 @@ impl Reign<'_> {
     /// Runs until `plans` has another plan, or it can't go on.
     pub(super) async fn run(self, plans: &mut watch::Receiver<Option<Arc<RunnerPlan>>>) -> Ended {
         let (transform, input) = (&self.plan.transform, self.plan.input());
-        let log = RunnerLog::new(&self.shared.log, transform.name.clone(), input.clone());
+        let calls_out = transform.spec.capabilities.http.is_some();
+        let name = transform.name.clone();
+        let log = RunnerLog::new(&self.shared.log, name, input.clone(), calls_out);
         let log = Arc::new(log);
         let begin = async {
             let Shared {
@@ -55,9 +59,12 @@ impl Reign<'_> {
             }
             let opened = tables.open(&self.plan.tables).await;
             let tables = opened.map_err(Ended::Failed)?;
+            let answers = calls_out.then(|| Answers::new(transform.spec.capabilities.clone()));
+            let answers = answers.map(Arc::new);
             let services = HostServices {
                 tables: Some(Arc::clone(&tables) as Arc<dyn Tables>),
                 log_lines: Some(Arc::clone(&log) as Arc<dyn LogLines>),
+                calls: answers.clone().map(|answers| answers as Arc<dyn Calls>),
             };
             let modules = Modules::find(context, &self.plan.transform.spec, services).await;
             let modules = modules.map_err(not_opened)?;
@@ -71,25 +78,47 @@ impl Reign<'_> {
             let mut chain = chain.map_err(not_opened)?;
             let begun = beginning::begin(self.shared, self.plan, self.reporter);
             let begun = begun.await.map_err(not_begun)?;
-            if let Some(kept) = self.restore(&begun).await? {
+            if let Some(mut kept) = self.restore(&begun).await? {
+                if let Some(answers) = &answers {
+                    answers.restore(kept.calls());
+                }
                 chain = modules.open(kept).await.map_err(not_opened)?;
             }
-            Ok((tables, modules, chain, begun))
+            let caller = answers.and_then(|answers| self.caller(&begun, &modules, answers));
+            Ok((tables, modules, chain, begun, caller))
         };
         // Nothing of it need be finished.
         let begun = tokio::select! {
             begun = begin => begun,
             _ = plans.changed() => return Ended::Replaced,
         };
-        let (tables, modules, chain, begun) = match begun {
+        let (tables, modules, chain, begun, caller) = match begun {
             Ok(begun) => begun,
             Err(ended) => return ended,
         };
-        let pump = Pump::new(&self, modules, chain, begun, log);
+        let pump = Pump::new(&self, modules, chain, begun, log, caller);
         tokio::select! {
             ended = pump.run(plans) => ended,
             reason = tables.broken() => Ended::Failed(reason),
         }
+    }
+
+    /// Who answers what the modules ask.
+    fn caller(&self, begun: &Begun, modules: &Modules, answers: Arc<Answers>) -> Option<Caller> {
+        let (writer, (_, changelog)) = (begun.writers.last()?, begun.partitions.last()?);
+        let log = AnswerLog {
+            changelog: changelog.clone(),
+            epoch: writer.producer_epoch(),
+        };
+        let stopping = modules.stopping();
+        Caller::new(
+            self.shared,
+            self.plan,
+            self.reporter,
+            answers,
+            log,
+            stopping,
+        )
     }
 
     /// What the transform kept, where it keeps anything.

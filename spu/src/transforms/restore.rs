@@ -78,7 +78,9 @@ fn take(
         let batch = batch.map_err(damaged)?;
         let header = batch.header();
         next = next.max(header.next_offset());
-        if header.is_control() || header.producer_id != producer {
+        // Answers to requests are written by no producer: what is of an earlier reign is known by its epoch.
+        let is_own = [producer, ProducerId::NONE].contains(&header.producer_id);
+        if header.is_control() || !is_own {
             continue;
         }
         let records = batch.records(BATCH_BYTES_MAX).map_err(damaged)?;

@@ -12,6 +12,7 @@ use thalweg_types::TransformRunState;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
+use super::http_client::HttpClient;
 use super::leaders::Leaders;
 use super::log_lines::TransformLog;
 use super::plan::RunnerPlan;
@@ -64,6 +65,7 @@ pub(super) struct Shared {
     pub(super) leaders: Arc<Leaders>,
     pub(super) tables: Arc<TableViews>,
     pub(super) log: Arc<TransformLog>,
+    pub(super) http: Arc<HttpClient>,
 }
 
 /// The task.

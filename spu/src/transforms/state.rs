@@ -7,9 +7,12 @@
 use std::collections::BTreeMap;
 
 use thalweg_smartengine::{
-    Accumulation, AccumulatorsByKey, ChainOutput, Dedup, Seen, SeenState, WindowEntry, WindowState,
+    Accumulation, AccumulatorsByKey, ChainOutput, Dedup, KeyValueState, Seen, SeenState,
+    WindowEntry, WindowState,
 };
 use thalweg_types::{AggregateSpec, LookBack};
+
+use super::answers::{CallId, KnownCalls};
 
 /// What the first byte of an entry's key says that it is.
 mod tag {
@@ -18,7 +21,12 @@ mod tag {
     pub(super) const ACCUMULATOR: u8 = 2;
     pub(super) const WINDOW: u8 = 3;
     pub(super) const SEEN_KEY: u8 = 4;
+    pub(super) const CALL: u8 = 5;
+    pub(super) const KEY_VALUE: u8 = 6;
 }
+
+/// What the key of an answer to a request begins with.
+pub(super) const CALL_TAG: u8 = tag::CALL;
 
 /// What an entry costs beside its bytes while it waits to be written.
 const ENTRY_BYTES: usize = 96;
@@ -60,6 +68,16 @@ impl StateChanges {
         for (key, seen) in seen.changed {
             self.set(tagged(tag::SEEN_KEY, &key), seen.map(seen_value));
         }
+        for (key, value) in std::mem::take(&mut output.key_values) {
+            self.set(tagged(tag::KEY_VALUE, &key), value);
+        }
+    }
+
+    /// The entries under these keys are needed no longer.
+    pub(super) fn forget(&mut self, keys: Vec<Vec<u8>>) {
+        for key in keys {
+            self.set(key, None);
+        }
     }
 
     fn set(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
@@ -99,6 +117,8 @@ pub(super) struct KeptState {
     accumulators: AccumulatorsByKey,
     windows: WindowState,
     seen: SeenState,
+    key_values: KeyValueState,
+    calls: KnownCalls,
 }
 
 impl KeptState {
@@ -129,6 +149,20 @@ impl KeptState {
                 let seen = value.map(|value| read_seen(value).ok_or_else(unknown));
                 set(&mut self.seen.keys, rest.to_vec(), seen.transpose()?);
             }
+            tag::KEY_VALUE => {
+                match value {
+                    Some(value) => self.key_values.insert(rest.to_vec(), value.to_vec()),
+                    None => self.key_values.remove(rest),
+                };
+            }
+            tag::CALL => {
+                let (id, epoch) = CallId::of_entry_key(rest).ok_or_else(unknown)?;
+                let answers = self.calls.entry(id).or_default();
+                set(answers, epoch, value.map(Into::into));
+                if answers.is_empty() {
+                    self.calls.remove(&id);
+                }
+            }
             _ => return Err(unknown()),
         }
         Ok(())
@@ -152,6 +186,16 @@ impl KeptState {
                 initial: Some(self.accumulators.remove(&None).unwrap_or(initial)),
             },
         }
+    }
+
+    /// What modules keep under keys of their own.
+    pub(super) fn key_values(&mut self) -> KeyValueState {
+        std::mem::take(&mut self.key_values)
+    }
+
+    /// What was answered to requests of records that may go through again.
+    pub(super) fn calls(&mut self) -> KnownCalls {
+        std::mem::take(&mut self.calls)
     }
 
     /// Which keys count as seen.

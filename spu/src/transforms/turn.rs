@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use thalweg_record::{Batch, BatchError, Header, Headers, Record, batches};
 use thalweg_runtime::Clock;
-use thalweg_smartengine::{ChainError, FailedRecord};
+use thalweg_smartengine::{ChainError, ChainOutput, FailedRecord};
 use thalweg_storage::{Log, ReadError};
 use thalweg_types::{Offset, TopicPartition};
 
+use super::answers::Answers;
+use super::caller::NotAnswered;
 use super::chain::Modules;
 use super::log_lines::RunnerLog;
 use super::output_writer::{OutputRecord, OutputWriter, SealedBatch, WriteError};
@@ -42,6 +44,8 @@ pub(super) struct Work {
     pub(super) clock: Arc<dyn Clock>,
     /// Where what the modules log goes.
     pub(super) log_lines: Arc<RunnerLog>,
+    /// What is known of what the modules ask by HTTP; absent where they may not.
+    pub(super) answers: Option<Arc<Answers>>,
     /// When the turn began, in milliseconds since 1970.
     pub(super) now_ms: i64,
 }
@@ -58,6 +62,8 @@ pub(super) struct Done {
     pub(super) failed: u64,
     pub(super) late: u64,
     pub(super) duplicates: u64,
+    /// Whether it goes on from there once the modules' calls are answered.
+    pub(super) awaits_calls: bool,
     /// Why it does not go on from there.
     pub(super) failure: Option<TurnError>,
 }
@@ -72,6 +78,8 @@ pub(super) enum TurnError {
     #[error(transparent)]
     Chain(#[from] ChainError),
     #[error(transparent)]
+    Calls(#[from] NotAnswered),
+    #[error(transparent)]
     Route(#[from] RouteError),
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -79,7 +87,30 @@ pub(super) enum TurnError {
     Output(#[from] BatchError),
 }
 
+impl Done {
+    /// A turn that failed before it did anything.
+    pub(super) fn failed(from: Offset, failure: TurnError) -> Self {
+        Self {
+            next_offset: from,
+            failure: Some(failure),
+            ..Self::default()
+        }
+    }
+}
+
 impl Work {
+    /// How many entries are kept, and how large they are, in bytes.
+    pub(super) fn kept_size(&self) -> (usize, usize) {
+        let chain = &self.chain.chain;
+        let sizes = [
+            chain.accumulators_size(),
+            chain.seen_size(),
+            chain.key_values_size(),
+        ];
+        let (entries, bytes): (Vec<_>, Vec<_>) = sizes.into_iter().unzip();
+        (entries.iter().sum(), bytes.iter().sum())
+    }
+
     /// Puts some of the committed input from `from` on through the chain.
     pub(super) fn turn(&mut self, from: Offset, until: Offset) -> Done {
         let mut done = Done {
@@ -120,7 +151,13 @@ impl Work {
         for batch in batches(&input) {
             let batch = batch?;
             while done.next_offset < batch.header().next_offset() {
-                self.pass_batch(done, batch)?;
+                match self.pass_batch(done, batch) {
+                    Err(TurnError::Chain(ChainError::AwaitsCalls)) => {
+                        done.awaits_calls = true;
+                        return Ok(());
+                    }
+                    passed => passed?,
+                }
                 let changed = self.changes.as_ref().map_or(0, StateChanges::bytes);
                 if self.clock.monotonic() >= ends || changed >= CHANGES_BYTES {
                     return Ok(());
@@ -133,7 +170,7 @@ impl Work {
     fn pass_batch(&mut self, done: &mut Done, batch: Batch<'_>) -> Result<(), TurnError> {
         let from = done.next_offset;
         self.log_lines.is_at(from);
-        let mut output = self.chain.chain.process(batch, from)?;
+        let mut output = self.process(batch, from)?;
         let next_offset = output.next_offset;
         if next_offset <= from {
             let reason = format!("no progress at offset {from}");
@@ -159,6 +196,26 @@ impl Work {
         }
         done.next_offset = next_offset;
         Ok(())
+    }
+
+    /// Puts records of a batch through the chain, so many that their calls are not too many.
+    fn process(&mut self, batch: Batch<'_>, from: Offset) -> Result<ChainOutput, ChainError> {
+        let chain = &mut self.chain.chain;
+        let Some(answers) = &self.answers else {
+            return chain.process(batch, from);
+        };
+        let processed = chain.process_range(batch, from..answers.begin(from));
+        match &processed {
+            Ok(output) => {
+                self.log_lines.release();
+                let forgotten = answers.forget_below(output.next_offset);
+                if let Some(changes) = &mut self.changes {
+                    changes.forget(forgotten);
+                }
+            }
+            Err(_) => self.log_lines.discard(),
+        }
+        processed
     }
 
     /// Hands what came of a batch to the outputs, all of one input record together. `done` notes each input

@@ -32,5 +32,6 @@ mod scripted_sc;
 mod setup;
 mod streams;
 mod topic_chains;
+mod transform_calls;
 mod transform_state;
 mod transforms;

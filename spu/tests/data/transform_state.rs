@@ -12,13 +12,13 @@ use crate::setup::{TestSpu, produce_request, produce_to};
 use crate::topic_chains::{register, register_as};
 use crate::transforms::{again, elect, spu_with_flags, transform, written};
 
-const CHANGELOG: &str = "__transform-3-changelog";
+pub(crate) const CHANGELOG: &str = "__transform-3-changelog";
 
 /// The time, the key and the value of a record.
 type Timed<'a> = (i64, &'a str, String);
 
 /// An SPU with `t`, `out` and a changelog that is compacted all the time.
-async fn spu_with_changelog() -> TestSpu {
+pub(crate) async fn spu_with_changelog() -> TestSpu {
     let flags = ["--compaction-interval=20ms"];
     let spu = spu_with_flags(&flags, 1, &[("out", 1)]).await;
     let config = [
@@ -52,7 +52,7 @@ fn dedup(mut transform: v1::Transform, last: u64) -> v1::Transform {
     transform
 }
 
-async fn produce_all(spu: &TestSpu, records: &[Timed<'_>]) {
+pub(crate) async fn produce_all(spu: &TestSpu, records: &[Timed<'_>]) {
     let mut client = spu.client().await;
     for chunk in records.chunks(10) {
         let mut batch = BatchBuilder::new(BatchOptions::default());
@@ -84,7 +84,7 @@ fn counted(
 }
 
 /// How many records its changelog has.
-fn kept(spu: &TestSpu) -> usize {
+pub(crate) fn kept(spu: &TestSpu) -> usize {
     let Ok(replica) = try_leader(&spu.spu, CHANGELOG, 0) else {
         return 0;
     };

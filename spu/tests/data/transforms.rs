@@ -62,7 +62,7 @@ pub(crate) fn transform(uses: &str, outputs: &[&str]) -> v1::Transform {
     }
 }
 
-fn with_param(mut transform: v1::Transform, name: &str, value: &str) -> v1::Transform {
+pub(crate) fn with_param(mut transform: v1::Transform, name: &str, value: &str) -> v1::Transform {
     let step = &mut transform
         .spec
         .as_mut()
@@ -75,7 +75,7 @@ fn with_param(mut transform: v1::Transform, name: &str, value: &str) -> v1::Tran
     transform
 }
 
-fn on_error(mut transform: v1::Transform, policy: &OnError) -> v1::Transform {
+pub(crate) fn on_error(mut transform: v1::Transform, policy: &OnError) -> v1::Transform {
     let step = &mut transform
         .spec
         .as_mut()
@@ -104,7 +104,7 @@ pub(crate) async fn written(
     .await
 }
 
-async fn produced(spu: &TestSpu, partition: i32, values: &[&str]) {
+pub(crate) async fn produced(spu: &TestSpu, partition: i32, values: &[&str]) {
     let replica = leader(&spu.spu, "t", partition).await;
     append(&replica, values).await.unwrap();
 }
