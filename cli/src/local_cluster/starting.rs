@@ -151,6 +151,8 @@ async fn start_spus(cluster: &mut LocalCluster, options: &StartOptions) -> Resul
             cluster.state.sc.address().into(),
             "--metrics-listen".into(),
             format!("127.0.0.1:{metrics_port}").into(),
+            "--secrets-dir".into(),
+            cluster.data_dir.join("secrets").into(),
         ];
         let arguments = server_arguments(cluster, &name, port, options, own);
         let spu = Launched::start(&name, &cluster.data_dir, &spu_program, &arguments)?;

@@ -95,6 +95,11 @@ pub(crate) fn spu_policy(cluster: &str) -> String {
     format!("{cluster}-spus")
 }
 
+/// `NAME-transform-secrets`: the secrets that requests of transforms may carry, if somebody made it.
+pub(crate) fn transform_secrets(cluster: &str) -> String {
+    format!("{cluster}-transform-secrets")
+}
+
 /// `NAME-spu`: StatefulSet, headless Service and budget of a group.
 pub(crate) fn spu_set(group: &str) -> String {
     format!("{group}-spu")

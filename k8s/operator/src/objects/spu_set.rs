@@ -84,9 +84,14 @@ fn pod(name: &str, group: &SpuGroup, options: &SpuSetOptions<'_>) -> Value {
     let mut mounts = vec![
         json!({"name": "data", "mountPath": "/var/lib/thalweg"}),
         json!({"name": "addresses", "mountPath": "/etc/thalweg/addresses", "readOnly": true}),
+        json!({"name": "secrets", "mountPath": "/etc/thalweg/secrets", "readOnly": true}),
     ];
-    let mut volumes =
-        vec![json!({"name": "addresses", "configMap": {"name": names::spu_addresses(name)}})];
+    let secrets = names::transform_secrets(options.cluster_name);
+    let mut volumes = vec![
+        json!({"name": "addresses", "configMap": {"name": names::spu_addresses(name)}}),
+        // Whoever needs it makes it, also when pods run already.
+        json!({"name": "secrets", "secret": {"secretName": secrets, "optional": true}}),
+    ];
     if has_racks {
         mounts.push(json!({"name": "racks", "mountPath": "/etc/thalweg/racks", "readOnly": true}));
         volumes.push(
@@ -138,6 +143,7 @@ fn env(group: &SpuGroup, options: &SpuSetOptions<'_>, has_racks: bool) -> Vec<Va
             "THALWEG_SPU_ADVERTISE_FILE",
             "/etc/thalweg/addresses/$(POD_NAME)",
         ),
+        given("THALWEG_SPU_SECRETS_DIR", "/etc/thalweg/secrets"),
         of_pod("THALWEG_SPU_HOST_IP", "status.hostIP"),
         given(
             "THALWEG_SPU_METRICS_LISTEN",
