@@ -12,10 +12,10 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
 use thalweg_types::resource::{
-    OutputPartitioning, Partition, PartitionSpec, PartitionStatus, ReplicaPlacement, Resource,
-    ResourceKey, ResourceKind, ResourceVersion, Spu, SpuSpec, SpuState, SpuStatus, StartPosition,
-    Topic, TopicSpec, TopicState, TopicStatus, Transform, TransformNumber, TransformSpec,
-    TransformState, TransformStatus,
+    CanarySpec, OutputPartitioning, Partition, PartitionSpec, PartitionStatus, ReplicaPlacement,
+    Resource, ResourceKey, ResourceKind, ResourceVersion, Spu, SpuSpec, SpuState, SpuStatus,
+    StartPosition, Topic, TopicSpec, TopicState, TopicStatus, Transform, TransformNumber,
+    TransformSpec, TransformState, TransformStatus,
 };
 use thalweg_types::{
     Capabilities, ChainSpec, CompressionPolicy, DirectoryId, HttpCapability, Incarnation,
@@ -426,6 +426,18 @@ fn transform(name: &str) -> Transform {
                 key_value: true,
                 secrets: vec!["api-token".parse().unwrap()],
             },
+            canary: Some(CanarySpec {
+                percent: 25,
+                chain: ChainSpec {
+                    steps: vec![StepSpec {
+                        uses: "late@1.3.0".parse().unwrap(),
+                        with: std::collections::BTreeMap::new(),
+                        look_back: None,
+                        on_error: OnError::Stop,
+                        aggregate: None,
+                    }],
+                },
+            }),
             paused: true,
         },
         status: TransformStatus {

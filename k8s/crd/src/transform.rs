@@ -99,9 +99,28 @@ pub struct TransformSpec {
     /// What its modules may do beyond their records; nothing where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
+    /// Another chain that some partitions of each input run; none where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
     /// Whether it is to stand still.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+}
+
+/// Another chain, on some of the partitions of each input.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.transforms.filter(step, has(step.aggregate)).size() <= 1").message("a chain keeps one aggregate; apply a second transform that reads the first one's output"),
+    validation = Rule::new("self.transforms.all(step, !has(step.lookBack))").message("a transform does not look back; leave lookBack out, and keep state with an aggregate or with dedup"),
+)]
+pub struct Canary {
+    /// On how many of a hundred partitions, rounded up, the first by their numbers; 1 to 99.
+    #[schemars(range(min = 1, max = 99))]
+    pub percent: i32,
+    /// SmartModules that the records of those partitions go through, 1 to 32.
+    #[schemars(length(min = 1, max = 32))]
+    pub transforms: Vec<Step>,
 }
 
 /// What is so of a transform.

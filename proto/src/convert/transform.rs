@@ -1,7 +1,8 @@
 //! Transforms.
 
 use thalweg_types::resource::{
-    ResourceVersion, Transform, TransformNumber, TransformSpec, TransformState, TransformStatus,
+    CanarySpec, ResourceVersion, Transform, TransformNumber, TransformSpec, TransformState,
+    TransformStatus,
 };
 use thalweg_types::{CompressionPolicy, TopicName};
 
@@ -82,6 +83,7 @@ impl TryFrom<v1::TransformSpec> for TransformSpec {
             dedup,
             tables,
             capabilities,
+            canary,
         } = message;
         Ok(Self {
             inputs: topics("inputs", &inputs)?,
@@ -99,6 +101,10 @@ impl TryFrom<v1::TransformSpec> for TransformSpec {
                 .unwrap_or_default()
                 .try_into()
                 .map_err(|error: InvalidField| error.under("capabilities"))?,
+            canary: canary
+                .map(CanarySpec::try_from)
+                .transpose()
+                .map_err(|error| error.under("canary"))?,
             paused,
         })
     }
@@ -116,6 +122,7 @@ impl From<TransformSpec> for v1::TransformSpec {
             dedup,
             tables,
             capabilities,
+            canary,
             paused,
         } = spec;
         Self {
@@ -129,6 +136,33 @@ impl From<TransformSpec> for v1::TransformSpec {
             dedup: dedup.map(Into::into),
             tables: tables.iter().map(ToString::to_string).collect(),
             capabilities: (!capabilities.is_empty()).then(|| capabilities.into()),
+            canary: canary.map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<v1::CanarySpec> for CanarySpec {
+    type Error = InvalidField;
+
+    fn try_from(message: v1::CanarySpec) -> Result<Self, InvalidField> {
+        let v1::CanarySpec { percent, chain } = message;
+        Ok(Self {
+            percent: u8::try_from(percent)
+                .map_err(|_| InvalidField::new("percent", format!("{percent} is no percentage")))?,
+            chain: chain
+                .unwrap_or_default()
+                .try_into()
+                .map_err(|error: InvalidField| error.under("chain"))?,
+        })
+    }
+}
+
+impl From<CanarySpec> for v1::CanarySpec {
+    fn from(canary: CanarySpec) -> Self {
+        let CanarySpec { percent, chain } = canary;
+        Self {
+            percent: percent.into(),
+            chain: Some(chain.into()),
         }
     }
 }
@@ -233,6 +267,18 @@ mod tests {
                     key_value: true,
                     secrets: vec!["api-token".parse().unwrap()],
                 },
+                canary: Some(CanarySpec {
+                    percent: 25,
+                    chain: ChainSpec {
+                        steps: vec![StepSpec {
+                            uses: "late@1.3.0".parse().unwrap(),
+                            with: std::collections::BTreeMap::new(),
+                            look_back: None,
+                            on_error: OnError::Stop,
+                            aggregate: None,
+                        }],
+                    },
+                }),
                 paused: true,
             },
             status: TransformStatus {
@@ -285,6 +331,12 @@ mod tests {
         capabilities.unwrap().secrets[0] = "..".to_owned();
         let error = Transform::try_from(message).unwrap_err();
         assert_eq!(error.path, "spec.capabilities.secrets[0]");
+
+        let mut message = v1::Transform::from(transform());
+        let canary = message.spec.as_mut().unwrap().canary.as_mut();
+        canary.unwrap().percent = 256;
+        let error = Transform::try_from(message).unwrap_err();
+        assert_eq!(error.path, "spec.canary.percent");
 
         let mut message = v1::Transform::from(transform());
         message.spec.as_mut().unwrap().compression = "rar".to_owned();

@@ -59,7 +59,8 @@ impl Reign<'_> {
                 tables: Some(Arc::clone(&tables) as Arc<dyn Tables>),
                 log_lines: Some(Arc::clone(&log) as Arc<dyn LogLines>),
             };
-            let modules = Modules::find(context, &self.plan.transform.spec, services).await;
+            let (chain, spec) = (&self.plan.chain, &self.plan.transform.spec);
+            let modules = Modules::find(context, chain, spec, services).await;
             let modules = modules.map_err(not_opened)?;
             if modules.accumulate() && !self.plan.keeps_state {
                 // Nothing of it would be kept.

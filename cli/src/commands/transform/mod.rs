@@ -13,6 +13,8 @@ mod reset;
 mod resume;
 mod row;
 mod state_arguments;
+mod update;
+mod version_arguments;
 
 use clap::Subcommand;
 
@@ -24,6 +26,7 @@ use crate::error::CliError;
 pub(crate) enum TransformCommand {
     Deploy(Box<deploy::DeployArguments>),
     Apply(apply::ApplyArguments),
+    Update(update::UpdateArguments),
     List(list::ListArguments),
     Describe(describe::DescribeArguments),
     Logs(logs::LogsArguments),
@@ -37,6 +40,7 @@ pub(crate) async fn run(command: TransformCommand, context: &Context) -> Result<
     match command {
         TransformCommand::Deploy(arguments) => deploy::run(*arguments, context).await,
         TransformCommand::Apply(arguments) => apply::run(&arguments, context).await,
+        TransformCommand::Update(arguments) => update::run(arguments, context).await,
         TransformCommand::List(arguments) => list::run(&arguments, context).await,
         TransformCommand::Describe(arguments) => describe::run(&arguments, context).await,
         TransformCommand::Logs(arguments) => logs::run(arguments, context).await,

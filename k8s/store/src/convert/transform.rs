@@ -3,11 +3,12 @@
 
 use kube::core::DynamicObject;
 use thalweg_k8s_crd::{
-    Transform as Object, TransformSpec as ObjectSpec, TransformStatus as ObjectStatus, Verdict,
+    Canary, Transform as Object, TransformSpec as ObjectSpec, TransformStatus as ObjectStatus,
+    Verdict,
 };
 use thalweg_types::resource::{
-    OutputPartitioning, StartPosition, Transform, TransformNumber, TransformSpec, TransformState,
-    TransformStatus,
+    CanarySpec, OutputPartitioning, StartPosition, Transform, TransformNumber, TransformSpec,
+    TransformState, TransformStatus,
 };
 use thalweg_types::{CompressionPolicy, TopicName};
 
@@ -61,6 +62,7 @@ fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
         dedup,
         tables,
         capabilities,
+        canary,
         paused,
     } = spec;
     Ok(TransformSpec {
@@ -80,8 +82,28 @@ fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
             .map(capabilities_from)
             .transpose()?
             .unwrap_or_default(),
+        canary: canary.map(canary_from).transpose()?,
         paused,
     })
+}
+
+fn canary_from(canary: Canary) -> Result<CanarySpec, String> {
+    let Canary {
+        percent,
+        transforms,
+    } = canary;
+    Ok(CanarySpec {
+        percent: u8::try_from(percent).map_err(|_| format!("{percent} is no percentage"))?,
+        chain: chain(transforms)?,
+    })
+}
+
+fn canary_of(canary: &CanarySpec) -> Canary {
+    let CanarySpec { percent, chain } = canary;
+    Canary {
+        percent: i32::from(*percent),
+        transforms: steps_of(chain),
+    }
 }
 
 fn topics(names: &[String]) -> Result<Vec<TopicName>, String> {
@@ -111,6 +133,7 @@ pub(super) fn spec_of(row: &Transform) -> ObjectSpec {
         dedup,
         tables,
         capabilities,
+        canary,
         paused,
     } = &row.spec;
     ObjectSpec {
@@ -125,6 +148,7 @@ pub(super) fn spec_of(row: &Transform) -> ObjectSpec {
         dedup: dedup.map(look_back_of),
         tables: tables.iter().map(ToString::to_string).collect(),
         capabilities: (!capabilities.is_empty()).then(|| capabilities_of(capabilities)),
+        canary: canary.as_ref().map(canary_of),
         paused: *paused,
     }
 }
@@ -213,6 +237,10 @@ mod tests {
                     key_value: true,
                     secrets: vec!["api-token".parse().unwrap()],
                 },
+                canary: Some(CanarySpec {
+                    percent: 25,
+                    chain: plain.spec.chain.clone(),
+                }),
                 paused: true,
                 ..plain.spec.clone()
             },

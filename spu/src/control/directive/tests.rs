@@ -66,6 +66,7 @@ fn late_orders(number: u64) -> Transform {
             dedup: None,
             tables: Vec::new(),
             capabilities: thalweg_types::Capabilities::default(),
+            canary: None,
             paused: false,
         },
         status: TransformStatus {
