@@ -13,9 +13,9 @@ use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
 use thalweg_types::resource::{
     CanarySpec, OutputPartitioning, Partition, PartitionSpec, PartitionStatus, ReplicaPlacement,
-    Resource, ResourceKey, ResourceKind, ResourceVersion, Spu, SpuSpec, SpuState, SpuStatus,
-    StartPosition, Topic, TopicSpec, TopicState, TopicStatus, Transform, TransformNumber,
-    TransformSpec, TransformState, TransformStatus,
+    Resource, ResourceKey, ResourceKind, ResourceVersion, RevisionSpec, Spu, SpuSpec, SpuState,
+    SpuStatus, StartPosition, Topic, TopicSpec, TopicState, TopicStatus, Transform,
+    TransformNumber, TransformRevision, TransformSpec, TransformState, TransformStatus,
 };
 use thalweg_types::{
     Capabilities, ChainSpec, CompressionPolicy, DirectoryId, HttpCapability, Incarnation,
@@ -443,6 +443,18 @@ fn transform(name: &str) -> Transform {
         status: TransformStatus {
             state: TransformState::Pending,
             reason: "topic `in` is missing".to_owned(),
+            history: vec![TransformRevision {
+                revision: 3,
+                at_ms: 1_700_000_000_000,
+                runs: RevisionSpec {
+                    chain: ChainSpec::default(),
+                    partitioning: OutputPartitioning::Key,
+                    compression: CompressionPolicy::Zstd,
+                    dedup: None,
+                    tables: Vec::new(),
+                    capabilities: Capabilities::default(),
+                },
+            }],
         },
         version: ResourceVersion(0),
     }

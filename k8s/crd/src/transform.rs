@@ -123,6 +123,19 @@ pub struct Canary {
     pub transforms: Vec<Step>,
 }
 
+/// What a transform ran, at one time.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TransformRevision {
+    /// Counts the changes of what the transform runs, from 1.
+    pub revision: i64,
+    /// Since when, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// What of the spec says what records go through, with the version of each module that its name stood for.
+    #[schemars(schema_with = "crate::schema::anything")]
+    pub runs: serde_json::Value,
+}
+
 /// What is so of a transform.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -137,6 +150,10 @@ pub struct TransformStatus {
     /// Why it can't run; empty otherwise.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// What it runs and what it ran before, the oldest first; at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub history: Vec<TransformRevision>,
     /// The `metadata.generation` that the SC has acted on.
     #[serde(default)]
     pub observed_generation: i64,

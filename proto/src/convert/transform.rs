@@ -1,8 +1,8 @@
 //! Transforms.
 
 use thalweg_types::resource::{
-    CanarySpec, ResourceVersion, Transform, TransformNumber, TransformSpec, TransformState,
-    TransformStatus,
+    CanarySpec, ResourceVersion, Transform, TransformNumber, TransformRevision, TransformSpec,
+    TransformState, TransformStatus,
 };
 use thalweg_types::{CompressionPolicy, TopicName};
 
@@ -167,12 +167,12 @@ impl From<CanarySpec> for v1::CanarySpec {
     }
 }
 
-fn topics(field: &str, names: &[String]) -> Result<Vec<TopicName>, InvalidField> {
+pub(super) fn topics(field: &str, names: &[String]) -> Result<Vec<TopicName>, InvalidField> {
     let one = |(index, name): (usize, &String)| parse(&format!("{field}[{index}]"), name);
     names.iter().enumerate().map(one).collect()
 }
 
-fn text_or_default<T>(field: &str, text: &str) -> Result<T, InvalidField>
+pub(super) fn text_or_default<T>(field: &str, text: &str) -> Result<T, InvalidField>
 where
     T: Default + std::str::FromStr<Err: std::fmt::Display>,
 {
@@ -182,7 +182,7 @@ where
     parse(field, text)
 }
 
-fn compression_policy(name: &str) -> Result<CompressionPolicy, InvalidField> {
+pub(super) fn compression_policy(name: &str) -> Result<CompressionPolicy, InvalidField> {
     if name.is_empty() {
         return Ok(CompressionPolicy::Uncompressed);
     }
@@ -206,14 +206,30 @@ impl TryFrom<v1::TransformStatus> for TransformStatus {
             v1::TransformState::Paused => TransformState::Paused,
             v1::TransformState::Unspecified => return Err(InvalidField::missing("state")),
         };
-        let v1::TransformStatus { state: _, reason } = message;
-        Ok(Self { state, reason })
+        let v1::TransformStatus {
+            state: _,
+            reason,
+            history,
+        } = message;
+        let history = history.into_iter().enumerate().map(|(index, revision)| {
+            let revision = TransformRevision::try_from(revision);
+            revision.map_err(|error| error.under(&format!("history[{index}]")))
+        });
+        Ok(Self {
+            state,
+            reason,
+            history: history.collect::<Result<_, _>>()?,
+        })
     }
 }
 
 impl From<TransformStatus> for v1::TransformStatus {
     fn from(status: TransformStatus) -> Self {
-        let TransformStatus { state, reason } = status;
+        let TransformStatus {
+            state,
+            reason,
+            history,
+        } = status;
         let state = match state {
             TransformState::Pending => v1::TransformState::Pending,
             TransformState::Running => v1::TransformState::Running,
@@ -222,13 +238,14 @@ impl From<TransformStatus> for v1::TransformStatus {
         Self {
             state: state.into(),
             reason,
+            history: history.into_iter().map(Into::into).collect(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use thalweg_types::resource::{OutputPartitioning, StartPosition};
+    use thalweg_types::resource::{OutputPartitioning, RevisionSpec, StartPosition};
     use thalweg_types::{Capabilities, ChainSpec, HttpCapability, LookBack, OnError, StepSpec};
 
     use super::*;
@@ -284,6 +301,21 @@ mod tests {
             status: TransformStatus {
                 state: TransformState::Pending,
                 reason: "topic `late` is missing".to_owned(),
+                history: vec![TransformRevision {
+                    revision: 3,
+                    at_ms: 1_700_000_000_000,
+                    runs: RevisionSpec {
+                        chain: ChainSpec::default(),
+                        partitioning: OutputPartitioning::Preserve,
+                        compression: CompressionPolicy::Zstd,
+                        dedup: Some(LookBack::default()),
+                        tables: vec!["airlines".parse().unwrap()],
+                        capabilities: Capabilities {
+                            key_value: true,
+                            ..Capabilities::default()
+                        },
+                    },
+                }],
             },
             version: ResourceVersion(3),
         }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CanarySpec, ResourceVersion};
+use super::{CanarySpec, ResourceVersion, TransformRevision};
 use crate::{
     Capabilities, ChainSpec, CompressionPolicy, LookBack, Offset, OnError, PartitionIndex,
     ProducerId, ResourceName, TopicName,
@@ -293,6 +293,9 @@ pub struct TransformStatus {
     /// Why it can't, for people; empty where it can.
     #[serde(default)]
     pub reason: String,
+    /// What it runs and what it ran before, the oldest first; at most [`TransformRevision::KEPT_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<TransformRevision>,
 }
 
 /// Whether a transform can run.
@@ -318,7 +321,7 @@ impl fmt::Display for TransformState {
     }
 }
 
-fn uncompressed() -> CompressionPolicy {
+pub(super) fn uncompressed() -> CompressionPolicy {
     CompressionPolicy::Uncompressed
 }
 
@@ -326,14 +329,14 @@ fn uncompressed() -> CompressionPolicy {
     clippy::trivially_copy_pass_by_ref,
     reason = "what serde's attribute asks for"
 )]
-fn compression_name<S: serde::Serializer>(
+pub(super) fn compression_name<S: serde::Serializer>(
     policy: &CompressionPolicy,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(policy.name())
 }
 
-fn compression_of_name<'de, D: serde::Deserializer<'de>>(
+pub(super) fn compression_of_name<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<CompressionPolicy, D::Error> {
     let name = String::deserialize(deserializer)?;

@@ -1,8 +1,11 @@
-//! Other versions of a transform's chain, beside the one that it runs: what is tried out.
+//! Other versions of what a transform runs: one that is tried out beside it, and those that it ran before.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChainSpec, PartitionIndex};
+use super::transform::{
+    OutputPartitioning, TransformSpec, compression_name, compression_of_name, uncompressed,
+};
+use crate::{Capabilities, ChainSpec, CompressionPolicy, LookBack, PartitionIndex, TopicName};
 
 /// Another chain, on some of the partitions of each input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,88 @@ impl CanarySpec {
         let share = i64::from(partition_count) * i64::from(self.percent);
         // Of 1% and four partitions that is one.
         i64::from(partition.0) < (share + 99) / 100
+    }
+}
+
+/// What a transform ran, at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TransformRevision {
+    /// Counts the changes of what the transform runs, from 1.
+    pub revision: u64,
+    /// Since when, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// What it ran.
+    pub runs: RevisionSpec,
+}
+
+impl TransformRevision {
+    /// How many are kept, the newest of them.
+    pub const KEPT_MAX: usize = 10;
+}
+
+/// What of a transform's spec says what its records go through. Which topics it reads and writes, where it begins, whether it
+/// stands still and what is tried beside it is no part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionSpec {
+    /// The chain, with the version of each module that its name stood for.
+    pub chain: ChainSpec,
+    /// Which partition of an output a record goes to.
+    #[serde(default)]
+    pub partitioning: OutputPartitioning,
+    /// How its batches are compressed.
+    #[serde(
+        default = "uncompressed",
+        serialize_with = "compression_name",
+        deserialize_with = "compression_of_name"
+    )]
+    pub compression: CompressionPolicy,
+    /// Which records are left out because one with their key came before; absent where all count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<LookBack>,
+    /// Compacted topics that its modules look keys up in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TopicName>,
+    /// What its modules may do beyond their records.
+    #[serde(default, skip_serializing_if = "Capabilities::is_empty")]
+    pub capabilities: Capabilities,
+}
+
+impl RevisionSpec {
+    /// What `spec` says, with `chain` in the place of its own.
+    #[must_use]
+    pub fn of(spec: &TransformSpec, chain: ChainSpec) -> Self {
+        Self {
+            chain,
+            partitioning: spec.partitioning,
+            compression: spec.compression,
+            dedup: spec.dedup,
+            tables: spec.tables.clone(),
+            capabilities: spec.capabilities.clone(),
+        }
+    }
+
+    /// `spec` with all of this in it.
+    #[must_use]
+    pub fn in_place_of(&self, spec: &TransformSpec) -> TransformSpec {
+        let Self {
+            chain,
+            partitioning,
+            compression,
+            dedup,
+            tables,
+            capabilities,
+        } = self.clone();
+        TransformSpec {
+            chain,
+            partitioning,
+            compression,
+            dedup,
+            tables,
+            capabilities,
+            ..spec.clone()
+        }
     }
 }
 

@@ -72,6 +72,7 @@ fn late_orders(number: u64) -> Transform {
         status: TransformStatus {
             state: TransformState::Running,
             reason: String::new(),
+            history: Vec::new(),
         },
         version: ResourceVersion(1),
     }
