@@ -12,10 +12,10 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
 use thalweg_types::resource::{
-    OutputPartitioning, Partition, PartitionSpec, PartitionStatus, ReplicaPlacement, Resource,
-    ResourceKey, ResourceKind, ResourceVersion, Spu, SpuSpec, SpuState, SpuStatus, StartPosition,
-    Topic, TopicSpec, TopicState, TopicStatus, Transform, TransformNumber, TransformSpec,
-    TransformState, TransformStatus,
+    CanarySpec, OutputPartitioning, Partition, PartitionSpec, PartitionStatus, ReplicaPlacement,
+    Resource, ResourceKey, ResourceKind, ResourceVersion, RevisionSpec, Spu, SpuSpec, SpuState,
+    SpuStatus, StartPosition, Topic, TopicSpec, TopicState, TopicStatus, Transform,
+    TransformNumber, TransformRevision, TransformSpec, TransformState, TransformStatus,
 };
 use thalweg_types::{
     Capabilities, ChainSpec, CompressionPolicy, DirectoryId, HttpCapability, Incarnation,
@@ -426,11 +426,35 @@ fn transform(name: &str) -> Transform {
                 key_value: true,
                 secrets: vec!["api-token".parse().unwrap()],
             },
+            canary: Some(CanarySpec {
+                percent: 25,
+                chain: ChainSpec {
+                    steps: vec![StepSpec {
+                        uses: "late@1.3.0".parse().unwrap(),
+                        with: std::collections::BTreeMap::new(),
+                        look_back: None,
+                        on_error: OnError::Stop,
+                        aggregate: None,
+                    }],
+                },
+            }),
             paused: true,
         },
         status: TransformStatus {
             state: TransformState::Pending,
             reason: "topic `in` is missing".to_owned(),
+            history: vec![TransformRevision {
+                revision: 3,
+                at_ms: 1_700_000_000_000,
+                runs: RevisionSpec {
+                    chain: ChainSpec::default(),
+                    partitioning: OutputPartitioning::Key,
+                    compression: CompressionPolicy::Zstd,
+                    dedup: None,
+                    tables: Vec::new(),
+                    capabilities: Capabilities::default(),
+                },
+            }],
         },
         version: ResourceVersion(0),
     }

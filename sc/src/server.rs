@@ -118,7 +118,7 @@ impl Sc {
         let epoch = ControllerEpoch(store.take(Counter::ControllerEpoch, 1).await?);
 
         let tasks = TaskGroup::new();
-        let controller = Arc::new(Controller::new(store, epoch));
+        let controller = Arc::new(Controller::new(store, epoch, Arc::clone(&clock)));
         // New in each reign, so that an SC that was replaced can't write to internal topics.
         let internal_client_id = format!("__sc-{}", Uuid::new_v4());
         let registry = Arc::new(ModuleRegistry::new(

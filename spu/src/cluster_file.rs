@@ -236,6 +236,7 @@ mod tests {
                 dedup: None,
                 tables: Vec::new(),
                 capabilities: thalweg_types::Capabilities::default(),
+                canary: None,
                 paused: false,
             },
             state: TransformState::Running,

@@ -131,18 +131,35 @@ impl Admin {
         name: &ResourceName,
         paused: bool,
     ) -> Result<Transform, AdminError> {
+        self.change_transform(name, |transform| {
+            let spec = transform.spec.clone();
+            Ok::<_, AdminError>(TransformSpec { paused, ..spec })
+        })
+        .await
+    }
+
+    /// Gives a transform the spec that `change` makes of the row that there is; again where somebody else's change came
+    /// in between.
+    ///
+    /// # Errors
+    /// Those of `change`, and when the SC can't be reached, or refuses: see [`Self::update_transform`].
+    pub async fn change_transform<E: From<AdminError>>(
+        &self,
+        name: &ResourceName,
+        mut change: impl FnMut(&Transform) -> Result<TransformSpec, E>,
+    ) -> Result<Transform, E> {
         let mut attempts = CHANGE_ATTEMPTS;
         loop {
-            let Transform { spec, version, .. } = self.describe_transform(name).await?.transform;
+            let transform = self.describe_transform(name).await?.transform;
             let update = TransformUpdate {
-                spec: TransformSpec { paused, ..spec },
-                expected_version: Some(version),
+                spec: change(&transform)?,
+                expected_version: Some(transform.version),
                 validate_only: false,
             };
             attempts -= 1;
             match self.update_transform(name, update).await {
                 Err(error) if error.code() == ErrorCode::Conflict && attempts > 0 => {}
-                updated => return updated,
+                updated => return Ok(updated?),
             }
         }
     }

@@ -99,9 +99,41 @@ pub struct TransformSpec {
     /// What its modules may do beyond their records; nothing where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
+    /// Another chain that some partitions of each input run; none where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
     /// Whether it is to stand still.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+}
+
+/// Another chain, on some of the partitions of each input.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.transforms.filter(step, has(step.aggregate)).size() <= 1").message("a chain keeps one aggregate; apply a second transform that reads the first one's output"),
+    validation = Rule::new("self.transforms.all(step, !has(step.lookBack))").message("a transform does not look back; leave lookBack out, and keep state with an aggregate or with dedup"),
+)]
+pub struct Canary {
+    /// On how many of a hundred partitions, rounded up, the first by their numbers; 1 to 99.
+    #[schemars(range(min = 1, max = 99))]
+    pub percent: i32,
+    /// SmartModules that the records of those partitions go through, 1 to 32.
+    #[schemars(length(min = 1, max = 32))]
+    pub transforms: Vec<Step>,
+}
+
+/// What a transform ran, at one time.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TransformRevision {
+    /// Counts the changes of what the transform runs, from 1.
+    pub revision: i64,
+    /// Since when, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// What of the spec says what records go through, with the version of each module that its name stood for.
+    #[schemars(schema_with = "crate::schema::anything")]
+    pub runs: serde_json::Value,
 }
 
 /// What is so of a transform.
@@ -118,6 +150,10 @@ pub struct TransformStatus {
     /// Why it can't run; empty otherwise.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// What it runs and what it ran before, the oldest first; at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub history: Vec<TransformRevision>,
     /// The `metadata.generation` that the SC has acted on.
     #[serde(default)]
     pub observed_generation: i64,

@@ -13,5 +13,6 @@ mod spu;
 mod topic;
 mod transform;
 mod transform_report;
+mod transform_revision;
 
 pub use field::InvalidField;

@@ -1,7 +1,8 @@
 //! Transforms.
 
 use thalweg_types::resource::{
-    ResourceVersion, Transform, TransformNumber, TransformSpec, TransformState, TransformStatus,
+    CanarySpec, ResourceVersion, Transform, TransformNumber, TransformRevision, TransformSpec,
+    TransformState, TransformStatus,
 };
 use thalweg_types::{CompressionPolicy, TopicName};
 
@@ -82,6 +83,7 @@ impl TryFrom<v1::TransformSpec> for TransformSpec {
             dedup,
             tables,
             capabilities,
+            canary,
         } = message;
         Ok(Self {
             inputs: topics("inputs", &inputs)?,
@@ -99,6 +101,10 @@ impl TryFrom<v1::TransformSpec> for TransformSpec {
                 .unwrap_or_default()
                 .try_into()
                 .map_err(|error: InvalidField| error.under("capabilities"))?,
+            canary: canary
+                .map(CanarySpec::try_from)
+                .transpose()
+                .map_err(|error| error.under("canary"))?,
             paused,
         })
     }
@@ -116,6 +122,7 @@ impl From<TransformSpec> for v1::TransformSpec {
             dedup,
             tables,
             capabilities,
+            canary,
             paused,
         } = spec;
         Self {
@@ -129,16 +136,43 @@ impl From<TransformSpec> for v1::TransformSpec {
             dedup: dedup.map(Into::into),
             tables: tables.iter().map(ToString::to_string).collect(),
             capabilities: (!capabilities.is_empty()).then(|| capabilities.into()),
+            canary: canary.map(Into::into),
         }
     }
 }
 
-fn topics(field: &str, names: &[String]) -> Result<Vec<TopicName>, InvalidField> {
+impl TryFrom<v1::CanarySpec> for CanarySpec {
+    type Error = InvalidField;
+
+    fn try_from(message: v1::CanarySpec) -> Result<Self, InvalidField> {
+        let v1::CanarySpec { percent, chain } = message;
+        Ok(Self {
+            percent: u8::try_from(percent)
+                .map_err(|_| InvalidField::new("percent", format!("{percent} is no percentage")))?,
+            chain: chain
+                .unwrap_or_default()
+                .try_into()
+                .map_err(|error: InvalidField| error.under("chain"))?,
+        })
+    }
+}
+
+impl From<CanarySpec> for v1::CanarySpec {
+    fn from(canary: CanarySpec) -> Self {
+        let CanarySpec { percent, chain } = canary;
+        Self {
+            percent: percent.into(),
+            chain: Some(chain.into()),
+        }
+    }
+}
+
+pub(super) fn topics(field: &str, names: &[String]) -> Result<Vec<TopicName>, InvalidField> {
     let one = |(index, name): (usize, &String)| parse(&format!("{field}[{index}]"), name);
     names.iter().enumerate().map(one).collect()
 }
 
-fn text_or_default<T>(field: &str, text: &str) -> Result<T, InvalidField>
+pub(super) fn text_or_default<T>(field: &str, text: &str) -> Result<T, InvalidField>
 where
     T: Default + std::str::FromStr<Err: std::fmt::Display>,
 {
@@ -148,7 +182,7 @@ where
     parse(field, text)
 }
 
-fn compression_policy(name: &str) -> Result<CompressionPolicy, InvalidField> {
+pub(super) fn compression_policy(name: &str) -> Result<CompressionPolicy, InvalidField> {
     if name.is_empty() {
         return Ok(CompressionPolicy::Uncompressed);
     }
@@ -172,14 +206,30 @@ impl TryFrom<v1::TransformStatus> for TransformStatus {
             v1::TransformState::Paused => TransformState::Paused,
             v1::TransformState::Unspecified => return Err(InvalidField::missing("state")),
         };
-        let v1::TransformStatus { state: _, reason } = message;
-        Ok(Self { state, reason })
+        let v1::TransformStatus {
+            state: _,
+            reason,
+            history,
+        } = message;
+        let history = history.into_iter().enumerate().map(|(index, revision)| {
+            let revision = TransformRevision::try_from(revision);
+            revision.map_err(|error| error.under(&format!("history[{index}]")))
+        });
+        Ok(Self {
+            state,
+            reason,
+            history: history.collect::<Result<_, _>>()?,
+        })
     }
 }
 
 impl From<TransformStatus> for v1::TransformStatus {
     fn from(status: TransformStatus) -> Self {
-        let TransformStatus { state, reason } = status;
+        let TransformStatus {
+            state,
+            reason,
+            history,
+        } = status;
         let state = match state {
             TransformState::Pending => v1::TransformState::Pending,
             TransformState::Running => v1::TransformState::Running,
@@ -188,13 +238,14 @@ impl From<TransformStatus> for v1::TransformStatus {
         Self {
             state: state.into(),
             reason,
+            history: history.into_iter().map(Into::into).collect(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use thalweg_types::resource::{OutputPartitioning, StartPosition};
+    use thalweg_types::resource::{OutputPartitioning, RevisionSpec, StartPosition};
     use thalweg_types::{Capabilities, ChainSpec, HttpCapability, LookBack, OnError, StepSpec};
 
     use super::*;
@@ -233,11 +284,38 @@ mod tests {
                     key_value: true,
                     secrets: vec!["api-token".parse().unwrap()],
                 },
+                canary: Some(CanarySpec {
+                    percent: 25,
+                    chain: ChainSpec {
+                        steps: vec![StepSpec {
+                            uses: "late@1.3.0".parse().unwrap(),
+                            with: std::collections::BTreeMap::new(),
+                            look_back: None,
+                            on_error: OnError::Stop,
+                            aggregate: None,
+                        }],
+                    },
+                }),
                 paused: true,
             },
             status: TransformStatus {
                 state: TransformState::Pending,
                 reason: "topic `late` is missing".to_owned(),
+                history: vec![TransformRevision {
+                    revision: 3,
+                    at_ms: 1_700_000_000_000,
+                    runs: RevisionSpec {
+                        chain: ChainSpec::default(),
+                        partitioning: OutputPartitioning::Preserve,
+                        compression: CompressionPolicy::Zstd,
+                        dedup: Some(LookBack::default()),
+                        tables: vec!["airlines".parse().unwrap()],
+                        capabilities: Capabilities {
+                            key_value: true,
+                            ..Capabilities::default()
+                        },
+                    },
+                }],
             },
             version: ResourceVersion(3),
         }
@@ -285,6 +363,12 @@ mod tests {
         capabilities.unwrap().secrets[0] = "..".to_owned();
         let error = Transform::try_from(message).unwrap_err();
         assert_eq!(error.path, "spec.capabilities.secrets[0]");
+
+        let mut message = v1::Transform::from(transform());
+        let canary = message.spec.as_mut().unwrap().canary.as_mut();
+        canary.unwrap().percent = 256;
+        let error = Transform::try_from(message).unwrap_err();
+        assert_eq!(error.path, "spec.canary.percent");
 
         let mut message = v1::Transform::from(transform());
         message.spec.as_mut().unwrap().compression = "rar".to_owned();

@@ -142,11 +142,15 @@ impl Broadcast {
 
 /// What SPUs are told of a resource: not what is for people only, and can be long.
 fn as_told(mut resource: Resource) -> Resource {
-    if let Resource::SmartModule(module) = &mut resource {
-        for revision in &mut module.spec.revisions {
-            revision.description.clear();
-            revision.params.clear();
+    match &mut resource {
+        Resource::SmartModule(module) => {
+            for revision in &mut module.spec.revisions {
+                revision.description.clear();
+                revision.params.clear();
+            }
         }
+        Resource::Transform(transform) => transform.status.history.clear(),
+        Resource::Topic(_) | Resource::Partition(_) | Resource::Spu(_) => {}
     }
     resource
 }

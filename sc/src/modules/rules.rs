@@ -114,9 +114,9 @@ impl Users {
             let user = User::Topic(topic.name.clone());
             (user, &topic.spec.produce_chain)
         });
-        let transforms = self.transforms.iter().map(|transform| {
-            let user = User::Transform(transform.name.clone());
-            (user, &transform.spec.chain)
+        let transforms = self.transforms.iter().flat_map(|transform| {
+            let user = || User::Transform(transform.name.clone());
+            transform.spec.chains().map(move |chain| (user(), chain))
         });
         topics.chain(transforms)
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use thalweg_metadata::{MetadataStore, Refused, StoreError, Write};
 use thalweg_proto::ServiceError;
+use thalweg_runtime::Clock;
 use thalweg_types::resource::Resource;
 use thalweg_types::{ControllerEpoch, ErrorCode};
 use tokio::sync::{Mutex, MutexGuard};
@@ -27,6 +28,7 @@ pub(super) const ROUNDS_MAX: usize = 16;
 pub(crate) struct Controller {
     store: Arc<dyn MetadataStore>,
     epoch: ControllerEpoch,
+    clock: Arc<dyn Clock>,
     /// Held by whoever is changing resources.
     told: Mutex<ToldByReplicas>,
     view: Mutex<View>,
@@ -36,6 +38,7 @@ pub(crate) struct Controller {
 #[derive(Debug)]
 pub(crate) struct Changing<'a> {
     store: &'a dyn MetadataStore,
+    clock: &'a dyn Clock,
     view: &'a Mutex<View>,
     /// What SPUs said of their replicas.
     pub(crate) told: MutexGuard<'a, ToldByReplicas>,
@@ -69,10 +72,15 @@ impl ServiceError for ChangeError {
 
 impl Controller {
     /// The writer of `store` in the reign `epoch`.
-    pub(crate) fn new(store: Arc<dyn MetadataStore>, epoch: ControllerEpoch) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn MetadataStore>,
+        epoch: ControllerEpoch,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             store,
             epoch,
+            clock,
             told: Mutex::default(),
             view: Mutex::default(),
         }
@@ -92,6 +100,7 @@ impl Controller {
     pub(crate) async fn change(&self) -> Changing<'_> {
         Changing {
             store: &*self.store,
+            clock: &*self.clock,
             view: &self.view,
             told: self.told.lock().await,
         }
@@ -133,7 +142,7 @@ impl Changing<'_> {
     pub(crate) async fn reconcile(&self) -> Result<(), StoreError> {
         for _ in 0..ROUNDS_MAX {
             let observed = self.observe().await?;
-            let writes = plan(&observed, &self.told.unfit);
+            let writes = plan(&observed, &self.told.unfit, self.clock.now_ms());
             if writes.is_empty() {
                 return Ok(());
             }

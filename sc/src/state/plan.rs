@@ -8,7 +8,7 @@
 //!   when its chain refuses producers.
 //! - A partition whose leader is not fit gets another, or none and the reason.
 //! - A move of replicas ends once its new replicas are in sync; moves begin where an SPU is drained.
-//! - A transform says whether it can run, and why not. One that keeps state has a changelog, which goes with it,
+//! - A transform says whether it can run, and why not, and what it has run since when. One that keeps state has a changelog, which goes with it,
 //!   and all have one topic for what their modules log.
 //! - An SPU that is to leave goes once it is down and holds nothing.
 //! - A topic has as many replicas as its partitions, where moves have given all of them another number.
@@ -33,8 +33,8 @@ use crate::transforms;
 /// Replicas that must not lead although their SPU is online, and why.
 pub(crate) type Unfit = BTreeMap<(SpuId, PartitionId), String>;
 
-/// The next writes; none when all is as wanted.
-pub(crate) fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
+/// The next writes; none when all is as wanted. What has a time has `now_ms`, in milliseconds since 1970.
+pub(crate) fn plan(observed: &Observed, unfit: &Unfit, now_ms: i64) -> Vec<Write> {
     let mut writes = Vec::new();
     let mut candidates = observed.candidates();
     for partition in observed.partitions.values() {
@@ -60,7 +60,7 @@ pub(crate) fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
         }
     }
     for transform in observed.transforms.values() {
-        writes.extend(transforms::status::change(observed, transform));
+        writes.extend(transforms::status::change(observed, transform, now_ms));
     }
     let changelogs = transforms::changelog::changes(observed);
     let changed: BTreeSet<_> = changelogs.iter().map(Write::key).collect();

@@ -109,6 +109,7 @@ mod tests {
                 dedup: None,
                 tables: Vec::new(),
                 capabilities: thalweg_types::Capabilities::default(),
+                canary: None,
                 paused: false,
             },
             status: TransformStatus::default(),

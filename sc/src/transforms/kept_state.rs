@@ -8,8 +8,8 @@
 //! is given later begins with nothing, as it would have anyway.
 
 use thalweg_proto::InvalidField;
-use thalweg_types::WindowShape;
 use thalweg_types::resource::{Transform, TransformSpec, TransformState};
+use thalweg_types::{ChainSpec, WindowShape};
 
 use super::rules::{aggregates, keeps_state};
 use crate::state::Observed;
@@ -39,8 +39,9 @@ pub(crate) fn check(
     if !may_have_state(current, observed) {
         return Ok(());
     }
-    let before = Meaning::of(&current.spec, observed);
-    let Some((field, how)) = before.lost_in(&Meaning::of(spec, observed)) else {
+    let before = Meaning::of(&current.spec, &current.spec.chain, observed);
+    let now = Meaning::of(spec, &spec.chain, observed);
+    let Some((field, how)) = before.lost_in(&now) else {
         return Ok(());
     };
     Err(InvalidField::new(
@@ -52,6 +53,17 @@ pub(crate) fn check(
     ))
 }
 
+/// How `spec` keeps its state, where `chain` in place of its own would keep it otherwise.
+pub(super) fn kept_otherwise_by(
+    chain: &ChainSpec,
+    spec: &TransformSpec,
+    observed: &Observed,
+) -> Option<String> {
+    let own = Meaning::of(spec, &spec.chain, observed);
+    let (_, how) = own.lost_in(&Meaning::of(spec, chain, observed))?;
+    Some(how)
+}
+
 /// What never could run has kept nothing. What was changed behind this SC's back may have a changelog all the same.
 fn may_have_state(current: &Transform, observed: &Observed) -> bool {
     let runs = current.status.state != TransformState::Pending;
@@ -60,10 +72,11 @@ fn may_have_state(current: &Transform, observed: &Observed) -> bool {
 }
 
 impl Meaning {
-    fn of(spec: &TransformSpec, observed: &Observed) -> Self {
-        let step = aggregates(spec, observed).next();
+    /// That of `chain` in the place of the spec's.
+    fn of(spec: &TransformSpec, chain: &ChainSpec, observed: &Observed) -> Self {
+        let step = aggregates(chain, observed).next();
         let aggregate = step.map(|step| {
-            let settings = spec.chain.steps[step].aggregate.as_ref();
+            let settings = chain.steps[step].aggregate.as_ref();
             Accumulators {
                 step,
                 by_key: settings.is_some_and(|of| of.by_key),

@@ -4,13 +4,14 @@
 //! leads. [`rules`] says what a row may be, [`capabilities`] what of it is about what modules may do,
 //! [`cycle`] looks for transforms that feed each other,
 //! [`status`] says whether one can run, as what it needs comes and goes, [`changelog`] which topics keep
-//! their state, [`logs`] which one has what their modules log, and [`kept_state`] what can't be changed while there is
+//! their state, [`history`] what it has run, [`logs`] which one has what their modules log, and [`kept_state`] what can't be changed while there is
 //! state (all pure). What runners say of themselves is in memory alone ([`crate::control::RunnerReports`]);
 //! [`report`] puts it beside the partitions.
 
 mod capabilities;
 pub(crate) mod changelog;
 mod cycle;
+mod history;
 pub(crate) mod kept_state;
 pub(crate) mod logs;
 pub(crate) mod report;

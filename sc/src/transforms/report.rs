@@ -164,6 +164,7 @@ mod tests {
         let running = TransformStatus {
             state: TransformState::Running,
             reason: String::new(),
+            history: Vec::new(),
         };
         let wanted = Transform {
             status: running,

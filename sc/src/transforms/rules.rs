@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use thalweg_proto::InvalidField;
-use thalweg_types::resource::{SmartModuleKind, TopicState, Transform, TransformSpec};
+use thalweg_types::resource::{CanarySpec, SmartModuleKind, TopicState, Transform, TransformSpec};
 use thalweg_types::{
     ChainSpec, CleanupPolicy, LookBack, OnError, ResourceName, StepSpec, TopicName, WindowShape,
     format_duration_ms,
 };
 
-use super::{capabilities, cycle};
+use super::{capabilities, cycle, kept_state};
 use crate::modules::chain_step::{check_params, dead_letter_topic, registered};
 use crate::modules::rules::check_place_in_transform;
 use crate::state::Observed;
@@ -23,10 +23,16 @@ const DEDUP_LAST_MAX: u64 = 10_000_000;
 pub(super) enum Problem {
     /// With its inputs, outputs or tables.
     Topics { field: String, reason: String },
-    /// With a step of its chain, counted from 0.
-    Step { index: usize, reason: String },
-    /// With the chain as a whole.
-    Chain { reason: String },
+    /// With a step of a chain, counted from 0.
+    Step {
+        place: ChainPlace,
+        index: usize,
+        reason: String,
+    },
+    /// With a chain as a whole.
+    Chain { place: ChainPlace, reason: String },
+    /// With where another chain is tried.
+    Canary { reason: String },
     /// With which records count as duplicates.
     Dedup { reason: String },
     /// With what its modules may do, in this field of it.
@@ -35,13 +41,43 @@ pub(super) enum Problem {
     Cycle(cycle::Cycle),
 }
 
+/// Which of a transform's chains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChainPlace {
+    /// The one that it runs.
+    Own,
+    /// The one that some partitions run.
+    Canary,
+}
+
+impl ChainPlace {
+    fn field(self) -> &'static str {
+        match self {
+            Self::Own => "chain",
+            Self::Canary => "canary.chain",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Own => "the chain",
+            Self::Canary => "the canary's chain",
+        }
+    }
+}
+
 impl Problem {
     /// As a status says it.
     pub(super) fn for_people(self) -> String {
         match self {
             Self::Topics { field, reason } => format!("{field}: {reason}"),
-            Self::Step { index, reason } => format!("step {} of the chain: {reason}", index + 1),
-            Self::Chain { reason } => format!("the chain {reason}"),
+            Self::Step {
+                place,
+                index,
+                reason,
+            } => format!("step {} of {}: {reason}", index + 1, place.words()),
+            Self::Chain { place, reason } => format!("{} {reason}", place.words()),
+            Self::Canary { reason } => format!("canary: {reason}"),
             Self::Dedup { reason } => format!("dedup {reason}"),
             Self::Capabilities { field, reason } => format!("capabilities.{field}: {reason}"),
             Self::Cycle(cycle) => goes_round(&cycle),
@@ -53,10 +89,15 @@ impl From<Problem> for InvalidField {
     fn from(problem: Problem) -> Self {
         match problem {
             Problem::Topics { field, reason } => Self::new(format!("spec.{field}"), reason),
-            Problem::Step { index, reason } => {
-                Self::new(format!("spec.chain.steps[{index}]"), reason)
+            Problem::Step {
+                place,
+                index,
+                reason,
+            } => Self::new(format!("spec.{}.steps[{index}]", place.field()), reason),
+            Problem::Chain { place, reason } => {
+                Self::new(format!("spec.{}", place.field()), reason)
             }
-            Problem::Chain { reason } => Self::new("spec.chain", reason),
+            Problem::Canary { reason } => Self::new("spec.canary", reason),
             Problem::Dedup { reason } => Self::new("spec.dedup", reason),
             Problem::Capabilities { field, reason } => {
                 Self::new(format!("spec.capabilities.{field}"), reason)
@@ -96,8 +137,8 @@ pub(super) fn problem<'a>(
         .or_else(|| topics_problem("outputs", &spec.outputs, several, observed))
         .or_else(|| shared_topic(spec))
         .or_else(|| tables_problem(spec, observed))
-        .or_else(|| chain_problem(spec, observed))
-        .or_else(|| second_aggregate(spec, observed))
+        .or_else(|| chain_problem(ChainPlace::Own, &spec.chain, &spec.inputs, observed))
+        .or_else(|| canary_problem(spec, observed))
         .or_else(|| dedup_problem(spec))
         .or_else(|| capabilities_problem(spec, observed))
         .or_else(|| several_inputs(spec, observed))
@@ -185,20 +226,64 @@ fn check_table(table: &TopicName, spec: &TransformSpec, observed: &Observed) -> 
     Ok(())
 }
 
-fn chain_problem(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
-    let count = spec.chain.steps.len();
+fn chain_problem(
+    place: ChainPlace,
+    chain: &ChainSpec,
+    inputs: &[TopicName],
+    observed: &Observed,
+) -> Option<Problem> {
+    let count = chain.steps.len();
     if !(1..=ChainSpec::STEPS_MAX).contains(&count) {
         let reason = format!(
             "has {count} steps, 1 to {} are allowed",
             ChainSpec::STEPS_MAX
         );
-        return Some(Problem::Chain { reason });
+        return Some(Problem::Chain { place, reason });
     }
-    let mut steps = spec.chain.steps.iter().enumerate();
-    steps.find_map(|(index, step)| {
-        let reason = check_step(step, &spec.inputs, observed).err()?;
-        Some(Problem::Step { index, reason })
+    let mut steps = chain.steps.iter().enumerate();
+    let step = steps.find_map(|(index, step)| {
+        let reason = check_step(step, inputs, observed).err()?;
+        Some(Problem::Step {
+            place,
+            index,
+            reason,
+        })
+    });
+    step.or_else(|| second_aggregate(place, chain, observed))
+}
+
+fn canary_problem(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
+    let canary = spec.canary.as_ref()?;
+    let refuse = |reason: String| Some(Problem::Canary { reason });
+    let percents = CanarySpec::PERCENT_MIN..=CanarySpec::PERCENT_MAX;
+    if !percents.contains(&canary.percent) {
+        let (from, to) = percents.into_inner();
+        let percent = canary.percent;
+        return refuse(format!("is {percent}%, {from}% to {to}% are allowed"));
+    }
+    if let Some(input) = only_partitions(spec, observed) {
+        return refuse(format!(
+            "topic `{input}` has one partition, so a canary would be all of it: try the chain in a transform of its own, or update this one"
+        ));
+    }
+    let chain = chain_problem(ChainPlace::Canary, &canary.chain, &spec.inputs, observed);
+    // A partition may go from one chain to the other at any time, with what it has kept.
+    chain.or_else(|| {
+        let how = kept_state::kept_otherwise_by(&canary.chain, spec, observed)?;
+        refuse(format!(
+            "the transform keeps its state {how}, and the canary's chain would not: deploy another transform for it"
+        ))
     })
+}
+
+/// The first input, where each has one partition only.
+fn only_partitions<'a>(spec: &'a TransformSpec, observed: &Observed) -> Option<&'a TopicName> {
+    let has_one = |input: &TopicName| {
+        let topic = observed.topics.get(input);
+        topic.is_some_and(|topic| topic.spec.placement.partition_count() == 1)
+    };
+    let all_have_one = spec.inputs.iter().all(has_one);
+    spec.inputs.first().filter(|_| all_have_one)
 }
 
 fn check_step(step: &StepSpec, inputs: &[TopicName], observed: &Observed) -> Result<(), String> {
@@ -232,10 +317,11 @@ fn check_step(step: &StepSpec, inputs: &[TopicName], observed: &Observed) -> Res
 }
 
 /// An engine has room for the accumulators of one.
-fn second_aggregate(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
-    let mut aggregates = aggregates(spec, observed);
+fn second_aggregate(place: ChainPlace, chain: &ChainSpec, observed: &Observed) -> Option<Problem> {
+    let mut aggregates = aggregates(chain, observed);
     let (first, second) = (aggregates.next()?, aggregates.next()?);
     Some(Problem::Step {
+        place,
         index: second,
         reason: format!(
             "a chain keeps one aggregate: steps {} and {} are both aggregates; deploy a second transform on the first one's output",
@@ -261,7 +347,7 @@ fn dedup_problem(spec: &TransformSpec) -> Option<Problem> {
 }
 
 fn capabilities_problem(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
-    let aggregate = aggregates(spec, observed).next();
+    let aggregate = aggregates(&spec.chain, observed).next();
     let (field, reason) = capabilities::problem(spec, aggregate)?;
     Some(Problem::Capabilities { field, reason })
 }
@@ -282,12 +368,14 @@ fn several_inputs(spec: &TransformSpec, observed: &Observed) -> Option<Problem> 
 pub(crate) fn keeps_state(spec: &TransformSpec, observed: &Observed) -> bool {
     spec.dedup.is_some()
         || spec.capabilities.keep_state()
-        || aggregates(spec, observed).next().is_some()
+        || spec
+            .chains()
+            .any(|chain| aggregates(chain, observed).next().is_some())
 }
 
 /// The steps that are aggregates, counted from 0.
-pub(super) fn aggregates(spec: &TransformSpec, observed: &Observed) -> impl Iterator<Item = usize> {
-    let steps = spec.chain.steps.iter().enumerate();
+pub(super) fn aggregates(chain: &ChainSpec, observed: &Observed) -> impl Iterator<Item = usize> {
+    let steps = chain.steps.iter().enumerate();
     steps
         .filter(|(_, step)| {
             registered(step, observed)

@@ -8,7 +8,7 @@ use thalweg_smartengine::{
     SmartEngine, Step,
 };
 use thalweg_types::resource::{SmartModuleKind, TransformSpec};
-use thalweg_types::{AggregateSpec, ErrorCode, LookBack};
+use thalweg_types::{AggregateSpec, ChainSpec, ErrorCode, LookBack};
 
 use super::state::KeptState;
 use crate::context::SpuContext;
@@ -71,13 +71,13 @@ pub(super) fn may_heal(error: &ChainError) -> bool {
 }
 
 impl Modules {
-    /// Finds and compiles the modules of a transform, which may use `services`.
+    /// Finds and compiles the modules of `chain`, which `transform` runs here, and which may use `services`.
     pub(super) async fn find(
         context: &SpuContext,
+        chain: &ChainSpec,
         transform: &TransformSpec,
         services: HostServices,
     ) -> Result<Self, NotOpened> {
-        let chain = &transform.chain;
         let mut new = Vec::with_capacity(chain.steps.len());
         for step in &chain.steps {
             let found = context.modules.find(&step.uses).await?;

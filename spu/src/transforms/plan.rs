@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_record::Codec;
-use thalweg_types::resource::{SmartModuleKind, TransformNumber, TransformState};
-use thalweg_types::{CompressionPolicy, PartitionIndex, ProducerId, TopicName, TopicPartition};
+use thalweg_types::resource::{SmartModuleKind, TransformNumber, TransformSpec, TransformState};
+use thalweg_types::{
+    ChainSpec, CompressionPolicy, PartitionIndex, ProducerId, TopicName, TopicPartition,
+};
 
 use super::routes::RoutedTopic;
 use super::tables::TableTopic;
@@ -34,6 +36,8 @@ pub(super) struct RunnerPlan {
     pub(super) key: RunnerKey,
     /// The input.
     pub(super) replica: Arc<Replica>,
+    /// What the partition runs: the transform's chain, or its canary's.
+    pub(super) chain: Arc<ChainSpec>,
     /// What the names of the chain's modules stand for; absent where this SPU has not heard of them.
     sha256s: Vec<Option<String>>,
     /// Whether it keeps something between records: then the last of the topics that it writes is its changelog.
@@ -67,13 +71,18 @@ impl RunnerPlan {
         if transform.state != TransformState::Running || transform.spec.paused {
             return None;
         }
+        let partition_count = view
+            .topic(&replica.topic_partition().topic)?
+            .partition_count;
+        let spec = &transform.spec;
+        let chain = spec.chain_on(key.partition, partition_count);
         let mut written: Vec<WrittenTopic> = Vec::new();
-        for name in transform.spec.written_topics() {
+        for name in spec.written_by(chain) {
             if written.iter().all(|known| known.routed.name != *name) {
                 written.push(WrittenTopic::of(view, transform, name, read)?);
             }
         }
-        let tables = transform.spec.tables.iter().map(|name| {
+        let tables = spec.tables.iter().map(|name| {
             let topic = view.topic(name)?;
             Some(TableTopic {
                 name: name.clone(),
@@ -82,7 +91,7 @@ impl RunnerPlan {
             })
         });
         let tables = tables.collect::<Option<Vec<_>>>()?;
-        let steps = transform.spec.chain.steps.iter();
+        let steps = chain.steps.iter();
         let modules = steps.map(|step| {
             let module = view.smart_modules.get(&step.uses.name)?;
             module.resolve(&step.uses).ok()
@@ -90,7 +99,6 @@ impl RunnerPlan {
         let modules: Vec<_> = modules.collect();
         let mut known = modules.iter().flatten();
         let accumulates = known.any(|module| module.kind == SmartModuleKind::Aggregate);
-        let spec = &transform.spec;
         let keeps_state = accumulates || spec.dedup.is_some() || spec.capabilities.keep_state();
         if keeps_state {
             let name = transform.number.changelog();
@@ -109,6 +117,7 @@ impl RunnerPlan {
             keeps_state,
             tables,
             sha256s: sha256s.collect(),
+            chain: Arc::new(chain.clone()),
             transform: Arc::clone(transform),
             replica,
             written,
@@ -145,19 +154,48 @@ impl PartialEq for RunnerPlan {
             transform,
             key,
             replica,
+            chain,
             sha256s,
             keeps_state,
             tables,
             written,
         } = self;
         *key == other.key
-            && transform.spec == other.transform.spec
+            && works_alike(&transform.spec, &other.transform.spec)
+            && *chain == other.chain
             && Arc::ptr_eq(replica, &other.replica)
             && *sha256s == other.sha256s
             && *keeps_state == other.keeps_state
             && *tables == other.tables
             && *written == other.written
     }
+}
+
+/// Whether two specs ask the same of a runner that runs the same chain: what other partitions run, and whether they do, is of
+/// no weight to it.
+fn works_alike(one: &TransformSpec, other: &TransformSpec) -> bool {
+    let TransformSpec {
+        inputs,
+        outputs,
+        chain: _,
+        start,
+        partitioning,
+        compression,
+        dedup,
+        tables,
+        capabilities,
+        canary: _,
+        paused,
+    } = one;
+    *inputs == other.inputs
+        && *outputs == other.outputs
+        && *start == other.start
+        && *partitioning == other.partitioning
+        && *compression == other.compression
+        && *dedup == other.dedup
+        && *tables == other.tables
+        && *capabilities == other.capabilities
+        && *paused == other.paused
 }
 
 impl WrittenTopic {

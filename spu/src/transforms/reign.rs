@@ -66,7 +66,8 @@ impl Reign<'_> {
                 log_lines: Some(Arc::clone(&log) as Arc<dyn LogLines>),
                 calls: answers.clone().map(|answers| answers as Arc<dyn Calls>),
             };
-            let modules = Modules::find(context, &self.plan.transform.spec, services).await;
+            let (chain, spec) = (&self.plan.chain, &self.plan.transform.spec);
+            let modules = Modules::find(context, chain, spec, services).await;
             let modules = modules.map_err(not_opened)?;
             if modules.accumulate() && !self.plan.keeps_state {
                 // Nothing of it would be kept.

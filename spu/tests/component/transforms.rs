@@ -66,6 +66,7 @@ fn late_orders() -> Transform {
             dedup: None,
             tables: Vec::new(),
             capabilities: thalweg_types::Capabilities::default(),
+            canary: None,
             paused: true,
         },
         status: TransformStatus::default(),

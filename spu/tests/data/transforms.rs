@@ -57,6 +57,7 @@ pub(crate) fn transform(uses: &str, outputs: &[&str]) -> v1::Transform {
         status: Some(v1::TransformStatus {
             state: v1::TransformState::Running.into(),
             reason: String::new(),
+            history: Vec::new(),
         }),
         version: 1,
     }

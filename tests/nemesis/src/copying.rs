@@ -90,6 +90,7 @@ fn spec(
         dedup: None,
         tables: Vec::new(),
         capabilities: thalweg_types::Capabilities::default(),
+        canary: None,
         paused: false,
     })
 }

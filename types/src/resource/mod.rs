@@ -11,6 +11,7 @@ mod smart_module;
 mod spu;
 mod topic;
 mod transform;
+mod transform_versions;
 
 pub use any::{Resource, ResourceKey, ResourceKind, ResourceVersion};
 pub use partition::{Partition, PartitionSpec, PartitionState, PartitionStatus, ReplicaMove};
@@ -23,3 +24,4 @@ pub use transform::{
     InvalidOutputPartitioning, InvalidStartPosition, OutputPartitioning, StartPosition, Transform,
     TransformNumber, TransformSpec, TransformState, TransformStatus,
 };
+pub use transform_versions::{CanarySpec, RevisionSpec, TransformRevision};

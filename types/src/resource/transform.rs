@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ResourceVersion;
+use super::{CanarySpec, ResourceVersion, TransformRevision};
 use crate::{
-    Capabilities, ChainSpec, CompressionPolicy, LookBack, Offset, PartitionIndex, ProducerId,
-    ResourceName, TopicName,
+    Capabilities, ChainSpec, CompressionPolicy, LookBack, Offset, OnError, PartitionIndex,
+    ProducerId, ResourceName, TopicName,
 };
 
 /// A chain of SmartModules that runs beside the leader of each input partition.
@@ -127,6 +127,9 @@ pub struct TransformSpec {
     /// What its modules may do beyond their records; nothing where nothing is said.
     #[serde(default, skip_serializing_if = "Capabilities::is_empty")]
     pub capabilities: Capabilities,
+    /// Another chain that some partitions of each input run in place of `chain`; absent where none do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanarySpec>,
     /// Whether it is to stand still.
     #[serde(default)]
     pub paused: bool,
@@ -143,18 +146,37 @@ impl TransformSpec {
         self.inputs.iter().chain(&self.tables)
     }
 
-    /// Every topic that it may write: its outputs, and where records go that a step fails on.
+    /// What a partition of an input that has so many runs: the canary's chain, or the transform's.
+    #[must_use]
+    pub fn chain_on(&self, partition: PartitionIndex, partition_count: i32) -> &ChainSpec {
+        let canary = self.canary.as_ref();
+        let canary = canary.filter(|canary| canary.runs_on(partition, partition_count));
+        canary.map_or(&self.chain, |canary| &canary.chain)
+    }
+
+    /// Every chain that some partition may run.
+    pub fn chains(&self) -> impl Iterator<Item = &ChainSpec> {
+        let canary = self.canary.iter().map(|canary| &canary.chain);
+        std::iter::once(&self.chain).chain(canary)
+    }
+
+    /// Every topic that it may write: its outputs, and where records go that a step fails on, of the canary, too.
     pub fn written_topics(&self) -> impl Iterator<Item = &TopicName> {
-        let letters = self
-            .chain
-            .steps
-            .iter()
-            .filter_map(|step| match &step.on_error {
-                crate::OnError::DeadLetter(topic) => Some(topic),
-                crate::OnError::Stop | crate::OnError::Skip => None,
-            });
+        let letters = self.chains().flat_map(dead_letters);
         self.outputs.iter().chain(letters)
     }
+
+    /// Every topic that a partition may write that runs `chain`.
+    pub fn written_by<'a>(&'a self, chain: &'a ChainSpec) -> impl Iterator<Item = &'a TopicName> {
+        self.outputs.iter().chain(dead_letters(chain))
+    }
+}
+
+fn dead_letters(chain: &ChainSpec) -> impl Iterator<Item = &TopicName> {
+    chain.steps.iter().filter_map(|step| match &step.on_error {
+        OnError::DeadLetter(topic) => Some(topic),
+        OnError::Stop | OnError::Skip => None,
+    })
 }
 
 /// Where a transform begins in an input partition.
@@ -271,6 +293,9 @@ pub struct TransformStatus {
     /// Why it can't, for people; empty where it can.
     #[serde(default)]
     pub reason: String,
+    /// What it runs and what it ran before, the oldest first; at most [`TransformRevision::KEPT_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<TransformRevision>,
 }
 
 /// Whether a transform can run.
@@ -296,7 +321,7 @@ impl fmt::Display for TransformState {
     }
 }
 
-fn uncompressed() -> CompressionPolicy {
+pub(super) fn uncompressed() -> CompressionPolicy {
     CompressionPolicy::Uncompressed
 }
 
@@ -304,14 +329,14 @@ fn uncompressed() -> CompressionPolicy {
     clippy::trivially_copy_pass_by_ref,
     reason = "what serde's attribute asks for"
 )]
-fn compression_name<S: serde::Serializer>(
+pub(super) fn compression_name<S: serde::Serializer>(
     policy: &CompressionPolicy,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(policy.name())
 }
 
-fn compression_of_name<'de, D: serde::Deserializer<'de>>(
+pub(super) fn compression_of_name<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<CompressionPolicy, D::Error> {
     let name = String::deserialize(deserializer)?;

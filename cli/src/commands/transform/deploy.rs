@@ -150,6 +150,7 @@ pub(crate) async fn run(arguments: DeployArguments, context: &Context) -> Result
             dedup: arguments.state.dedup,
             tables: arguments.table,
             capabilities: arguments.capabilities.into(),
+            canary: None,
             paused: arguments.paused,
         },
         validate_only: false,
@@ -167,7 +168,7 @@ pub(crate) async fn run(arguments: DeployArguments, context: &Context) -> Result
 }
 
 /// The chain with every file registered, and named by the version that its bytes have.
-async fn with_registered(
+pub(super) async fn with_registered(
     chain: Vec<Transform>,
     context: &Context,
 ) -> Result<Vec<Transform>, CliError> {

@@ -1,7 +1,10 @@
 //! `transform describe`
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use thalweg_client::TransformPartition;
+use thalweg_client::resource::CanarySpec;
 use thalweg_types::{Offset, PartitionIndex, ResourceName, SpuId, TopicName, format_bytes};
 
 use super::capability_arguments::capabilities_text;
@@ -42,6 +45,9 @@ struct PartitionRow {
     state: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
+    /// Whether it runs the canary's chain.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    canary: bool,
     #[serde(flatten)]
     figures: Option<Figures>,
 }
@@ -81,6 +87,8 @@ impl Render for TransformShown {
         let tables = (!transform.tables.is_empty()).then(|| ("Tables", names(&transform.tables)));
         let allowed = &transform.capabilities;
         let allowed = (!allowed.is_empty()).then(|| ("Capabilities", capabilities_text(allowed)));
+        let canary = transform.canary.as_ref();
+        let canary = canary.map(|canary| ("Canary", format!("{}%", canary.percent)));
         let changelog = self.changelog.as_ref();
         let changelog = changelog.map(|topic| ("Changelog", topic.to_string()));
         let head = fields(
@@ -89,11 +97,21 @@ impl Render for TransformShown {
                 .chain(dedup)
                 .chain(tables)
                 .chain(allowed)
+                .chain(canary)
                 .chain(changelog),
         );
         let chain = transform_table(&transform.transforms);
+        let tried = transform.canary.as_ref().map(|canary| {
+            let chain = transform_table(&canary.chain);
+            format!("Canary:\n{chain}")
+        });
         let partitions = partition_table(&self.partition_list, self.changelog.is_some());
-        [head, chain, partitions].join("\n\n")
+        let parts: Vec<_> = [head, chain]
+            .into_iter()
+            .chain(tried)
+            .chain([partitions])
+            .collect();
+        parts.join("\n\n")
     }
 }
 
@@ -165,8 +183,9 @@ fn partition_table(partitions: &[PartitionRow], keeps_state: bool) -> String {
         let figures = columns
             .iter()
             .map(|(_, figure)| row.figures.as_ref().map_or_else(dash, figure));
+        let mark = if row.canary { " (canary)" } else { "" };
         let first = [
-            format!("{}-{}", row.topic, row.partition),
+            format!("{}-{}{mark}", row.topic, row.partition),
             row.spu.map_or_else(dash, |spu| spu.to_string()),
             row.state.clone(),
         ];
@@ -175,8 +194,8 @@ fn partition_table(partitions: &[PartitionRow], keeps_state: bool) -> String {
     table.text()
 }
 
-impl From<TransformPartition> for PartitionRow {
-    fn from(partition: TransformPartition) -> Self {
+impl PartitionRow {
+    fn new(partition: TransformPartition, canary: bool) -> Self {
         let (state, reason, figures) = match partition.report {
             None => ("unknown".to_owned(), partition.reason, None),
             Some(report) => {
@@ -204,19 +223,39 @@ impl From<TransformPartition> for PartitionRow {
             spu: partition.leader,
             state,
             reason,
+            canary,
             figures,
         }
     }
 }
 
+/// How it fares on each of `partitions`, which are all of its inputs, where `canary` runs on some.
+fn partition_rows(
+    partitions: Vec<TransformPartition>,
+    canary: Option<&CanarySpec>,
+) -> Vec<PartitionRow> {
+    let mut counts: BTreeMap<TopicName, i32> = BTreeMap::new();
+    for partition in &partitions {
+        *counts.entry(partition.input.topic.clone()).or_default() += 1;
+    }
+    let rows = partitions.into_iter().map(|partition| {
+        let of_topic = counts[&partition.input.topic];
+        let is_canary =
+            canary.is_some_and(|canary| canary.runs_on(partition.input.partition, of_topic));
+        PartitionRow::new(partition, is_canary)
+    });
+    rows.collect()
+}
+
 pub(super) async fn run(arguments: &DescribeArguments, context: &Context) -> Result<(), CliError> {
     let admin = context.client().await?.admin();
     let described = admin.describe_transform(&arguments.name).await?;
-    let partitions = described.partitions.into_iter().map(Into::into);
+    let canary = described.transform.spec.canary.as_ref();
+    let partition_list = partition_rows(described.partitions, canary);
     arguments.output.print(&TransformShown {
         transform: described.transform.into(),
         changelog: described.changelog,
-        partition_list: partitions.collect(),
+        partition_list,
     })
 }
 
@@ -249,6 +288,7 @@ mod tests {
             spu,
             state: state.to_owned(),
             reason: reason.to_owned(),
+            canary: false,
             figures,
         };
         TransformShown {
@@ -319,6 +359,28 @@ mod tests {
         assert!(text.contains("Tables:       airlines,airports"), "{text}");
         let json = serde_json::to_value(shown).unwrap();
         assert_eq!(json["tables"][1], "airports");
+    }
+
+    #[test]
+    fn a_canary_is_shown_with_where_it_runs() {
+        let mut shown = shown();
+        let chain = thalweg_types::ChainSpec {
+            steps: vec![thalweg_types::StepSpec {
+                uses: "late@1.3.0".parse().unwrap(),
+                ..shown.transform.transforms.steps[0].clone()
+            }],
+        };
+        shown.transform.canary = Some(CanarySpec { percent: 50, chain });
+        shown.partition_list[0].canary = true;
+
+        let text = shown.render();
+
+        for line in ["Canary:       50%", "late@1.3.0", "flights-0 (canary)  2"] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert!(!text.contains("flights-1 (canary)"), "{text}");
+        let json = serde_json::to_value(shown).unwrap();
+        assert_eq!(json["partition_list"][0]["canary"], true);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny};
-use thalweg_client::resource::{OutputPartitioning, StartPosition, TransformSpec};
+use thalweg_client::resource::{CanarySpec, OutputPartitioning, StartPosition, TransformSpec};
 use thalweg_types::{
     AggregateSpec, Capabilities, ChainSpec, CompressionPolicy, HttpCapability, HttpOrigin,
     LateRecords, LookBack, ModuleRef, OnError, ResourceName, SecretName, StepSpec, TopicName,
@@ -75,6 +75,7 @@ struct SpecForm {
     tables: Vec<TopicName>,
     #[serde(default)]
     capabilities: CapabilitiesForm,
+    canary: Option<CanaryForm>,
     #[serde(default)]
     paused: bool,
 }
@@ -111,6 +112,13 @@ struct AggregateForm {
     #[serde(default, deserialize_with = "duration")]
     lateness: Option<Duration>,
     late: Option<LateRecords>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CanaryForm {
+    percent: u8,
+    transforms: Vec<StepForm>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -154,18 +162,33 @@ pub(super) fn read(text: &str) -> Result<Vec<WantedTransform>, serde_yaml::Error
 
 impl From<SpecForm> for TransformSpec {
     fn from(form: SpecForm) -> Self {
-        let steps = form.transforms.into_iter().map(StepSpec::from).collect();
         Self {
             inputs: form.inputs,
             outputs: form.outputs,
-            chain: ChainSpec { steps },
+            chain: chain(form.transforms),
             start: form.start,
             partitioning: form.partitioning,
             compression: form.compression,
             dedup: form.dedup.map(Into::into),
             tables: form.tables,
             capabilities: form.capabilities.into(),
+            canary: form.canary.map(Into::into),
             paused: form.paused,
+        }
+    }
+}
+
+fn chain(steps: Vec<StepForm>) -> ChainSpec {
+    ChainSpec {
+        steps: steps.into_iter().map(Into::into).collect(),
+    }
+}
+
+impl From<CanaryForm> for CanarySpec {
+    fn from(form: CanaryForm) -> Self {
+        Self {
+            percent: form.percent,
+            chain: chain(form.transforms),
         }
     }
 }
@@ -271,6 +294,7 @@ spec:
     http: {allow: [https://api.example.com, http://127.0.0.1:8080], timeoutMs: 100, retries: 0}
     keyValue: true
     secrets: [api-token]
+  canary: {percent: 25, transforms: [{uses: late@1.3.0}]}
   start: end
   partitioning: preserve
   compression: zstd
@@ -324,6 +348,9 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
         );
         assert!(long.capabilities.key_value);
         assert_eq!(long.capabilities.secrets[0].as_str(), "api-token");
+        let canary = long.canary.as_ref().unwrap();
+        assert_eq!(canary.percent, 25);
+        assert_eq!(canary.chain.steps[0].uses.to_string(), "late@1.3.0");
         assert_eq!(long.start, StartPosition::End);
         assert_eq!(long.partitioning, OutputPartitioning::Preserve);
         assert_eq!(long.compression, CompressionPolicy::Zstd);
@@ -333,6 +360,7 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
         assert_eq!(short.compression, CompressionPolicy::Uncompressed);
         assert!(short.tables.is_empty());
         assert!(short.capabilities.is_empty());
+        assert_eq!(short.canary, None);
         assert!(!short.paused);
     }
 
@@ -362,6 +390,7 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
                 "timeout",
                 "`allow`, `timeoutMs`, `concurrency`",
             ),
+            ("percent", "share", "`percent`, `transforms`"),
             ("keyValue", "key_value", "`http`, `keyValue`, `secrets`"),
             ("example.com,", "example.com/v1,", "it has a path"),
             ("[api-token]", "[..]", "no secret's name"),

@@ -38,7 +38,7 @@ impl Render for TransformList {
         for one in &self.0 {
             table.row([
                 one.transform.name.to_string(),
-                one.transform.state.to_string(),
+                one.transform.short_state(),
                 names(&one.transform.inputs),
                 names(&one.transform.outputs),
                 format!("{}/{}", one.running, one.partitions),
@@ -93,6 +93,17 @@ mod tests {
             "NAME          STATE    INPUTS          OUTPUTS  RUNNING  FAILED  LAG  LAG MS\n\
              late-flights  running  flights,trains  late     3/4      1       120  1500"
         );
+    }
+
+    #[test]
+    fn a_canary_is_seen() {
+        let mut list = list();
+        list.0[0].transform.canary = Some(thalweg_client::resource::CanarySpec {
+            percent: 25,
+            chain: thalweg_types::ChainSpec::default(),
+        });
+
+        assert!(list.render().contains("running (canary 25%)"));
     }
 
     #[test]

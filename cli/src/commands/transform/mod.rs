@@ -6,13 +6,17 @@ mod delete;
 mod deploy;
 mod describe;
 mod document;
+mod history;
 mod list;
 mod logs;
 mod pause;
 mod reset;
 mod resume;
+mod rollback;
 mod row;
 mod state_arguments;
+mod update;
+mod version_arguments;
 
 use clap::Subcommand;
 
@@ -24,6 +28,9 @@ use crate::error::CliError;
 pub(crate) enum TransformCommand {
     Deploy(Box<deploy::DeployArguments>),
     Apply(apply::ApplyArguments),
+    Update(update::UpdateArguments),
+    History(history::HistoryArguments),
+    Rollback(rollback::RollbackArguments),
     List(list::ListArguments),
     Describe(describe::DescribeArguments),
     Logs(logs::LogsArguments),
@@ -37,6 +44,9 @@ pub(crate) async fn run(command: TransformCommand, context: &Context) -> Result<
     match command {
         TransformCommand::Deploy(arguments) => deploy::run(*arguments, context).await,
         TransformCommand::Apply(arguments) => apply::run(&arguments, context).await,
+        TransformCommand::Update(arguments) => update::run(arguments, context).await,
+        TransformCommand::History(arguments) => history::run(&arguments, context).await,
+        TransformCommand::Rollback(arguments) => rollback::run(&arguments, context).await,
         TransformCommand::List(arguments) => list::run(&arguments, context).await,
         TransformCommand::Describe(arguments) => describe::run(&arguments, context).await,
         TransformCommand::Logs(arguments) => logs::run(arguments, context).await,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use thalweg_client::resource::{
-    OutputPartitioning, StartPosition, Transform, TransformNumber, TransformState,
+    CanarySpec, OutputPartitioning, StartPosition, Transform, TransformNumber, TransformState,
 };
 use thalweg_types::{Capabilities, ChainSpec, LookBack, ResourceName, TopicName};
 
@@ -28,6 +28,8 @@ pub(super) struct TransformRow {
     pub(super) tables: Vec<TopicName>,
     #[serde(skip_serializing_if = "Capabilities::is_empty")]
     pub(super) capabilities: Capabilities,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) canary: Option<CanarySpec>,
     pub(super) paused: bool,
 }
 
@@ -48,12 +50,21 @@ impl From<Transform> for TransformRow {
             dedup: spec.dedup,
             tables: spec.tables,
             capabilities: spec.capabilities,
+            canary: spec.canary,
             paused: spec.paused,
         }
     }
 }
 
 impl TransformRow {
+    /// The state, with what is tried beside.
+    pub(super) fn short_state(&self) -> String {
+        match &self.canary {
+            None => self.state.to_string(),
+            Some(canary) => format!("{} (canary {}%)", self.state, canary.percent),
+        }
+    }
+
     /// The state, and why it is not running.
     pub(super) fn state_text(&self) -> String {
         if self.reason.is_empty() {
@@ -98,6 +109,7 @@ pub(super) mod tests {
             dedup: None,
             tables: Vec::new(),
             capabilities: Capabilities::default(),
+            canary: None,
             paused: false,
         }
     }

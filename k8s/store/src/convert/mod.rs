@@ -9,6 +9,7 @@ mod smart_module;
 mod spu;
 mod topic;
 mod transform;
+mod transform_history;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::DynamicObject;
@@ -113,7 +114,7 @@ pub(crate) fn spec_of(row: &Resource) -> Value {
         Resource::Spu(row) => to_value(&spu::spec_of(row)),
         // Its spec is its author's.
         Resource::SmartModule(_) => Value::Object(serde_json::Map::new()),
-        Resource::Transform(row) => to_value(&transform::spec_of(row)),
+        Resource::Transform(row) => to_value(&transform::spec_of(&row.spec)),
     }
 }
 

@@ -3,16 +3,18 @@
 
 use kube::core::DynamicObject;
 use thalweg_k8s_crd::{
-    Transform as Object, TransformSpec as ObjectSpec, TransformStatus as ObjectStatus, Verdict,
+    Canary, Transform as Object, TransformSpec as ObjectSpec, TransformStatus as ObjectStatus,
+    Verdict,
 };
 use thalweg_types::resource::{
-    OutputPartitioning, StartPosition, Transform, TransformNumber, TransformSpec, TransformState,
-    TransformStatus,
+    CanarySpec, OutputPartitioning, StartPosition, Transform, TransformNumber, TransformSpec,
+    TransformState, TransformStatus,
 };
 use thalweg_types::{CompressionPolicy, TopicName};
 
 use super::capabilities::{capabilities_from, capabilities_of};
 use super::chain::{chain, look_back, look_back_of, steps_of};
+use super::transform_history::{history, history_of};
 use super::{Reading, Stamp, Unreadable, typed, unreadable};
 
 const PENDING: &str = "Pending";
@@ -44,13 +46,14 @@ pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
                 _ => TransformState::Pending,
             },
             reason: before.reason,
+            history: history(before.history),
         },
         version,
     };
     Ok(Reading::Row(row.into()))
 }
 
-fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
+pub(super) fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
     let ObjectSpec {
         inputs,
         outputs,
@@ -61,6 +64,7 @@ fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
         dedup,
         tables,
         capabilities,
+        canary,
         paused,
     } = spec;
     Ok(TransformSpec {
@@ -80,8 +84,28 @@ fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
             .map(capabilities_from)
             .transpose()?
             .unwrap_or_default(),
+        canary: canary.map(canary_from).transpose()?,
         paused,
     })
+}
+
+fn canary_from(canary: Canary) -> Result<CanarySpec, String> {
+    let Canary {
+        percent,
+        transforms,
+    } = canary;
+    Ok(CanarySpec {
+        percent: u8::try_from(percent).map_err(|_| format!("{percent} is no percentage"))?,
+        chain: chain(transforms)?,
+    })
+}
+
+fn canary_of(canary: &CanarySpec) -> Canary {
+    let CanarySpec { percent, chain } = canary;
+    Canary {
+        percent: i32::from(*percent),
+        transforms: steps_of(chain),
+    }
 }
 
 fn topics(names: &[String]) -> Result<Vec<TopicName>, String> {
@@ -100,7 +124,7 @@ where
 }
 
 /// What stands for a default is left out, as its author most likely did.
-pub(super) fn spec_of(row: &Transform) -> ObjectSpec {
+pub(super) fn spec_of(spec: &TransformSpec) -> ObjectSpec {
     let TransformSpec {
         inputs,
         outputs,
@@ -111,8 +135,9 @@ pub(super) fn spec_of(row: &Transform) -> ObjectSpec {
         dedup,
         tables,
         capabilities,
+        canary,
         paused,
-    } = &row.spec;
+    } = spec;
     ObjectSpec {
         inputs: inputs.iter().map(ToString::to_string).collect(),
         outputs: outputs.iter().map(ToString::to_string).collect(),
@@ -125,12 +150,17 @@ pub(super) fn spec_of(row: &Transform) -> ObjectSpec {
         dedup: dedup.map(look_back_of),
         tables: tables.iter().map(ToString::to_string).collect(),
         capabilities: (!capabilities.is_empty()).then(|| capabilities_of(capabilities)),
+        canary: canary.as_ref().map(canary_of),
         paused: *paused,
     }
 }
 
 pub(super) fn status_of(row: &Transform, stamp: Stamp<'_>) -> ObjectStatus {
-    let TransformStatus { state, reason } = &row.status;
+    let TransformStatus {
+        state,
+        reason,
+        history,
+    } = &row.status;
     let (text, word) = match state {
         TransformState::Pending => (PENDING, "CannotRun"),
         TransformState::Running => (RUNNING, "Running"),
@@ -141,6 +171,7 @@ pub(super) fn status_of(row: &Transform, stamp: Stamp<'_>) -> ObjectStatus {
         number: i64::try_from(row.number.0).ok(),
         state: text.to_owned(),
         reason: reason.clone(),
+        history: history_of(history),
         observed_generation: stamp.generation,
         conditions: stamp.conditions(Verdict {
             is_true: *state == TransformState::Running,
@@ -153,6 +184,7 @@ pub(super) fn status_of(row: &Transform, stamp: Stamp<'_>) -> ObjectStatus {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use thalweg_types::resource::{RevisionSpec, TransformRevision};
     use thalweg_types::{Capabilities, HttpCapability, LookBack};
 
     use super::super::{Kept, to_value};
@@ -213,12 +245,21 @@ mod tests {
                     key_value: true,
                     secrets: vec!["api-token".parse().unwrap()],
                 },
+                canary: Some(CanarySpec {
+                    percent: 25,
+                    chain: plain.spec.chain.clone(),
+                }),
                 paused: true,
                 ..plain.spec.clone()
             },
             status: TransformStatus {
                 state: TransformState::Pending,
                 reason: "topic `late` is missing".to_owned(),
+                history: vec![TransformRevision {
+                    revision: 2,
+                    at_ms: 1_700_000_000_000,
+                    runs: RevisionSpec::of(&plain.spec, plain.spec.chain.clone()),
+                }],
             },
             ..plain.clone()
         };
@@ -231,7 +272,7 @@ mod tests {
                 now_ms: 0,
             };
             let object = object(&json!({
-                "spec": to_value(&spec_of(&row_before)),
+                "spec": to_value(&spec_of(&row_before.spec)),
                 "status": to_value(&status_of(&row_before, stamp)),
             }));
 
@@ -244,7 +285,7 @@ mod tests {
         let status = json!({"status": {"number": 12}});
         let object = object(&status);
 
-        let spec = to_value(&spec_of(&row(&object)));
+        let spec = to_value(&spec_of(&row(&object).spec));
 
         assert_eq!(spec, object.data["spec"]);
     }

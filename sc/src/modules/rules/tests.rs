@@ -88,6 +88,7 @@ fn of_transform(uses: &str) -> Users {
             dedup: None,
             tables: Vec::new(),
             capabilities: thalweg_types::Capabilities::default(),
+            canary: None,
             paused: false,
         },
         status: TransformStatus::default(),

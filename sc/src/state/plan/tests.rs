@@ -9,6 +9,10 @@ use uuid::Uuid;
 
 use super::*;
 
+fn plan(observed: &Observed, unfit: &Unfit) -> Vec<Write> {
+    super::plan(observed, unfit, 0)
+}
+
 fn name(text: &str) -> TopicName {
     text.parse().unwrap()
 }

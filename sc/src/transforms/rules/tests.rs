@@ -99,6 +99,7 @@ pub(crate) fn transform(name: &str, number: u64, inputs: &str, outputs: &str) ->
             dedup: None,
             tables: Vec::new(),
             capabilities: thalweg_types::Capabilities::default(),
+            canary: None,
             paused: false,
         },
         status: TransformStatus::default(),
@@ -376,4 +377,74 @@ impl Observed {
     pub(crate) fn insert_transform(&mut self, transform: Transform) {
         self.transforms.insert(transform.name.clone(), transform);
     }
+}
+
+/// `a` gets two partitions.
+fn with_canary(percent: u8, step: StepSpec) -> (Observed, Transform) {
+    let mut observed = observed();
+    let input = observed.topics.get_mut(&"a".parse().unwrap()).unwrap();
+    input.spec.placement = ReplicaPlacement::Computed {
+        partitions: 2,
+        replication_factor: 1,
+    };
+    let mut transform = transform("x", 1, "a", "b");
+    transform.spec.canary = Some(CanarySpec {
+        percent,
+        chain: ChainSpec { steps: vec![step] },
+    });
+    (observed, transform)
+}
+
+#[test]
+fn a_canary_is_checked_as_the_chain_is() {
+    let (observed, fits) = with_canary(50, late());
+    assert_eq!(check(&fits.name, &fits.spec, &observed), Ok(()));
+
+    let named = |uses: &str| StepSpec {
+        uses: uses.parse().unwrap(),
+        ..late()
+    };
+    for (percent, step, expected) in [
+        (0, late(), "spec.canary: is 0%, 1% to 99% are allowed"),
+        (100, late(), "spec.canary: is 100%, 1% to 99%"),
+        (50, named("lost"), "spec.canary.chain.steps[0]: "),
+        (
+            50,
+            named("sum"),
+            "keeps its state without an aggregate, and",
+        ),
+    ] {
+        let (observed, transform) = with_canary(percent, step);
+        let error = refused(&transform, &observed);
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn one_partition_is_too_few_for_a_canary() {
+    let (mut observed, transform) = with_canary(50, late());
+    let input = observed.topics.get_mut(&"a".parse().unwrap()).unwrap();
+    input.spec.placement = ReplicaPlacement::Computed {
+        partitions: 1,
+        replication_factor: 1,
+    };
+
+    let error = refused(&transform, &observed);
+
+    assert!(error.contains("topic `a` has one partition"), "{error}");
+}
+
+#[test]
+fn what_a_canary_writes_is_written_by_the_transform() {
+    let mut letters = late();
+    letters.on_error = OnError::DeadLetter("e".parse().unwrap());
+    let (mut observed, trying) = with_canary(50, letters);
+    observed.insert_transform(trying);
+
+    let user = user_of(&"e".parse().unwrap(), &observed);
+
+    assert_eq!(user.map(|(_, used)| used), Some(TopicUse::Writes));
+    let back = transform("y", 2, "e", "a");
+    let error = refused(&back, &observed);
+    assert!(error.contains("records would go round for ever"), "{error}");
 }

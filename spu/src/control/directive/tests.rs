@@ -66,11 +66,13 @@ fn late_orders(number: u64) -> Transform {
             dedup: None,
             tables: Vec::new(),
             capabilities: thalweg_types::Capabilities::default(),
+            canary: None,
             paused: false,
         },
         status: TransformStatus {
             state: TransformState::Running,
             reason: String::new(),
+            history: Vec::new(),
         },
         version: ResourceVersion(1),
     }

@@ -34,5 +34,6 @@ mod smartmodules;
 mod streams;
 mod tls;
 mod topic_chains;
+mod transform_versions;
 mod transforms;
 mod workload;

@@ -16,17 +16,23 @@ use crate::modules::{everything, nothing};
 use crate::replication::{all_in_sync, leader};
 use crate::workload::Workload;
 
-fn name(text: &str) -> ResourceName {
+pub(crate) fn name(text: &str) -> ResourceName {
     text.parse().unwrap()
 }
 
-async fn register(client: &Client, module: &str, wasm: Vec<u8>) {
+pub(crate) async fn register(client: &Client, module: &str, wasm: Vec<u8>) {
     let new = NewSmartModule::new(name(module), wasm);
     client.admin().create_smart_module(new).await.unwrap();
 }
 
 /// A transform of one module, from one topic to another with the same partitions.
-async fn deploy(client: &Client, transform: &str, module: &str, from: &TopicName, to: &TopicName) {
+pub(crate) async fn deploy(
+    client: &Client,
+    transform: &str,
+    module: &str,
+    from: &TopicName,
+    to: &TopicName,
+) {
     let step = StepSpec {
         uses: module.parse().unwrap(),
         with: BTreeMap::new(),
@@ -46,6 +52,7 @@ async fn deploy(client: &Client, transform: &str, module: &str, from: &TopicName
             dedup: None,
             tables: Vec::new(),
             capabilities: thalweg_types::Capabilities::default(),
+            canary: None,
             paused: false,
         },
         validate_only: false,
@@ -54,7 +61,10 @@ async fn deploy(client: &Client, transform: &str, module: &str, from: &TopicName
 }
 
 /// The values of each partition, in order.
-async fn values(client: &Client, topic: &TopicName) -> BTreeMap<PartitionIndex, Vec<String>> {
+pub(crate) async fn values(
+    client: &Client,
+    topic: &TopicName,
+) -> BTreeMap<PartitionIndex, Vec<String>> {
     let options = ConsumerOptions {
         start: StartOffset::Beginning,
         end: EndOffset::LogEnd,
@@ -73,7 +83,7 @@ async fn values(client: &Client, topic: &TopicName) -> BTreeMap<PartitionIndex, 
 }
 
 /// Waits until the transform has come to the end of its input, which does not grow any more.
-async fn caught_up(client: &Client, transform: &str) {
+pub(crate) async fn caught_up(client: &Client, transform: &str) {
     let admin = client.admin();
     eventually("the transform has come to the end", || async {
         let described = admin.describe_transform(&name(transform)).await.ok()?;

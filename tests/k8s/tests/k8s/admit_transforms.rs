@@ -220,6 +220,24 @@ async fn what_can_be_no_transform_is_refused_with_the_next_step() {
                 "start is `beginning`, `end`",
             ),
             (
+                with(
+                    "canary",
+                    json!({"percent": 0, "transforms": [{"uses": "late"}]}),
+                ),
+                "greater than or equal to 1",
+            ),
+            (
+                with(
+                    "canary",
+                    json!({"percent": 100, "transforms": [{"uses": "late"}]}),
+                ),
+                "less than or equal to 99",
+            ),
+            (
+                with("canary", json!({"percent": 5, "transforms": []})),
+                "at least 1 items",
+            ),
+            (
                 with("partitioning", json!("random")),
                 "partitioning is `key` or `preserve`",
             ),
@@ -257,6 +275,10 @@ async fn what_can_be_no_transform_is_refused_with_the_next_step() {
     );
     namespace.apply_yaml(&with("start", json!("offset:7")));
     namespace.apply_yaml(&with("tables", json!(["airlines", "airports"])));
+    namespace.apply_yaml(&with(
+        "canary",
+        json!({"percent": 25, "transforms": [{"uses": "late@1.3.0"}]}),
+    ));
     namespace.apply_yaml(&with("paused", json!(true)));
     let columns = namespace.run(&["get", "transforms"]);
     assert!(
