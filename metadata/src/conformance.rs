@@ -12,10 +12,10 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
 use thalweg_types::resource::{
-    CanarySpec, OutputPartitioning, Partition, PartitionSpec, PartitionStatus, ReplicaPlacement,
-    Resource, ResourceKey, ResourceKind, ResourceVersion, RevisionSpec, Spu, SpuSpec, SpuState,
-    SpuStatus, StartPosition, Topic, TopicSpec, TopicState, TopicStatus, Transform,
-    TransformNumber, TransformRevision, TransformSpec, TransformState, TransformStatus,
+    BackfillSpec, CanarySpec, OutputPartitioning, Partition, PartitionSpec, PartitionStatus,
+    ReplicaPlacement, Resource, ResourceKey, ResourceKind, ResourceVersion, RevisionSpec, Spu,
+    SpuSpec, SpuState, SpuStatus, StartPosition, Topic, TopicSpec, TopicState, TopicStatus,
+    Transform, TransformNumber, TransformRevision, TransformSpec, TransformState, TransformStatus,
 };
 use thalweg_types::{
     Capabilities, ChainSpec, CompressionPolicy, DirectoryId, HttpCapability, Incarnation,
@@ -398,6 +398,7 @@ fn transform(name: &str) -> Transform {
     Transform {
         name: name.parse().unwrap(),
         number: TransformNumber(3),
+        backfill_number: Some(TransformNumber(4)),
         spec: TransformSpec {
             inputs: vec!["in".parse().unwrap()],
             outputs: vec!["out".parse().unwrap()],
@@ -426,6 +427,11 @@ fn transform(name: &str) -> Transform {
                 key_value: true,
                 secrets: vec!["api-token".parse().unwrap()],
             },
+            backfill: Some(BackfillSpec {
+                chain: ChainSpec::default(),
+                outputs: vec!["out-2".parse().unwrap()],
+                start: StartPosition::Beginning,
+            }),
             canary: Some(CanarySpec {
                 percent: 25,
                 chain: ChainSpec {

@@ -226,6 +226,7 @@ mod tests {
         let transform = TransformView {
             name: "late-orders".parse().unwrap(),
             number: TransformNumber(12),
+            backfill_number: None,
             spec: TransformSpec {
                 inputs: vec![TopicName::new("orders").unwrap()],
                 outputs: vec![TopicName::new("late-orders").unwrap()],
@@ -237,6 +238,7 @@ mod tests {
                 tables: Vec::new(),
                 capabilities: thalweg_types::Capabilities::default(),
                 canary: None,
+                backfill: None,
                 paused: false,
             },
             state: TransformState::Running,

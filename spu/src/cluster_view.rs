@@ -98,6 +98,9 @@ pub struct TransformView {
     pub name: ResourceName,
     /// What its outputs know it by.
     pub number: TransformNumber,
+    /// What the outputs of its backfill know that by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill_number: Option<TransformNumber>,
     /// What the user wants.
     pub spec: TransformSpec,
     /// Whether it can run.
@@ -109,9 +112,23 @@ impl From<Transform> for TransformView {
         Self {
             name: transform.name,
             number: transform.number,
+            backfill_number: transform.backfill_number,
             spec: transform.spec,
             state: transform.status.state,
         }
+    }
+}
+
+impl TransformView {
+    /// Its backfill, as the transform that it is beside this one; absent where it has none.
+    #[must_use]
+    pub fn backfilling(&self) -> Option<Self> {
+        Some(Self {
+            number: self.backfill_number?,
+            backfill_number: None,
+            spec: self.spec.switched()?,
+            ..self.clone()
+        })
     }
 }
 

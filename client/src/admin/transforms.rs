@@ -24,7 +24,8 @@ pub struct NewTransform {
 /// What a transform is to be from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransformUpdate {
-    /// What is wanted of it, as a whole. Inputs and outputs must be those that it has.
+    /// What is wanted of it, as a whole. Inputs and outputs must be those that it has, or all of it what
+    /// [`TransformSpec::switched`] gives.
     pub spec: TransformSpec,
     /// Only when the transform still has this version.
     pub expected_version: Option<ResourceVersion>,
@@ -42,6 +43,10 @@ pub struct TransformDescription {
     pub partitions: Vec<TransformPartition>,
     /// The topic that keeps its state, where it keeps any.
     pub changelog: Option<TopicName>,
+    /// How its backfill fares on the same partitions; empty where there is none.
+    pub backfill_partitions: Vec<TransformPartition>,
+    /// The topic that keeps the backfill's state, where it keeps any.
+    pub backfill_changelog: Option<TopicName>,
 }
 
 /// How a transform fares on one partition of an input.
@@ -177,14 +182,20 @@ impl Admin {
         };
         let reply = self.sc().client()?.get_transform(request).await;
         let reply = self.sc().answered(reply)?;
-        let partitions = reply.partitions.into_iter().map(TransformPartition::read);
-        let changelog = Some(reply.changelog).filter(|name| !name.is_empty());
+        let read = |partitions: Vec<v1::TransformPartition>| {
+            let partitions = partitions.into_iter().map(TransformPartition::read);
+            partitions.collect::<Result<_, _>>()
+        };
+        let topic = |field: &'static str, name: String| {
+            let name = Some(name).filter(|name| !name.is_empty());
+            name.map(|name| parsed(field, &name)).transpose()
+        };
         Ok(TransformDescription {
             transform: required("transform", reply.transform)?,
-            partitions: partitions.collect::<Result<_, _>>()?,
-            changelog: changelog
-                .map(|name| parsed("changelog", &name))
-                .transpose()?,
+            partitions: read(reply.partitions)?,
+            changelog: topic("changelog", reply.changelog)?,
+            backfill_partitions: read(reply.backfill_partitions)?,
+            backfill_changelog: topic("backfill_changelog", reply.backfill_changelog)?,
         })
     }
 

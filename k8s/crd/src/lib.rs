@@ -54,7 +54,9 @@ pub use text::{BytesText, DiskSize, DurationText};
 pub use tls::{CertManagerSpec, ClientAuth, IssuerRef, TlsSpec};
 pub use topic::{Aggregate, LookBack, Step, Topic, TopicSpec, TopicStatus};
 pub use topic_settings::Setting;
-pub use transform::{Canary, Transform, TransformRevision, TransformSpec, TransformStatus};
+pub use transform::{
+    Backfill, BackfillNumber, Canary, Transform, TransformRevision, TransformSpec, TransformStatus,
+};
 
 /// The API group of all of them.
 pub const GROUP: &str = "thalweg.dev";

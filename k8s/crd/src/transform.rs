@@ -34,7 +34,7 @@ const TOPIC_NAME: &str = r"^([a-zA-Z0-9_-]|[.][a-zA-Z0-9_-]|[.][.][a-zA-Z0-9._-]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("self.inputs == oldSelf.inputs").message("inputs can't be changed; delete the transform, and apply it again under the name of your choice"),
-    validation = Rule::new("self.outputs == oldSelf.outputs").message("outputs can't be changed; delete the transform, and apply it again under the name of your choice"),
+    validation = Rule::new("self.outputs == oldSelf.outputs || (has(oldSelf.backfill) && !has(self.backfill) && self.outputs == oldSelf.backfill.outputs && self.transforms == oldSelf.backfill.transforms)").message("outputs can't be changed; delete the transform, and apply it again under the name of your choice"),
     validation = Rule::new("self.inputs.all(one, self.inputs.exists_one(other, other == one))").message("inputs has a topic twice; name each once"),
     validation = Rule::new("self.outputs.all(one, self.outputs.exists_one(other, other == one))").message("outputs has a topic twice; name each once"),
     validation = Rule::new("!self.outputs.exists(output, output in self.inputs)").message("an output can't be an input of the same transform, which would read what it writes for ever; write to another topic"),
@@ -46,6 +46,9 @@ const TOPIC_NAME: &str = r"^([a-zA-Z0-9_-]|[.][a-zA-Z0-9_-]|[.][.][a-zA-Z0-9._-]
     validation = Rule::new("has(self.dedup) == has(oldSelf.dedup) || (!has(oldSelf.dedup) && !oldSelf.transforms.exists(step, has(step.aggregate)))").message("dedup can't be given to a transform that keeps state, nor taken from it; delete the transform, and apply it again under the name of your choice"),
     validation = Rule::new("!has(self.tables) || self.tables.all(one, self.tables.exists_one(other, other == one))").message("tables has a topic twice; name each once"),
     validation = Rule::new("!has(self.tables) || !self.tables.exists(table, table in self.inputs || table in self.outputs)").message("a table can't be an input or an output of the same transform; look keys up in another topic"),
+    validation = Rule::new("!has(self.backfill) || !has(oldSelf.backfill) || self.backfill == oldSelf.backfill").message("a backfill can't be changed; take it away, and apply another one"),
+    validation = Rule::new("!has(self.backfill) || self.backfill.outputs.size() == self.outputs.size()").message("a backfill has as many outputs as the transform, each in the place of the one with its number"),
+    validation = Rule::new("!has(self.backfill) || !self.backfill.outputs.exists(output, output in self.inputs || output in self.outputs || (has(self.tables) && output in self.tables))").message("a backfill writes to topics of its own, which the transform does not use"),
     validation = Rule::new("!has(self.capabilities) || !has(self.capabilities.http) || (!has(self.dedup) && !self.transforms.exists(step, has(step.aggregate)))").message("records that wait for an answer go through the chain again, so a transform with http has neither dedup nor an aggregate; apply a transform with them on its output"),
     validation = Rule::new("!(has(oldSelf.capabilities) && has(oldSelf.capabilities.keyValue) && oldSelf.capabilities.keyValue) || (has(self.capabilities) && has(self.capabilities.keyValue) && self.capabilities.keyValue)").message("keyValue can't be taken from a transform, whose modules may have kept something; delete the transform, and apply it again under the name of your choice"),
     validation = Rule::new("!(has(oldSelf.capabilities) && has(oldSelf.capabilities.http)) || (has(self.capabilities) && has(self.capabilities.http))").message("http can't be taken from a transform, whose records may wait for answers; delete the transform, and apply it again under the name of your choice"),
@@ -102,6 +105,9 @@ pub struct TransformSpec {
     /// Another chain that some partitions of each input run; none where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// Another chain over the same inputs, into outputs of its own; none where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<Backfill>,
     /// Whether it is to stand still.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -121,6 +127,44 @@ pub struct Canary {
     /// SmartModules that the records of those partitions go through, 1 to 32.
     #[schemars(length(min = 1, max = 32))]
     pub transforms: Vec<Step>,
+}
+
+/// Another chain over the same inputs, into outputs of its own, until it takes the place of the transform that it is
+/// beside.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.outputs.all(one, self.outputs.exists_one(other, other == one))").message("outputs has a topic twice; name each once"),
+    validation = Rule::new("self.transforms.filter(step, has(step.aggregate)).size() <= 1").message("a chain keeps one aggregate; apply a second transform that reads the first one's output"),
+    validation = Rule::new("self.transforms.all(step, !has(step.lookBack))").message("a transform does not look back; leave lookBack out, and keep state with an aggregate or with dedup"),
+)]
+pub struct Backfill {
+    /// SmartModules that its records go through, 1 to 32.
+    #[schemars(length(min = 1, max = 32))]
+    pub transforms: Vec<Step>,
+    /// The topics that it writes: as many as the transform's outputs, each in the place of the one with its number.
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 249), regex(pattern = TOPIC_NAME))
+    )]
+    pub outputs: Vec<String>,
+    /// Where it begins in each input partition, as the transform's `start`; `beginning` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^(beginning|end|(offset|timestamp):[0-9]{1,18})$')").message("start is `beginning`, `end`, `offset:<number>` or `timestamp:<milliseconds since 1970>`"))]
+    pub start: Option<String>,
+}
+
+/// What the outputs of a backfill know it by. It goes by the outputs, so that the transform has the number as soon as it has
+/// those.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackfillNumber {
+    /// The outputs.
+    pub outputs: Vec<String>,
+    /// The number.
+    #[schemars(range(min = 0))]
+    pub number: i64,
 }
 
 /// What a transform ran, at one time.
@@ -144,6 +188,9 @@ pub struct TransformStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub number: Option<i64>,
+    /// What the outputs of its backfill know that by. Given by the SC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<BackfillNumber>,
     /// `Pending`, `Running` or `Paused`.
     #[serde(default)]
     pub state: String,

@@ -1,8 +1,8 @@
 //! Transforms.
 
 use thalweg_types::resource::{
-    CanarySpec, ResourceVersion, Transform, TransformNumber, TransformRevision, TransformSpec,
-    TransformState, TransformStatus,
+    BackfillSpec, CanarySpec, ResourceVersion, Transform, TransformNumber, TransformRevision,
+    TransformSpec, TransformState, TransformStatus,
 };
 use thalweg_types::{CompressionPolicy, TopicName};
 
@@ -19,10 +19,14 @@ impl TryFrom<v1::Transform> for Transform {
             spec,
             status,
             version,
+            backfill_number,
         } = message;
         Ok(Self {
             name: parse("name", &name)?,
             number: transform_number("number", number)?,
+            backfill_number: backfill_number
+                .map(|number| transform_number("backfill_number", number))
+                .transpose()?,
             spec: required("spec", spec)?
                 .try_into()
                 .map_err(|error: InvalidField| error.under("spec"))?,
@@ -39,6 +43,7 @@ impl From<Transform> for v1::Transform {
         let Transform {
             name,
             number,
+            backfill_number,
             spec,
             status,
             version,
@@ -49,6 +54,7 @@ impl From<Transform> for v1::Transform {
             spec: Some(spec.into()),
             status: Some(status.into()),
             version: version.0,
+            backfill_number: backfill_number.map(|number| number.0),
         }
     }
 }
@@ -84,6 +90,7 @@ impl TryFrom<v1::TransformSpec> for TransformSpec {
             tables,
             capabilities,
             canary,
+            backfill,
         } = message;
         Ok(Self {
             inputs: topics("inputs", &inputs)?,
@@ -105,6 +112,10 @@ impl TryFrom<v1::TransformSpec> for TransformSpec {
                 .map(CanarySpec::try_from)
                 .transpose()
                 .map_err(|error| error.under("canary"))?,
+            backfill: backfill
+                .map(BackfillSpec::try_from)
+                .transpose()
+                .map_err(|error| error.under("backfill"))?,
             paused,
         })
     }
@@ -123,6 +134,7 @@ impl From<TransformSpec> for v1::TransformSpec {
             tables,
             capabilities,
             canary,
+            backfill,
             paused,
         } = spec;
         Self {
@@ -137,6 +149,42 @@ impl From<TransformSpec> for v1::TransformSpec {
             tables: tables.iter().map(ToString::to_string).collect(),
             capabilities: (!capabilities.is_empty()).then(|| capabilities.into()),
             canary: canary.map(Into::into),
+            backfill: backfill.map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<v1::BackfillSpec> for BackfillSpec {
+    type Error = InvalidField;
+
+    fn try_from(message: v1::BackfillSpec) -> Result<Self, InvalidField> {
+        let v1::BackfillSpec {
+            chain,
+            outputs,
+            start,
+        } = message;
+        Ok(Self {
+            chain: chain
+                .unwrap_or_default()
+                .try_into()
+                .map_err(|error: InvalidField| error.under("chain"))?,
+            outputs: topics("outputs", &outputs)?,
+            start: text_or_default("start", &start)?,
+        })
+    }
+}
+
+impl From<BackfillSpec> for v1::BackfillSpec {
+    fn from(backfill: BackfillSpec) -> Self {
+        let BackfillSpec {
+            chain,
+            outputs,
+            start,
+        } = backfill;
+        Self {
+            chain: Some(chain.into()),
+            outputs: outputs.iter().map(ToString::to_string).collect(),
+            start: start.to_string(),
         }
     }
 }
@@ -254,6 +302,7 @@ mod tests {
         Transform {
             name: "late-flights".parse().unwrap(),
             number: TransformNumber(7),
+            backfill_number: Some(TransformNumber(9)),
             spec: TransformSpec {
                 inputs: vec!["flights".parse().unwrap(), "trains".parse().unwrap()],
                 outputs: vec!["late".parse().unwrap()],
@@ -284,6 +333,11 @@ mod tests {
                     key_value: true,
                     secrets: vec!["api-token".parse().unwrap()],
                 },
+                backfill: Some(BackfillSpec {
+                    chain: ChainSpec::default(),
+                    outputs: vec!["later".parse().unwrap()],
+                    start: StartPosition::End,
+                }),
                 canary: Some(CanarySpec {
                     percent: 25,
                     chain: ChainSpec {

@@ -35,6 +35,7 @@ pub(super) async fn create_transform(
     let mut transform = Transform {
         name: name.clone(),
         number: TransformNumber(0),
+        backfill_number: None,
         spec,
         status: TransformStatus::default(),
         version: ResourceVersion(0),

@@ -98,6 +98,14 @@ pub(crate) enum ApiError {
         /// `inputs` or `outputs`.
         what: &'static str,
     },
+    /// It is under way already.
+    #[error(
+        "the backfill of transform `{0}` can't be changed: take it away with `thalweg transform backfill abort {0}`, and start another one"
+    )]
+    BackfillStays(ResourceName),
+    /// Nothing says where it would go on.
+    #[error("the backfill of transform `{0}` has not begun yet: try again in a moment")]
+    BackfillHasNotBegun(ResourceName),
     /// So many were made.
     #[error(
         "no number is left for a transform: {} were given out",
@@ -147,6 +155,7 @@ impl ServiceError for ApiError {
             | Self::Module(_)
             | Self::TopicInUse { .. }
             | Self::TransformTopicsStay { .. }
+            | Self::BackfillStays(_)
             | Self::TransformNumbersUsedUp
             | Self::SpuHoldsReplicas { .. }
             | Self::SpuIsUp(_) => ErrorCode::InvalidRequest,
@@ -157,7 +166,7 @@ impl ServiceError for ApiError {
             Self::Bytes(error) => error.code(),
             Self::Stopping => ErrorCode::Unavailable,
             Self::TopicExists(_) | Self::TransformExists(_) => ErrorCode::AlreadyExists,
-            Self::TopicBeingDeleted(_) => ErrorCode::Unavailable,
+            Self::TopicBeingDeleted(_) | Self::BackfillHasNotBegun(_) => ErrorCode::Unavailable,
             Self::NoSuchTopic(_) => ErrorCode::NotFound,
             Self::TopicChanged { .. } | Self::TransformChanged { .. } => ErrorCode::Conflict,
             Self::Change(error) => error.code(),

@@ -1,6 +1,7 @@
 //! `GetTransform`: the row, and how it fares on each partition of its inputs.
 
 use thalweg_proto::v1::{GetTransformRequest, GetTransformResponse, TransformPartition};
+use thalweg_types::resource::Transform;
 
 use super::create_transform::transform_name;
 use super::error::ApiError;
@@ -18,16 +19,26 @@ pub(super) async fn get_transform(
     let Some(transform) = observed.transforms.get(&name) else {
         return Err(ApiError::NoSuchTransform(name));
     };
-    let said = transforms.reports.of(transform.number);
-    let shown = partitions(&observed, transform, said);
+    let shown = |transform: &Transform| {
+        let said = transforms.reports.of(transform.number);
+        let shown = partitions(&observed, transform, said).into_iter();
+        let changelog = keeps_state(&transform.spec, &observed);
+        let changelog = changelog.then(|| transform.number.changelog().to_string());
+        (
+            shown.map(message_of).collect(),
+            changelog.unwrap_or_default(),
+        )
+    };
+    let (partitions, changelog) = shown(transform);
+    let backfill = transform.backfilling();
+    let backfill = backfill.map(|backfill| shown(&backfill));
+    let (backfill_partitions, backfill_changelog) = backfill.unwrap_or_default();
     Ok(GetTransformResponse {
         transform: Some(transform.clone().into()),
-        partitions: shown.into_iter().map(message_of).collect(),
-        changelog: if keeps_state(&transform.spec, &observed) {
-            transform.number.changelog().to_string()
-        } else {
-            String::new()
-        },
+        partitions,
+        changelog,
+        backfill_partitions,
+        backfill_changelog,
     })
 }
 

@@ -1,8 +1,8 @@
-//! `UpdateTransform`: another spec, for the same topics and the same state.
+//! `UpdateTransform`: another spec, for the same topics and the same state; or the backfill's, with its topics and its state.
 
 use thalweg_metadata::Write;
 use thalweg_proto::v1::{UpdateTransformRequest, UpdateTransformResponse};
-use thalweg_types::resource::{ResourceVersion, Transform, TransformSpec};
+use thalweg_types::resource::{ResourceVersion, Transform, TransformNumber, TransformSpec};
 use tracing::info;
 
 use super::create_transform::{transform_name, transform_spec};
@@ -37,11 +37,23 @@ pub(super) async fn update_transform(
             found: current.version,
         });
     }
-    check_same_topics(current, &spec)?;
     rules::check(&name, &spec, &observed)?;
-    kept_state::check(current, &spec, &observed)?;
+    let (number, backfill_number) = if current.spec.switched().as_ref() == Some(&spec) {
+        // What it has written and kept comes with its number.
+        let number = current.backfill_number;
+        (
+            number.ok_or_else(|| ApiError::BackfillHasNotBegun(name.clone()))?,
+            None,
+        )
+    } else {
+        check_same_topics(current, &spec)?;
+        kept_state::check(current, &spec, &observed)?;
+        (current.number, kept_number(current, &spec)?)
+    };
 
     let mut transform = Transform {
+        number,
+        backfill_number,
         spec,
         ..current.clone()
     };
@@ -54,6 +66,20 @@ pub(super) async fn update_transform(
     Ok(UpdateTransformResponse {
         transform: Some(transform.into()),
     })
+}
+
+/// The number of the backfill, which is given to a new one later.
+fn kept_number(
+    current: &Transform,
+    spec: &TransformSpec,
+) -> Result<Option<TransformNumber>, ApiError> {
+    match (&current.spec.backfill, &spec.backfill) {
+        (Some(before), Some(now)) if before != now => {
+            Err(ApiError::BackfillStays(current.name.clone()))
+        }
+        (_, None) => Ok(None),
+        (_, Some(_)) => Ok(current.backfill_number),
+    }
 }
 
 /// What it has written and how far it has read is kept by these, so others would make another transform.

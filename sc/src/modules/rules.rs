@@ -116,7 +116,10 @@ impl Users {
         });
         let transforms = self.transforms.iter().flat_map(|transform| {
             let user = || User::Transform(transform.name.clone());
-            transform.spec.chains().map(move |chain| (user(), chain))
+            let backfill = transform.spec.backfill.as_ref();
+            let backfill = backfill.map(|backfill| &backfill.chain);
+            let chains = transform.spec.chains().chain(backfill);
+            chains.map(move |chain| (user(), chain))
         });
         topics.chain(transforms)
     }

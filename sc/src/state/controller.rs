@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use thalweg_metadata::{MetadataStore, Refused, StoreError, Write};
+use thalweg_metadata::{Counter, MetadataStore, Refused, StoreError, Write};
 use thalweg_proto::ServiceError;
 use thalweg_runtime::Clock;
-use thalweg_types::resource::Resource;
+use thalweg_types::resource::{Resource, TransformNumber};
 use thalweg_types::{ControllerEpoch, ErrorCode};
 use tokio::sync::{Mutex, MutexGuard};
 use tracing::{debug, warn};
@@ -138,11 +138,34 @@ impl Changing<'_> {
         self.store.write(writes).await
     }
 
+    /// Gives numbers to backfills that have none, whoever asked for them.
+    async fn number_backfills(&self, observed: &Observed) -> Result<Vec<Write>, StoreError> {
+        let mut numbered = Vec::new();
+        for transform in observed.transforms.values() {
+            if transform.spec.backfill.is_none() || transform.backfill_number.is_some() {
+                continue;
+            }
+            // Counted as those of transforms are.
+            let number = TransformNumber(self.store.take(Counter::ProducerId, 1).await?);
+            if number > TransformNumber::MAX {
+                warn!(transform = %transform.name, "no number is left for a backfill");
+                continue;
+            }
+            let mut transform = transform.clone();
+            transform.backfill_number = Some(number);
+            numbered.push(Write::Update(transform.into()));
+        }
+        Ok(numbered)
+    }
+
     /// Brings what is stored to what is wanted.
     pub(crate) async fn reconcile(&self) -> Result<(), StoreError> {
         for _ in 0..ROUNDS_MAX {
             let observed = self.observe().await?;
-            let writes = plan(&observed, &self.told.unfit, self.clock.now_ms());
+            let mut writes = plan(&observed, &self.told.unfit, self.clock.now_ms());
+            // Numbered first: a row that the plan changes, too, comes again with what it is then.
+            let numbered = self.number_backfills(&observed).await?;
+            writes.splice(..0, numbered);
             if writes.is_empty() {
                 return Ok(());
             }

@@ -4,6 +4,7 @@
 //!   partition *p* of the input writes partition *p* of it, so it has as many partitions as the input.
 //! - What is acknowledged there is as safe as the input: the same replicas, at least as many of them in sync, the
 //!   same durability.
+//! - A backfill has one of its own, under its own number.
 //! - One whose transform is gone, or has another number, goes. One whose transform can't run for now, or
 //!   keeps no state any more, stays: it may be needed again.
 
@@ -26,7 +27,11 @@ const MESSAGE_BYTES_MAX: &str = "33554432";
 /// The writes that bring the changelogs to what is wanted.
 pub(crate) fn changes(observed: &Observed) -> Vec<Write> {
     let transforms = observed.transforms.values();
-    let kept = transforms.filter_map(|transform| keep(observed, transform));
+    let kept = transforms.flat_map(|transform| {
+        let backfill = transform.backfilling();
+        let backfill = backfill.and_then(|backfill| keep(observed, &backfill));
+        keep(observed, transform).into_iter().chain(backfill)
+    });
     kept.chain(orphans(observed)).collect()
 }
 
@@ -85,7 +90,8 @@ fn orphans(observed: &Observed) -> impl Iterator<Item = Write> {
     let numbers: BTreeSet<_> = observed
         .transforms
         .values()
-        .map(|transform| transform.number)
+        .flat_map(|transform| [Some(transform.number), transform.backfill_number])
+        .flatten()
         .collect();
     observed
         .topics
@@ -107,7 +113,7 @@ fn orphans(observed: &Observed) -> impl Iterator<Item = Write> {
 
 #[cfg(test)]
 mod tests {
-    use thalweg_types::resource::Resource;
+    use thalweg_types::resource::{BackfillSpec, Resource, StartPosition};
     use thalweg_types::{LookBack, TopicName};
 
     use super::super::rules::tests::{late, observed, summing, transform};
@@ -148,6 +154,30 @@ mod tests {
         observed.topics.extend(rows);
         assert_eq!(changes(observed), [], "nothing is left to do");
         names
+    }
+
+    #[test]
+    fn a_backfill_has_a_changelog_of_its_own_until_it_is_gone() {
+        let mut x = summing("a");
+        x.spec.backfill = Some(BackfillSpec {
+            chain: x.spec.chain.clone(),
+            outputs: vec!["c".parse().unwrap()],
+            start: StartPosition::Beginning,
+        });
+        let mut observed = with(x);
+        let own: TopicName = "__transform-1-changelog".parse().unwrap();
+        let other: TopicName = "__transform-9-changelog".parse().unwrap();
+        assert_eq!(settle(&mut observed), std::slice::from_ref(&own));
+
+        transform_x(&mut observed).backfill_number = Some(TransformNumber(9));
+        assert_eq!(settle(&mut observed), std::slice::from_ref(&other));
+
+        // It takes the transform's place, with its number.
+        let x = transform_x(&mut observed);
+        *x = x.backfilling().unwrap();
+        assert_eq!(settle(&mut observed), std::slice::from_ref(&own));
+        assert_eq!(observed.topics[&own].status.state, TopicState::Deleting);
+        assert_ne!(observed.topics[&other].status.state, TopicState::Deleting);
     }
 
     #[test]

@@ -99,6 +99,7 @@ mod tests {
         Transform {
             name: name.parse().unwrap(),
             number: TransformNumber(1),
+            backfill_number: None,
             spec: TransformSpec {
                 inputs: topics(inputs),
                 outputs: topics(outputs),
@@ -110,6 +111,7 @@ mod tests {
                 tables: Vec::new(),
                 capabilities: thalweg_types::Capabilities::default(),
                 canary: None,
+                backfill: None,
                 paused: false,
             },
             status: TransformStatus::default(),

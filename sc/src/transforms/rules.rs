@@ -48,6 +48,8 @@ pub(super) enum ChainPlace {
     Own,
     /// The one that some partitions run.
     Canary,
+    /// The one that runs into other outputs.
+    Backfill,
 }
 
 impl ChainPlace {
@@ -55,6 +57,7 @@ impl ChainPlace {
         match self {
             Self::Own => "chain",
             Self::Canary => "canary.chain",
+            Self::Backfill => "backfill.chain",
         }
     }
 
@@ -62,6 +65,7 @@ impl ChainPlace {
         match self {
             Self::Own => "the chain",
             Self::Canary => "the canary's chain",
+            Self::Backfill => "the backfill's chain",
         }
     }
 }
@@ -142,6 +146,7 @@ pub(super) fn problem<'a>(
         .or_else(|| dedup_problem(spec))
         .or_else(|| capabilities_problem(spec, observed))
         .or_else(|| several_inputs(spec, observed))
+        .or_else(|| backfill_problem(spec, observed))
         .or_else(|| cycle::find(name, spec, others).map(Problem::Cycle))
 }
 
@@ -274,6 +279,41 @@ fn canary_problem(spec: &TransformSpec, observed: &Observed) -> Option<Problem> 
             "the transform keeps its state {how}, and the canary's chain would not: deploy another transform for it"
         ))
     })
+}
+
+fn backfill_problem(spec: &TransformSpec, observed: &Observed) -> Option<Problem> {
+    let (backfill, switched) = (spec.backfill.as_ref()?, spec.switched()?);
+    let field = "backfill.outputs";
+    let count = spec.outputs.len();
+    if backfill.outputs.len() != count {
+        let given = backfill.outputs.len();
+        return Some(Problem::Topics {
+            field: field.to_owned(),
+            reason: format!(
+                "has {given} topics for {count} outputs: name one for each, in their order"
+            ),
+        });
+    }
+    topics_problem(field, &backfill.outputs, count..=count, observed)
+        .or_else(|| {
+            let mut outputs = backfill.outputs.iter().enumerate();
+            let (index, output) = outputs.find(|(_, output)| is_used(spec, output))?;
+            Some(Problem::Topics {
+                field: format!("{field}[{index}]"),
+                reason: format!(
+                    "the transform uses `{output}` already: let the backfill write to a topic of its own"
+                ),
+            })
+        })
+        .or_else(|| chain_problem(ChainPlace::Backfill, &switched.chain, &spec.inputs, observed))
+        .or_else(|| capabilities_problem(&switched, observed))
+        .or_else(|| several_inputs(&switched, observed))
+}
+
+/// Whether the transform, its backfill apart, reads or writes `topic`.
+fn is_used(spec: &TransformSpec, topic: &TopicName) -> bool {
+    let mut written = spec.chains().flat_map(|chain| spec.written_by(chain));
+    written.any(|written| written == topic) || spec.read_topics().any(|read| read == topic)
 }
 
 /// The first input, where each has one partition only.

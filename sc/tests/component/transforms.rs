@@ -4,11 +4,11 @@ use tempfile::TempDir;
 use thalweg_metadata::{MetadataStore as _, SledOptions, SledStore, Write};
 use thalweg_proto::error_code;
 use thalweg_proto::v1::{
-    ChainSpec, ChainStep, CreateTransformRequest, DeleteSmartModuleRequest, DeleteTopicRequest,
-    DeleteTransformRequest, GetSmartModuleRequest, GetTransformRequest, GetTransformResponse,
-    ListTransformsRequest, LookBack, ResetTransformRequest, Transform, TransformReport,
-    TransformReports, TransformRunState, TransformRunner, TransformSpec, TransformState,
-    UpdateTransformRequest, spu_message,
+    BackfillSpec, ChainSpec, ChainStep, CreateTransformRequest, DeleteSmartModuleRequest,
+    DeleteTopicRequest, DeleteTransformRequest, GetSmartModuleRequest, GetTransformRequest,
+    GetTransformResponse, ListTransformsRequest, LookBack, ResetTransformRequest, Transform,
+    TransformReport, TransformReports, TransformRunState, TransformRunner, TransformSpec,
+    TransformState, UpdateTransformRequest, spu_message,
 };
 use thalweg_types::resource::{
     ModuleRevision, Resource, ResourceKey, ResourceVersion, SmartModule, SmartModuleKind,
@@ -365,4 +365,44 @@ async fn what_runners_say_is_shown_until_they_end_or_their_spu_leaves() {
     until_reported(&sc, 1).await;
     spu.leave().await;
     until_reported(&sc, 0).await;
+}
+
+#[tokio::test]
+async fn a_backfill_gets_a_number_and_takes_the_transforms_place_with_it() {
+    let mut sc = sc_with_module().await;
+    let spu = FakeSpu::new(&sc, 0).await;
+    for topic in ["a", "b", "c", "d"] {
+        sc.create_topic(topic, 1, 1).await.unwrap();
+    }
+    let created = create(&sc, "x", spec("a", "b")).await.unwrap();
+    let with_backfill = |output: &str| TransformSpec {
+        backfill: Some(BackfillSpec {
+            chain: spec("a", "b").chain,
+            outputs: vec![output.to_owned()],
+            start: String::new(),
+        }),
+        ..spec("a", "b")
+    };
+
+    let begun = update(&sc, with_backfill("c"), None).await.unwrap();
+
+    let number = begun.backfill_number.unwrap();
+    assert!(number > created.number);
+    assert_eq!(begun.number, created.number);
+    assert_eq!(get(&sc, "x").await.unwrap().backfill_partitions.len(), 1);
+    let refused = update(&sc, with_backfill("d"), None).await.unwrap_err();
+    assert!(refused.message().contains("backfill abort x"), "{refused}");
+    let name = "c".to_owned();
+    let in_use = sc.admin().delete_topic(DeleteTopicRequest { name }).await;
+    assert_eq!(error_code(&in_use.unwrap_err()), ErrorCode::InvalidRequest);
+
+    let switched = update(&sc, spec("a", "c"), None).await.unwrap();
+
+    assert_eq!(switched.number, number);
+    assert_eq!(switched.backfill_number, None);
+    assert_eq!(state(&switched), TransformState::Running);
+    spu.leave().await;
+    sc.restart().await;
+    let kept = get(&sc, "x").await.unwrap().transform.unwrap();
+    assert_eq!(kept.number, number);
 }

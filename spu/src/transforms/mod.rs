@@ -137,6 +137,10 @@ impl Runners {
         let mut plans = BTreeMap::new();
         for transform in view.transforms.values() {
             self.plan_inputs(view, &read, transform, &mut plans);
+            // Beside it, under a number of its own.
+            if let Some(backfill) = transform.backfilling() {
+                self.plan_inputs(view, &read, &Arc::new(backfill), &mut plans);
+            }
         }
         plans
     }

@@ -185,6 +185,7 @@ fn works_alike(one: &TransformSpec, other: &TransformSpec) -> bool {
         tables,
         capabilities,
         canary: _,
+        backfill: _,
         paused,
     } = one;
     *inputs == other.inputs

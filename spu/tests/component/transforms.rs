@@ -56,6 +56,7 @@ fn late_orders() -> Transform {
     Transform {
         name: "late-orders".parse().unwrap(),
         number: NUMBER,
+        backfill_number: None,
         spec: TransformSpec {
             inputs: vec![name("orders")],
             outputs: vec![name("late")],
@@ -67,6 +68,7 @@ fn late_orders() -> Transform {
             tables: Vec::new(),
             capabilities: thalweg_types::Capabilities::default(),
             canary: None,
+            backfill: None,
             paused: true,
         },
         status: TransformStatus::default(),

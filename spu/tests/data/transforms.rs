@@ -43,6 +43,7 @@ pub(crate) fn transform(uses: &str, outputs: &[&str]) -> v1::Transform {
     v1::Transform {
         name: "tr".to_owned(),
         number: 3,
+        backfill_number: None,
         spec: Some(v1::TransformSpec {
             inputs: vec!["t".to_owned()],
             outputs: outputs.iter().map(|name| (*name).to_owned()).collect(),

@@ -91,6 +91,7 @@ fn spec(
         tables: Vec::new(),
         capabilities: thalweg_types::Capabilities::default(),
         canary: None,
+        backfill: None,
         paused: false,
     })
 }

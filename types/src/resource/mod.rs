@@ -24,4 +24,4 @@ pub use transform::{
     InvalidOutputPartitioning, InvalidStartPosition, OutputPartitioning, StartPosition, Transform,
     TransformNumber, TransformSpec, TransformState, TransformStatus,
 };
-pub use transform_versions::{CanarySpec, RevisionSpec, TransformRevision};
+pub use transform_versions::{BackfillSpec, CanarySpec, RevisionSpec, TransformRevision};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CanarySpec, ResourceVersion, TransformRevision};
+use super::{BackfillSpec, CanarySpec, ResourceVersion, TransformRevision};
 use crate::{
     Capabilities, ChainSpec, CompressionPolicy, LookBack, Offset, OnError, PartitionIndex,
     ProducerId, ResourceName, TopicName,
@@ -19,6 +19,9 @@ pub struct Transform {
     pub name: ResourceName,
     /// What its outputs know it by: another one where a transform was deleted and made again, or reset.
     pub number: TransformNumber,
+    /// What the outputs of its backfill know that by; absent where there is none, or it has yet to get one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill_number: Option<TransformNumber>,
     /// What the user wants.
     pub spec: TransformSpec,
     /// What is so.
@@ -26,6 +29,19 @@ pub struct Transform {
     /// The store's version of this row.
     #[serde(default)]
     pub version: ResourceVersion,
+}
+
+impl Transform {
+    /// Its backfill, as the transform that it is beside this one; absent where it has none, or that has yet to get a number.
+    #[must_use]
+    pub fn backfilling(&self) -> Option<Self> {
+        Some(Self {
+            number: self.backfill_number?,
+            backfill_number: None,
+            spec: self.spec.switched()?,
+            ..self.clone()
+        })
+    }
 }
 
 /// A number that no other transform of the cluster has, nor had.
@@ -130,6 +146,9 @@ pub struct TransformSpec {
     /// Another chain that some partitions of each input run in place of `chain`; absent where none do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanarySpec>,
+    /// Another chain over the same inputs, into outputs of its own; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<BackfillSpec>,
     /// Whether it is to stand still.
     #[serde(default)]
     pub paused: bool,
@@ -154,16 +173,38 @@ impl TransformSpec {
         canary.map_or(&self.chain, |canary| &canary.chain)
     }
 
-    /// Every chain that some partition may run.
+    /// Every chain that some partition may run; the backfill's is none of them.
     pub fn chains(&self) -> impl Iterator<Item = &ChainSpec> {
         let canary = self.canary.iter().map(|canary| &canary.chain);
         std::iter::once(&self.chain).chain(canary)
     }
 
-    /// Every topic that it may write: its outputs, and where records go that a step fails on, of the canary, too.
+    /// Every topic that it may write: its outputs, and where records go that a step fails on; of the canary and of the
+    /// backfill, too.
     pub fn written_topics(&self) -> impl Iterator<Item = &TopicName> {
         let letters = self.chains().flat_map(dead_letters);
-        self.outputs.iter().chain(letters)
+        let backfill = self.backfill.iter();
+        let backfill = backfill
+            .flat_map(|backfill| backfill.outputs.iter().chain(dead_letters(&backfill.chain)));
+        self.outputs.iter().chain(letters).chain(backfill)
+    }
+
+    /// What it is once its backfill has taken its place; absent where it has none.
+    #[must_use]
+    pub fn switched(&self) -> Option<Self> {
+        let BackfillSpec {
+            chain,
+            outputs,
+            start,
+        } = self.backfill.clone()?;
+        Some(Self {
+            chain,
+            outputs,
+            start,
+            canary: None,
+            backfill: None,
+            ..self.clone()
+        })
     }
 
     /// Every topic that a partition may write that runs `chain`.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::transform::{
-    OutputPartitioning, TransformSpec, compression_name, compression_of_name, uncompressed,
+    OutputPartitioning, StartPosition, TransformSpec, compression_name, compression_of_name,
+    uncompressed,
 };
 use crate::{Capabilities, ChainSpec, CompressionPolicy, LookBack, PartitionIndex, TopicName};
 
@@ -30,6 +31,20 @@ impl CanarySpec {
         // Of 1% and four partitions that is one.
         i64::from(partition.0) < (share + 99) / 100
     }
+}
+
+/// Another chain over the same inputs from their beginning, into outputs of its own: as a transform of its own, until it takes
+/// the place of the one that it is beside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackfillSpec {
+    /// What its records go through.
+    pub chain: ChainSpec,
+    /// The topics that it writes: as many as the transform's outputs, each in the place of the one with its number.
+    pub outputs: Vec<TopicName>,
+    /// Where it begins in each input partition.
+    #[serde(default)]
+    pub start: StartPosition,
 }
 
 /// What a transform ran, at one time.

@@ -151,6 +151,7 @@ pub(crate) async fn run(arguments: DeployArguments, context: &Context) -> Result
             tables: arguments.table,
             capabilities: arguments.capabilities.into(),
             canary: None,
+            backfill: None,
             paused: arguments.paused,
         },
         validate_only: false,

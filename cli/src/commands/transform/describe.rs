@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use thalweg_client::TransformPartition;
-use thalweg_client::resource::CanarySpec;
+use thalweg_client::resource::{BackfillSpec, CanarySpec};
 use thalweg_types::{Offset, PartitionIndex, ResourceName, SpuId, TopicName, format_bytes};
 
 use super::capability_arguments::capabilities_text;
@@ -32,6 +32,11 @@ struct TransformShown {
     #[serde(skip_serializing_if = "Option::is_none")]
     changelog: Option<TopicName>,
     partition_list: Vec<PartitionRow>,
+    /// The same of its backfill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backfill_changelog: Option<TopicName>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    backfill_partition_list: Vec<PartitionRow>,
 }
 
 /// How it fares on one partition.
@@ -106,12 +111,29 @@ impl Render for TransformShown {
             format!("Canary:\n{chain}")
         });
         let partitions = partition_table(&self.partition_list, self.changelog.is_some());
-        let parts: Vec<_> = [head, chain]
-            .into_iter()
-            .chain(tried)
-            .chain([partitions])
-            .collect();
+        let parts = [head, chain].into_iter().chain(tried);
+        let parts = parts.chain([partitions]).chain(self.backfill_text());
+        let parts: Vec<_> = parts.collect();
         parts.join("\n\n")
+    }
+}
+
+impl TransformShown {
+    /// What the backfill does, and how it fares.
+    fn backfill_text(&self) -> Option<String> {
+        let BackfillSpec {
+            chain,
+            outputs,
+            start,
+        } = self.transform.backfill.as_ref()?;
+        let always = [("Outputs", names(outputs)), ("Start", start.to_string())];
+        let changelog = self.backfill_changelog.as_ref();
+        let changelog = changelog.map(|topic| ("Changelog", topic.to_string()));
+        let head = fields(always.into_iter().chain(changelog));
+        let keeps_state = self.backfill_changelog.is_some();
+        let partitions = partition_table(&self.backfill_partition_list, keeps_state);
+        let chain = transform_table(chain);
+        Some(format!("Backfill:\n{head}\n\n{chain}\n\n{partitions}"))
     }
 }
 
@@ -252,10 +274,13 @@ pub(super) async fn run(arguments: &DescribeArguments, context: &Context) -> Res
     let described = admin.describe_transform(&arguments.name).await?;
     let canary = described.transform.spec.canary.as_ref();
     let partition_list = partition_rows(described.partitions, canary);
+    let backfill_partition_list = partition_rows(described.backfill_partitions, None);
     arguments.output.print(&TransformShown {
         transform: described.transform.into(),
         changelog: described.changelog,
         partition_list,
+        backfill_changelog: described.backfill_changelog,
+        backfill_partition_list,
     })
 }
 
@@ -298,6 +323,8 @@ mod tests {
                 row(0, Some(SpuId(2)), "running", "", Some(figures)),
                 row(1, None, "unknown", "it has no leader", None),
             ],
+            backfill_changelog: None,
+            backfill_partition_list: Vec::new(),
         }
     }
 
@@ -381,6 +408,33 @@ mod tests {
         assert!(!text.contains("flights-1 (canary)"), "{text}");
         let json = serde_json::to_value(shown).unwrap();
         assert_eq!(json["partition_list"][0]["canary"], true);
+    }
+
+    #[test]
+    fn a_backfill_is_shown_with_how_it_fares() {
+        let mut shown = shown();
+        assert!(!shown.render().contains("Backfill"));
+        shown.transform.backfill = Some(BackfillSpec {
+            chain: shown.transform.transforms.clone(),
+            outputs: vec!["later".parse().unwrap()],
+            start: thalweg_client::resource::StartPosition::Beginning,
+        });
+        shown.backfill_changelog = Some("__transform-9-changelog".parse().unwrap());
+        shown.backfill_partition_list = std::mem::take(&mut shown.partition_list);
+
+        let text = shown.render();
+
+        let (_, backfill) = text.split_once("Backfill:\n").unwrap();
+        for line in [
+            "Outputs:   later",
+            "__transform-9-changelog",
+            "flights-0  2",
+        ] {
+            assert!(backfill.contains(line), "{line}\n{text}");
+        }
+        let json = serde_json::to_value(shown).unwrap();
+        assert_eq!(json["backfill_partition_list"][0]["lag_records"], 20);
+        assert_eq!(json["backfill"]["outputs"][0], "later");
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny};
-use thalweg_client::resource::{CanarySpec, OutputPartitioning, StartPosition, TransformSpec};
+use thalweg_client::resource::{
+    BackfillSpec, CanarySpec, OutputPartitioning, StartPosition, TransformSpec,
+};
 use thalweg_types::{
     AggregateSpec, Capabilities, ChainSpec, CompressionPolicy, HttpCapability, HttpOrigin,
     LateRecords, LookBack, ModuleRef, OnError, ResourceName, SecretName, StepSpec, TopicName,
@@ -76,6 +78,7 @@ struct SpecForm {
     #[serde(default)]
     capabilities: CapabilitiesForm,
     canary: Option<CanaryForm>,
+    backfill: Option<BackfillForm>,
     #[serde(default)]
     paused: bool,
 }
@@ -119,6 +122,15 @@ struct AggregateForm {
 struct CanaryForm {
     percent: u8,
     transforms: Vec<StepForm>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackfillForm {
+    transforms: Vec<StepForm>,
+    outputs: Vec<TopicName>,
+    #[serde(default)]
+    start: StartPosition,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -173,6 +185,7 @@ impl From<SpecForm> for TransformSpec {
             tables: form.tables,
             capabilities: form.capabilities.into(),
             canary: form.canary.map(Into::into),
+            backfill: form.backfill.map(Into::into),
             paused: form.paused,
         }
     }
@@ -189,6 +202,16 @@ impl From<CanaryForm> for CanarySpec {
         Self {
             percent: form.percent,
             chain: chain(form.transforms),
+        }
+    }
+}
+
+impl From<BackfillForm> for BackfillSpec {
+    fn from(form: BackfillForm) -> Self {
+        Self {
+            chain: chain(form.transforms),
+            outputs: form.outputs,
+            start: form.start,
         }
     }
 }
@@ -295,6 +318,7 @@ spec:
     keyValue: true
     secrets: [api-token]
   canary: {percent: 25, transforms: [{uses: late@1.3.0}]}
+  backfill: {transforms: [{uses: late@2.0.0}], outputs: [later], start: offset:5}
   start: end
   partitioning: preserve
   compression: zstd
@@ -348,6 +372,10 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
         );
         assert!(long.capabilities.key_value);
         assert_eq!(long.capabilities.secrets[0].as_str(), "api-token");
+        let backfill = long.backfill.as_ref().unwrap();
+        assert_eq!(backfill.chain.steps[0].uses.to_string(), "late@2.0.0");
+        assert_eq!(backfill.outputs[0].as_str(), "later");
+        assert_eq!(backfill.start.to_string(), "offset:5");
         let canary = long.canary.as_ref().unwrap();
         assert_eq!(canary.percent, 25);
         assert_eq!(canary.chain.steps[0].uses.to_string(), "late@1.3.0");
@@ -360,7 +388,7 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
         assert_eq!(short.compression, CompressionPolicy::Uncompressed);
         assert!(short.tables.is_empty());
         assert!(short.capabilities.is_empty());
-        assert_eq!(short.canary, None);
+        assert_eq!((&short.canary, &short.backfill), (&None, &None));
         assert!(!short.paused);
     }
 

@@ -1,6 +1,7 @@
 //! `transform`: chains of SmartModules that run beside the log, from topics to topics.
 
 mod apply;
+mod backfill;
 mod capability_arguments;
 mod delete;
 mod deploy;
@@ -31,6 +32,8 @@ pub(crate) enum TransformCommand {
     Update(update::UpdateArguments),
     History(history::HistoryArguments),
     Rollback(rollback::RollbackArguments),
+    #[command(subcommand)]
+    Backfill(backfill::BackfillCommand),
     List(list::ListArguments),
     Describe(describe::DescribeArguments),
     Logs(logs::LogsArguments),
@@ -47,6 +50,7 @@ pub(crate) async fn run(command: TransformCommand, context: &Context) -> Result<
         TransformCommand::Update(arguments) => update::run(arguments, context).await,
         TransformCommand::History(arguments) => history::run(&arguments, context).await,
         TransformCommand::Rollback(arguments) => rollback::run(&arguments, context).await,
+        TransformCommand::Backfill(command) => backfill::run(command, context).await,
         TransformCommand::List(arguments) => list::run(&arguments, context).await,
         TransformCommand::Describe(arguments) => describe::run(&arguments, context).await,
         TransformCommand::Logs(arguments) => logs::run(arguments, context).await,

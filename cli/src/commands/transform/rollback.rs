@@ -133,6 +133,7 @@ pub(super) mod tests {
         Transform {
             name: "x".parse().unwrap(),
             number: TransformNumber(1),
+            backfill_number: None,
             spec: TransformSpec {
                 inputs: vec!["flights".parse().unwrap()],
                 outputs: vec!["late".parse().unwrap()],
@@ -144,6 +145,7 @@ pub(super) mod tests {
                 tables: Vec::new(),
                 capabilities: Capabilities::default(),
                 canary: None,
+                backfill: None,
                 paused: true,
             },
             status: TransformStatus {

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 use thalweg_client::resource::{
-    CanarySpec, OutputPartitioning, StartPosition, Transform, TransformNumber, TransformState,
+    BackfillSpec, CanarySpec, OutputPartitioning, StartPosition, Transform, TransformNumber,
+    TransformState,
 };
 use thalweg_types::{Capabilities, ChainSpec, LookBack, ResourceName, TopicName};
 
@@ -30,6 +31,8 @@ pub(super) struct TransformRow {
     pub(super) capabilities: Capabilities,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) canary: Option<CanarySpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) backfill: Option<BackfillSpec>,
     pub(super) paused: bool,
 }
 
@@ -51,6 +54,7 @@ impl From<Transform> for TransformRow {
             tables: spec.tables,
             capabilities: spec.capabilities,
             canary: spec.canary,
+            backfill: spec.backfill,
             paused: spec.paused,
         }
     }
@@ -59,9 +63,14 @@ impl From<Transform> for TransformRow {
 impl TransformRow {
     /// The state, with what is tried beside.
     pub(super) fn short_state(&self) -> String {
-        match &self.canary {
-            None => self.state.to_string(),
-            Some(canary) => format!("{} (canary {}%)", self.state, canary.percent),
+        let canary = self.canary.as_ref();
+        let canary = canary.map(|canary| format!("canary {}%", canary.percent));
+        let backfill = self.backfill.as_ref().map(|_| "backfill".to_owned());
+        let beside: Vec<_> = canary.into_iter().chain(backfill).collect();
+        if beside.is_empty() {
+            self.state.to_string()
+        } else {
+            format!("{} ({})", self.state, beside.join(", "))
         }
     }
 
@@ -110,6 +119,7 @@ pub(super) mod tests {
             tables: Vec::new(),
             capabilities: Capabilities::default(),
             canary: None,
+            backfill: None,
             paused: false,
         }
     }

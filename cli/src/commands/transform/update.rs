@@ -176,7 +176,7 @@ pub(super) fn no_canary(name: &ResourceName, spec: &TransformSpec) -> Result<(),
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use thalweg_client::resource::{OutputPartitioning, StartPosition};
     use thalweg_types::{Capabilities, CompressionPolicy};
 
@@ -184,7 +184,7 @@ mod tests {
     use super::super::version_arguments::tests::{chain, version};
     use super::*;
 
-    fn spec() -> TransformSpec {
+    pub(in crate::commands::transform) fn spec() -> TransformSpec {
         TransformSpec {
             inputs: vec!["flights".parse().unwrap()],
             outputs: vec!["late".parse().unwrap()],
@@ -196,6 +196,7 @@ mod tests {
             tables: Vec::new(),
             capabilities: Capabilities::default(),
             canary: None,
+            backfill: None,
             paused: false,
         }
     }

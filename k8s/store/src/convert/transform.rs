@@ -3,12 +3,12 @@
 
 use kube::core::DynamicObject;
 use thalweg_k8s_crd::{
-    Canary, Transform as Object, TransformSpec as ObjectSpec, TransformStatus as ObjectStatus,
-    Verdict,
+    Backfill, BackfillNumber, Canary, Transform as Object, TransformSpec as ObjectSpec,
+    TransformStatus as ObjectStatus, Verdict,
 };
 use thalweg_types::resource::{
-    CanarySpec, OutputPartitioning, StartPosition, Transform, TransformNumber, TransformSpec,
-    TransformState, TransformStatus,
+    BackfillSpec, CanarySpec, OutputPartitioning, StartPosition, Transform, TransformNumber,
+    TransformSpec, TransformState, TransformStatus,
 };
 use thalweg_types::{CompressionPolicy, TopicName};
 
@@ -30,15 +30,14 @@ pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
     let Some(number) = before.number else {
         return Ok(Reading::Unadopted);
     };
-    let number = u64::try_from(number).map_err(|error| bad(&error))?;
-    let number = TransformNumber(number);
-    if number > TransformNumber::MAX {
-        return Err(bad(&format!("number {number}")));
-    }
+    let spec = spec(typed.spec).map_err(|error| bad(&error))?;
+    let (number, backfill_number) =
+        numbers(&spec, number, before.backfill).map_err(|error| bad(&error))?;
     let row = Transform {
         name,
         number,
-        spec: spec(typed.spec).map_err(|error| bad(&error))?,
+        backfill_number,
+        spec,
         status: TransformStatus {
             state: match before.state.as_str() {
                 RUNNING => TransformState::Running,
@@ -53,6 +52,37 @@ pub(super) fn read(object: &DynamicObject) -> Result<Reading, Unreadable> {
     Ok(Reading::Row(row.into()))
 }
 
+/// The numbers of a transform and of its backfill. That of a backfill goes with its outputs, wherever the spec has them: one write of
+/// the spec is all that it takes for a backfill to take the transform's place.
+fn numbers(
+    spec: &TransformSpec,
+    number: i64,
+    backfill: Option<BackfillNumber>,
+) -> Result<(TransformNumber, Option<TransformNumber>), String> {
+    let number = number_from(number)?;
+    let Some(backfill) = backfill else {
+        return Ok((number, None));
+    };
+    let (outputs, of_outputs) = (topics(&backfill.outputs)?, number_from(backfill.number)?);
+    if spec.outputs == outputs {
+        return Ok((of_outputs, None));
+    }
+    let is_of_it = spec
+        .backfill
+        .as_ref()
+        .is_some_and(|backfill| backfill.outputs == outputs);
+    Ok((number, is_of_it.then_some(of_outputs)))
+}
+
+fn number_from(number: i64) -> Result<TransformNumber, String> {
+    let number = u64::try_from(number).map(TransformNumber);
+    let number = number.map_err(|error| error.to_string())?;
+    if number > TransformNumber::MAX {
+        return Err(format!("number {number}"));
+    }
+    Ok(number)
+}
+
 pub(super) fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
     let ObjectSpec {
         inputs,
@@ -65,6 +95,7 @@ pub(super) fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
         tables,
         capabilities,
         canary,
+        backfill,
         paused,
     } = spec;
     Ok(TransformSpec {
@@ -85,6 +116,7 @@ pub(super) fn spec(spec: ObjectSpec) -> Result<TransformSpec, String> {
             .transpose()?
             .unwrap_or_default(),
         canary: canary.map(canary_from).transpose()?,
+        backfill: backfill.map(backfill_from).transpose()?,
         paused,
     })
 }
@@ -105,6 +137,32 @@ fn canary_of(canary: &CanarySpec) -> Canary {
     Canary {
         percent: i32::from(*percent),
         transforms: steps_of(chain),
+    }
+}
+
+fn backfill_from(backfill: Backfill) -> Result<BackfillSpec, String> {
+    let Backfill {
+        transforms,
+        outputs,
+        start,
+    } = backfill;
+    Ok(BackfillSpec {
+        chain: chain(transforms)?,
+        outputs: topics(&outputs)?,
+        start: text_or_default(start.as_deref())?,
+    })
+}
+
+fn backfill_of(backfill: &BackfillSpec) -> Backfill {
+    let BackfillSpec {
+        chain,
+        outputs,
+        start,
+    } = backfill;
+    Backfill {
+        transforms: steps_of(chain),
+        outputs: outputs.iter().map(ToString::to_string).collect(),
+        start: (*start != StartPosition::default()).then(|| start.to_string()),
     }
 }
 
@@ -136,6 +194,7 @@ pub(super) fn spec_of(spec: &TransformSpec) -> ObjectSpec {
         tables,
         capabilities,
         canary,
+        backfill,
         paused,
     } = spec;
     ObjectSpec {
@@ -151,6 +210,7 @@ pub(super) fn spec_of(spec: &TransformSpec) -> ObjectSpec {
         tables: tables.iter().map(ToString::to_string).collect(),
         capabilities: (!capabilities.is_empty()).then(|| capabilities_of(capabilities)),
         canary: canary.as_ref().map(canary_of),
+        backfill: backfill.as_ref().map(backfill_of),
         paused: *paused,
     }
 }
@@ -169,6 +229,7 @@ pub(super) fn status_of(row: &Transform, stamp: Stamp<'_>) -> ObjectStatus {
     ObjectStatus {
         // Numbers are far below what 63 bits hold.
         number: i64::try_from(row.number.0).ok(),
+        backfill: backfill_number_of(row),
         state: text.to_owned(),
         reason: reason.clone(),
         history: history_of(history),
@@ -179,6 +240,14 @@ pub(super) fn status_of(row: &Transform, stamp: Stamp<'_>) -> ObjectStatus {
             message: reason.clone(),
         }),
     }
+}
+
+fn backfill_number_of(row: &Transform) -> Option<BackfillNumber> {
+    let outputs = row.spec.backfill.as_ref()?.outputs.iter();
+    Some(BackfillNumber {
+        number: i64::try_from(row.backfill_number?.0).ok()?,
+        outputs: outputs.map(ToString::to_string).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -228,6 +297,7 @@ mod tests {
         assert_eq!(plain.number, TransformNumber(12));
         assert_eq!(plain.status.state, TransformState::Running);
         let rare = Transform {
+            backfill_number: Some(TransformNumber(13)),
             spec: TransformSpec {
                 start: StartPosition::End,
                 partitioning: OutputPartitioning::Preserve,
@@ -245,6 +315,11 @@ mod tests {
                     key_value: true,
                     secrets: vec!["api-token".parse().unwrap()],
                 },
+                backfill: Some(BackfillSpec {
+                    chain: plain.spec.chain.clone(),
+                    outputs: vec!["later".parse().unwrap()],
+                    start: StartPosition::End,
+                }),
                 canary: Some(CanarySpec {
                     percent: 25,
                     chain: plain.spec.chain.clone(),
@@ -278,6 +353,32 @@ mod tests {
 
             assert_eq!(row(&object), row_before);
         }
+    }
+
+    #[test]
+    fn a_backfill_takes_the_transforms_place_by_its_spec_alone() {
+        let status = json!({
+            "number": 12,
+            "backfill": {"outputs": ["later"], "number": 13},
+            "state": "Running",
+        });
+        let with = |outputs: &str, backfill: Option<&str>| {
+            let mut object = object(&json!({ "status": status }));
+            object.data["spec"]["outputs"] = json!([outputs]);
+            if let Some(outputs) = backfill {
+                let transforms = object.data["spec"]["transforms"].clone();
+                object.data["spec"]["backfill"] =
+                    json!({"transforms": transforms, "outputs": [outputs]});
+            }
+            let row = row(&object);
+            (row.number.0, row.backfill_number.map(|number| number.0))
+        };
+
+        assert_eq!(with("late", Some("later")), (12, Some(13)));
+        assert_eq!(with("later", None), (13, None), "switched");
+        assert_eq!(with("late", None), (12, None), "aborted");
+        assert_eq!(with("late", Some("latest")), (12, None), "another one");
+        assert_eq!(with("later", Some("latest")), (13, None), "and the next");
     }
 
     #[test]

@@ -57,6 +57,7 @@ fn runs_of(runs: &RevisionSpec) -> Value {
         tables: Vec::new(),
         capabilities: thalweg_types::Capabilities::default(),
         canary: None,
+        backfill: None,
         paused: false,
     };
     let mut object = to_value(&spec_of(&runs.in_place_of(&nothing)));

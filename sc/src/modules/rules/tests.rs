@@ -78,6 +78,7 @@ fn of_transform(uses: &str) -> Users {
     let transform = Transform {
         name: "late-flights".parse().unwrap(),
         number: TransformNumber(7),
+        backfill_number: None,
         spec: TransformSpec {
             inputs: vec!["flights".parse().unwrap()],
             outputs: vec!["late".parse().unwrap()],
@@ -89,6 +90,7 @@ fn of_transform(uses: &str) -> Users {
             tables: Vec::new(),
             capabilities: thalweg_types::Capabilities::default(),
             canary: None,
+            backfill: None,
             paused: false,
         },
         status: TransformStatus::default(),

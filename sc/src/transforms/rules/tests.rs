@@ -1,9 +1,9 @@
 //! Specs against rows in memory.
 
 use thalweg_types::resource::{
-    ModuleParam, ModuleRevision, OutputPartitioning, ReplicaPlacement, ResourceVersion,
-    SmartModule, SmartModuleSpec, StartPosition, Topic, TopicSpec, TopicStatus, TransformNumber,
-    TransformStatus,
+    BackfillSpec, ModuleParam, ModuleRevision, OutputPartitioning, ReplicaPlacement,
+    ResourceVersion, SmartModule, SmartModuleSpec, StartPosition, Topic, TopicSpec, TopicStatus,
+    TransformNumber, TransformStatus,
 };
 use thalweg_types::{
     AggregateSpec, CompressionPolicy, LateRecords, Offset, TopicConfig, TopicId, WindowSpec,
@@ -87,6 +87,7 @@ pub(crate) fn transform(name: &str, number: u64, inputs: &str, outputs: &str) ->
     Transform {
         name: name.parse().unwrap(),
         number: TransformNumber(number),
+        backfill_number: None,
         spec: TransformSpec {
             inputs: topics(inputs),
             outputs: topics(outputs),
@@ -100,6 +101,7 @@ pub(crate) fn transform(name: &str, number: u64, inputs: &str, outputs: &str) ->
             tables: Vec::new(),
             capabilities: thalweg_types::Capabilities::default(),
             canary: None,
+            backfill: None,
             paused: false,
         },
         status: TransformStatus::default(),
@@ -446,5 +448,63 @@ fn what_a_canary_writes_is_written_by_the_transform() {
     assert_eq!(user.map(|(_, used)| used), Some(TopicUse::Writes));
     let back = transform("y", 2, "e", "a");
     let error = refused(&back, &observed);
+    assert!(error.contains("records would go round for ever"), "{error}");
+}
+
+fn with_backfill(outputs: &str, step: StepSpec) -> Transform {
+    let mut transform = transform("x", 1, "a", "b");
+    transform.spec.backfill = Some(BackfillSpec {
+        chain: ChainSpec { steps: vec![step] },
+        outputs: topics(outputs),
+        start: StartPosition::Beginning,
+    });
+    transform
+}
+
+#[test]
+fn a_backfill_is_checked_as_a_transform_of_its_own() {
+    let observed = observed();
+    let sum = || StepSpec {
+        uses: "sum".parse().unwrap(),
+        ..late()
+    };
+    for fits in [with_backfill("c", late()), with_backfill("c", sum())] {
+        assert_eq!(check(&fits.name, &fits.spec, &observed), Ok(()));
+        assert!(!keeps_state(&fits.spec, &observed), "its state is its own");
+    }
+    let lost = StepSpec {
+        uses: "lost".parse().unwrap(),
+        ..late()
+    };
+    let mut several = with_backfill("c", sum());
+    several.spec.inputs = topics("a d");
+    for (transform, expected) in [
+        (
+            with_backfill("c d", late()),
+            "spec.backfill.outputs: has 2 topics for 1 outputs",
+        ),
+        (
+            with_backfill("lost", late()),
+            "spec.backfill.outputs[0]: topic `lost`",
+        ),
+        (with_backfill("a", late()), "the transform uses `a` already"),
+        (with_backfill("b", late()), "the transform uses `b` already"),
+        (with_backfill("c", lost), "spec.backfill.chain.steps[0]: "),
+        (several, "spec.inputs: a transform that keeps state has one"),
+    ] {
+        let error = refused(&transform, &observed);
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn what_a_backfill_writes_is_in_use_and_may_lead_back() {
+    let mut observed = observed();
+    observed.insert_transform(with_backfill("c", late()));
+
+    let user = user_of(&"c".parse().unwrap(), &observed);
+
+    assert_eq!(user.map(|(_, used)| used), Some(TopicUse::Writes));
+    let error = refused(&transform("y", 2, "c", "a"), &observed);
     assert!(error.contains("records would go round for ever"), "{error}");
 }

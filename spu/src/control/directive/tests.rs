@@ -56,6 +56,7 @@ fn late_orders(number: u64) -> Transform {
     Transform {
         name: "late-orders".parse().unwrap(),
         number: TransformNumber(number),
+        backfill_number: None,
         spec: TransformSpec {
             inputs: vec![TopicName::new("orders").unwrap()],
             outputs: vec![TopicName::new("late").unwrap()],
@@ -67,6 +68,7 @@ fn late_orders(number: u64) -> Transform {
             tables: Vec::new(),
             capabilities: thalweg_types::Capabilities::default(),
             canary: None,
+            backfill: None,
             paused: false,
         },
         status: TransformStatus {

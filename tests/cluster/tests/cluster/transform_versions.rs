@@ -144,3 +144,78 @@ async fn what_ran_before_is_kept_and_runs_again() {
     let reason = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(reason.contains("of those kept: 1, 2, 3"), "{reason}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_is_compared_and_takes_the_place_of_its_transform() {
+    let (cluster, client, from, to) = copying(2).await;
+    let other = cluster.create_topic("others", 2, &[]).await;
+    let again = cluster.create_topic("again", 2, &[]).await;
+    let start = |module: &'static str, output: &'static str| {
+        let start = [
+            "transform",
+            "backfill",
+            "start",
+            "copy",
+            "--uses",
+            module,
+            "--output",
+            output,
+        ];
+        stdout(&cluster.thalweg(&start))
+    };
+    let compare = [
+        "transform",
+        "backfill",
+        "compare",
+        "copy",
+        "--output",
+        "json",
+    ];
+    produce(&client, &from, 2, 100).await;
+
+    // One that writes nothing has all records missing.
+    start("gate@0.1.1", "others");
+    let in_use = cluster.thalweg(&["topic", "delete", "others", "--yes"]);
+    assert!(!in_use.status.success());
+    let compared = cluster.thalweg(&compare);
+    assert_eq!(compared.status.code(), Some(1));
+    let differs = String::from_utf8_lossy(&compared.stdout).into_owned();
+    let differs: serde_json::Value = serde_json::from_str(&differs).unwrap();
+    assert_eq!(differs[0]["only_in_old"], 200, "{differs}");
+    assert_eq!(differs[0]["in_both"], 0, "{differs}");
+    assert_eq!(differs[0]["examples"].as_array().unwrap().len(), 10);
+    stdout(&cluster.thalweg(&["transform", "backfill", "abort", "copy"]));
+    assert_eq!(values(&client, &other).await, BTreeMap::new());
+
+    // One that writes the same has all of it, from the beginning.
+    let told = start("gate@0.1.0", "again");
+    assert!(told.contains("gate@0.1.0 into again"), "{told}");
+    let same: serde_json::Value =
+        serde_json::from_str(&stdout(&cluster.thalweg(&compare))).unwrap();
+    assert_eq!(same[0]["in_both"], 200, "{same}");
+    let described = stdout(&cluster.thalweg(&["transform", "describe", "copy"]));
+    assert!(described.contains("Backfill:"), "{described}");
+    let before = client
+        .admin()
+        .describe_transform(&name("copy"))
+        .await
+        .unwrap();
+    let backfill_number = before.transform.backfill_number;
+
+    let told = stdout(&cluster.thalweg(&["transform", "backfill", "switch", "copy"]));
+    assert!(told.contains("runs gate@0.1.0 into again"), "{told}");
+    let after = client
+        .admin()
+        .describe_transform(&name("copy"))
+        .await
+        .unwrap();
+    assert_eq!(Some(after.transform.number), backfill_number);
+    assert_eq!(after.transform.backfill_number, None);
+    produce(&client, &from, 2, 50).await;
+    caught_up(&client, "copy").await;
+
+    assert_eq!(values(&client, &again).await, values(&client, &from).await);
+    let old = values(&client, &to).await;
+    assert_eq!([count(&old, 0), count(&old, 1)], [100, 100]);
+    stdout(&cluster.thalweg(&["topic", "delete", "copies", "--yes"]));
+}

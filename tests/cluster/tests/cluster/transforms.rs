@@ -53,6 +53,7 @@ pub(crate) async fn deploy(
             tables: Vec::new(),
             capabilities: thalweg_types::Capabilities::default(),
             canary: None,
+            backfill: None,
             paused: false,
         },
         validate_only: false,

@@ -87,6 +87,51 @@ fn state_that_can_not_be_kept_is_refused(namespace: &Namespace) {
     namespace.run(&["delete", "transform", "late-flights"]);
 }
 
+/// There is the transform that [`transform`] says.
+fn a_backfill_takes_the_transforms_place(namespace: &Namespace) {
+    let steps = json!([{"uses": "late@2.0.0"}]);
+    let beside = |outputs: Value| {
+        let backfill = json!({"transforms": steps, "outputs": outputs});
+        transform(move |spec| spec["backfill"] = backfill.clone())
+    };
+    let to = |output: &'static str, steps: &Value| {
+        let steps = steps.clone();
+        transform(move |spec| {
+            spec["outputs"] = json!([output]);
+            spec["transforms"] = steps.clone();
+        })
+    };
+    are_refused(
+        namespace,
+        vec![
+            (beside(json!([])), "at least 1 items"),
+            (beside(json!(["a", "a"])), "outputs has a topic twice"),
+            (
+                beside(json!(["a", "b"])),
+                "as many outputs as the transform",
+            ),
+            (beside(json!(["flights"])), "topics of its own"),
+            (beside(json!(["late"])), "topics of its own"),
+            (to("later", &steps), "outputs can't be changed"),
+        ],
+    );
+    namespace.apply_yaml(&beside(json!(["later"])));
+    are_refused(
+        namespace,
+        vec![
+            (beside(json!(["latest"])), "a backfill can't be changed"),
+            (
+                to("later", &json!([{"uses": "late@1.0.0"}])),
+                "outputs can't be changed",
+            ),
+            (to("latest", &steps), "outputs can't be changed"),
+        ],
+    );
+    namespace.apply_yaml(&to("later", &steps));
+    namespace.run(&["delete", "transform", "late-flights"]);
+    namespace.apply_yaml(&transform(|_| {}));
+}
+
 fn capabilities_that_can_not_be_are_refused(namespace: &Namespace) {
     let allowing = |capabilities: Value| {
         transform(move |spec| {
@@ -273,6 +318,7 @@ async fn what_can_be_no_transform_is_refused_with_the_next_step() {
             ),
         ],
     );
+    a_backfill_takes_the_transforms_place(&namespace);
     namespace.apply_yaml(&with("start", json!("offset:7")));
     namespace.apply_yaml(&with("tables", json!(["airlines", "airports"])));
     namespace.apply_yaml(&with(
