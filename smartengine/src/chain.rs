@@ -66,6 +66,9 @@ impl std::fmt::Debug for Chain {
 
 impl Chain {
     pub(crate) fn open(host: &Arc<GuestHost>, options: ChainOptions) -> Result<Self, ChainError> {
+        if options.steps.is_empty() && options.dedup.is_none() {
+            return Err(ChainError::Empty);
+        }
         let aggregate = aggregate_of(&options.steps)?;
         let limits = options.limits;
         let state_bytes_max = options.state_bytes_max.unwrap_or(limits.memory_bytes);
@@ -156,6 +159,13 @@ impl Chain {
     #[must_use]
     pub fn seen_size(&self) -> (usize, usize) {
         self.seen.as_ref().map_or((0, 0), SeenKeys::size)
+    }
+
+    /// How far the time has come by which keys are forgotten, in milliseconds since 1970; absent before the first record, and
+    /// where all records count.
+    #[must_use]
+    pub fn seen_time_ms(&self) -> Option<i64> {
+        self.seen.as_ref().and_then(SeenKeys::time_ms)
     }
 
     /// How many entries its modules keep under keys of their own, and how large they are, in bytes.
@@ -429,9 +439,6 @@ fn accumulators_full(
 
 /// The name of the aggregate among `steps`, if there is one; an error when they make no chain.
 fn aggregate_of(steps: &[Step]) -> Result<Option<String>, ChainError> {
-    if steps.is_empty() {
-        return Err(ChainError::Empty);
-    }
     let mut aggregates = steps
         .iter()
         .filter(|step| step.module.kind() == SmartModuleKind::Aggregate);

@@ -48,7 +48,7 @@ impl fmt::Display for GivenRecords {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
-    /// The chain has no step.
+    /// The chain has no step, nor does it keep duplicates out.
     #[error("the chain has no SmartModule: give at least one")]
     Empty,
     /// The chain has more than one aggregate.

@@ -95,7 +95,7 @@ impl Default for Accumulation {
 /// What a chain is made of.
 #[derive(Debug, Clone)]
 pub struct ChainOptions {
-    /// The steps in order.
+    /// The steps in order; there may be none where duplicates are kept out.
     pub steps: Vec<Step>,
     /// What the aggregate keeps.
     pub accumulation: Accumulation,

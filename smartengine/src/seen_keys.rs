@@ -31,6 +31,9 @@ pub struct Dedup {
     pub within: LookBack,
     /// The keys that count as seen.
     pub restored: SeenState,
+    /// Whether time goes by the records that are kept alone, so that whoever sees nothing but those (as in a topic that
+    /// they are appended to) finds the same keys.
+    pub by_kept: bool,
 }
 
 /// Seen keys as they are kept outside of a chain.
@@ -80,6 +83,7 @@ impl SeenChanges {
 pub(crate) struct SeenKeys {
     last: usize,
     age_ms: Option<u64>,
+    by_kept: bool,
     time_ms: i64,
     keys: HashMap<Arc<[u8]>, Seen>,
     by_order: BTreeMap<u64, Arc<[u8]>>,
@@ -109,11 +113,16 @@ impl SeenKeys {
         limit_bytes: u64,
         shared: &Arc<SharedMemory>,
     ) -> Result<Self, AccumulatorsFull> {
-        let Dedup { within, restored } = dedup;
+        let Dedup {
+            within,
+            restored,
+            by_kept,
+        } = dedup;
         let last = within.last.unwrap_or(u64::MAX);
         let mut seen = Self {
             last: usize::try_from(last).unwrap_or(usize::MAX),
             age_ms: within.age_ms,
+            by_kept,
             time_ms: restored.time_ms.unwrap_or(i64::MIN),
             keys: HashMap::new(),
             by_order: BTreeMap::new(),
@@ -183,6 +192,13 @@ impl SeenKeys {
         delta: i64,
         run: &mut SeenRun,
     ) -> Result<bool, AccumulatorsFull> {
+        if self.by_kept
+            && let Some(known) = self.keys.get(key)
+            && !self.is_old_at(known.at_ms, self.time_ms.max(at_ms))
+        {
+            run.events.push((delta, Event::Duplicate));
+            return Ok(false);
+        }
         if at_ms > self.time_ms {
             self.time_ms = at_ms;
             run.events.push((delta, Event::Time(at_ms)));
@@ -215,8 +231,17 @@ impl SeenKeys {
     }
 
     fn is_old(&self, at_ms: i64) -> bool {
+        self.is_old_at(at_ms, self.time_ms)
+    }
+
+    fn is_old_at(&self, at_ms: i64, now_ms: i64) -> bool {
         let age_ms = self.age_ms.unwrap_or(u64::MAX);
-        at_ms.saturating_add_unsigned(age_ms) < self.time_ms
+        at_ms.saturating_add_unsigned(age_ms) < now_ms
+    }
+
+    /// How far time has come.
+    pub(crate) fn time_ms(&self) -> Option<i64> {
+        (self.time_ms != i64::MIN).then_some(self.time_ms)
     }
 
     fn insert(&mut self, key: Arc<[u8]>, seen: Seen) -> Result<(), AccumulatorsFull> {

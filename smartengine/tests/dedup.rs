@@ -35,7 +35,11 @@ fn open(within: LookBack, restored: SeenState, limits: CallLimits) -> Chain {
     let sum: Step = step_with(&engine().load(&sdk_module("sum")).unwrap(), &[]);
     engine()
         .open_chain(ChainOptions {
-            dedup: Some(Dedup { within, restored }),
+            dedup: Some(Dedup {
+                within,
+                restored,
+                by_kept: false,
+            }),
             limits,
             ..ChainOptions::new(vec![sum])
         })

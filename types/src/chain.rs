@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{InvalidTopicName, ModuleRef, TopicName, WindowSpec};
+use crate::{
+    InvalidTopicName, ModuleRef, TopicName, WindowSpec, format_duration_ms, parse_duration,
+};
 
 /// SmartModules applied one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +75,49 @@ pub struct LookBack {
     /// None older than this, in milliseconds before the time when the stream starts.
     #[serde(default)]
     pub age_ms: Option<u64>,
+}
+
+/// Why a text says no bounds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidLookBack(String);
+
+impl FromStr for LookBack {
+    type Err = InvalidLookBack;
+
+    /// Reads `last=1000`, `age=1h` or both with a comma between them.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bounds = Self::default();
+        for bound in text.split(',') {
+            match bound.trim().split_once('=') {
+                Some(("last", last)) if bounds.last.is_none() => {
+                    let last = last.parse();
+                    let told = |error| InvalidLookBack(format!("`{bound}`: {error}"));
+                    bounds.last = Some(last.map_err(told)?);
+                }
+                Some(("age", age)) if bounds.age_ms.is_none() => {
+                    let age = parse_duration(age);
+                    let age = age.map_err(|error| InvalidLookBack(error.to_string()))?;
+                    bounds.age_ms = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+                }
+                _ => {
+                    let reason = "write `last=1000`, `age=1h` or `last=1000,age=1h`";
+                    return Err(InvalidLookBack(reason.to_owned()));
+                }
+            }
+        }
+        Ok(bounds)
+    }
+}
+
+impl fmt::Display for LookBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.last.map(|last| format!("last={last}"));
+        let age = self.age_ms.map(format_duration_ms);
+        let age = age.map(|age| format!("age={age}"));
+        let bounds: Vec<_> = last.into_iter().chain(age).collect();
+        f.write_str(&bounds.join(","))
+    }
 }
 
 /// What becomes of a record that a SmartModule fails on.
@@ -154,6 +199,28 @@ mod tests {
             assert!(error.to_string().contains("dead_letter:<topic>"), "{error}");
         }
         assert!("dead_letter:a b".parse::<OnError>().is_err());
+    }
+
+    #[test]
+    fn bounds_survive_the_way_to_text_and_back() {
+        for text in ["last=5", "age=1h", "last=1000,age=90s"] {
+            let bounds: LookBack = text.parse().unwrap();
+            assert_eq!(bounds.to_string().parse(), Ok(bounds), "{text}");
+        }
+        assert_eq!(
+            "age=1500ms".parse::<LookBack>().unwrap().age_ms,
+            Some(1_500)
+        );
+        for text in [
+            "",
+            "5",
+            "last=x",
+            "age=soon",
+            "last=1,last=2",
+            "last=1;age=1h",
+        ] {
+            assert!(text.parse::<LookBack>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -24,7 +24,9 @@ mod window;
 pub use capabilities::{
     Capabilities, HttpCapability, HttpOrigin, InvalidHttpOrigin, InvalidSecretName, SecretName,
 };
-pub use chain::{AggregateSpec, ChainSpec, InvalidOnError, LookBack, OnError, StepSpec};
+pub use chain::{
+    AggregateSpec, ChainSpec, InvalidLookBack, InvalidOnError, LookBack, OnError, StepSpec,
+};
 pub use epoch::{ControllerEpoch, CopyLife, CopyNumber, Incarnation, LeaderEpoch, PartitionEpoch};
 pub use error_code::ErrorCode;
 pub use ids::{
@@ -41,8 +43,8 @@ pub use text_units::{
     InvalidQuantity, format_bytes, format_duration_ms, parse_bytes, parse_duration,
 };
 pub use topic_config::{
-    CleanupPolicy, CompressionPolicy, ConfigError, ConfigKey, Durability, TimestampType,
-    TopicConfig,
+    CleanupPolicy, CompressionPolicy, ConfigError, ConfigKey, DEDUP_LAST_MAX, Durability,
+    TimestampType, TopicConfig,
 };
 pub use topic_name::{
     InvalidTopicName, OFFSETS_TOPIC, SMARTMODULES_TOPIC, TRANSFORM_LOGS_TOPIC, TopicName,

@@ -11,7 +11,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::LookBack;
 use crate::text_units::{parse_bytes, parse_duration};
+
+/// How many records' keys may be remembered in one partition, to leave out those with the same.
+pub const DEDUP_LAST_MAX: u64 = 10_000_000;
 
 /// The settings of one topic: what the user set, over the defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +148,8 @@ config_keys! {
         "What happens to old records: `delete`, `compact` or `compact,delete`.";
     CompressionType = "compression.type", default "producer",
         "The codec that batches are kept in: `producer` (as sent), `uncompressed`, `gzip`, `snappy`, `lz4` or `zstd`.";
+    Dedup = "dedup", default "none",
+        "Which records are left out because one with their key came before: among the last so many that were kept, within so long a time by the records' timestamps, or both (`last=1000,age=1h`); `none` keeps all. Not with compaction.";
     DeleteRetentionMs = "delete.retention.ms", default "86400000",
         "How long compaction keeps a tombstone (a record with a null value) after it has removed what the tombstone deletes, in milliseconds.";
     Durability = "durability", default "fsync",
@@ -194,6 +200,20 @@ pub enum ConfigError {
 }
 
 impl TopicConfig {
+    /// Which two settings don't go together, if any: the name of one of them, and why and what to do.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<(ConfigKey, &'static str)> {
+        let bounds = self.dedup()?;
+        let why = if self.cleanup_policy() != CleanupPolicy::Delete {
+            "a compacted topic takes the newest record of each key, and `dedup` the first: unset one of them"
+        } else if bounds.age_ms.is_some() && self.timestamp_type() == TimestampType::LogAppendTime {
+            "an age goes by the timestamps that producers give: unset `message.timestamp.type`, or bound `dedup` by `last` alone"
+        } else {
+            return None;
+        };
+        Some((ConfigKey::Dedup, why))
+    }
+
     /// Sets one setting by its name. Sizes and durations may carry units (`64MiB`, `7d`) and are
     /// kept as plain numbers.
     ///
@@ -284,6 +304,12 @@ impl TopicConfig {
     #[must_use]
     pub fn allows_unclean_election(&self) -> bool {
         self.get(ConfigKey::UncleanLeaderElection) == "true"
+    }
+
+    /// Which records are left out because one with their key came before, where any are.
+    #[must_use]
+    pub fn dedup(&self) -> Option<LookBack> {
+        self.get(ConfigKey::Dedup).parse().ok()
     }
 
     /// When a record counts as kept.
@@ -402,6 +428,22 @@ impl ConfigKey {
             Self::CompressionType => {
                 one_of(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"])
             }
+            Self::Dedup if value.trim() == "none" => Ok("none".to_owned()),
+            Self::Dedup => match value.trim().parse::<LookBack>() {
+                Ok(
+                    LookBack { last: Some(0), .. }
+                    | LookBack {
+                        age_ms: Some(0), ..
+                    },
+                ) => Err(refuse("a bound of 0 remembers nothing: leave it out")),
+                Ok(LookBack {
+                    last: Some(last), ..
+                }) if last > DEDUP_LAST_MAX => {
+                    Err(refuse("it remembers at most 10,000,000 records"))
+                }
+                Ok(bounds) => Ok(bounds.to_string()),
+                Err(error) => Err(refuse(&error.to_string())),
+            },
             Self::UncleanLeaderElection => one_of(&["true", "false"]),
             Self::Durability => one_of(&["fsync", "memory"]),
             Self::MessageTimestampType => one_of(&["CreateTime", "LogAppendTime"]),
@@ -548,6 +590,33 @@ mod tests {
         config.set("cleanup.policy", "compact,delete").unwrap();
         assert!(config.retention().is_some());
         assert_eq!(config.retention_bytes(), Some(1 << 30));
+    }
+
+    #[test]
+    fn dedup_has_bounds_or_is_off() {
+        let mut config = TopicConfig::default();
+        assert_eq!(config.dedup(), None);
+        config.set("dedup", "last=1000, age=60m").unwrap();
+        assert_eq!(config.get(ConfigKey::Dedup), "last=1000,age=1h");
+        let bounds = LookBack {
+            last: Some(1_000),
+            age_ms: Some(3_600_000),
+        };
+        assert_eq!(config.dedup(), Some(bounds));
+        for wrong in ["yes", "last=0", "age=0s", "last=10000001"] {
+            config.set("dedup", wrong).unwrap_err();
+        }
+        assert_eq!(config.contradiction(), None);
+        config
+            .set("message.timestamp.type", "LogAppendTime")
+            .unwrap();
+        assert!(config.contradiction().is_some());
+        config.set("dedup", "last=5").unwrap();
+        assert_eq!(config.contradiction(), None);
+        config.set("cleanup.policy", "compact").unwrap();
+        assert!(config.contradiction().is_some());
+        config.set("dedup", "none").unwrap();
+        assert_eq!((config.dedup(), config.contradiction()), (None, None));
     }
 
     #[test]

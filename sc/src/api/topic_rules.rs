@@ -57,6 +57,7 @@ pub(super) fn check_new(
         }
     }
     check_produce_chain(name, &spec.produce_chain, observed)?;
+    check_config(spec)?;
     check_min_isr(spec)
 }
 
@@ -112,6 +113,17 @@ pub(super) fn check_replicas(
         }
     }
     Ok(())
+}
+
+/// Refuses settings that don't go together.
+pub(super) fn check_config(spec: &TopicSpec) -> Result<(), InvalidField> {
+    let Some((key, why)) = spec.config.contradiction() else {
+        return Ok(());
+    };
+    Err(InvalidField::new(
+        format!("spec.config.{}", key.name()),
+        why,
+    ))
 }
 
 /// A topic that needs more in-sync replicas than it has could never be written with `acks=all`.

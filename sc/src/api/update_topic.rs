@@ -10,7 +10,9 @@ use thalweg_types::{ConfigKey, SpuId};
 use tracing::info;
 
 use super::error::ApiError;
-use super::topic_rules::{check_min_isr, check_partition_count, check_replicas, own_topic_name};
+use super::topic_rules::{
+    check_config, check_min_isr, check_partition_count, check_replicas, own_topic_name,
+};
 use crate::modules::produce_chain::check_produce_chain;
 use crate::state::{Controller, Observed};
 
@@ -69,6 +71,7 @@ pub(super) async fn update_topic(
             .map_err(|error: InvalidField| error.under("produce_chain"))?;
     }
     check_produce_chain(&name, &topic.spec.produce_chain, &observed)?;
+    check_config(&topic.spec)?;
     check_min_isr(&topic.spec)?;
 
     if !validate_only && topic != *current {

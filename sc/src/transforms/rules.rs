@@ -6,17 +6,14 @@ use std::ops::RangeInclusive;
 use thalweg_proto::InvalidField;
 use thalweg_types::resource::{CanarySpec, SmartModuleKind, TopicState, Transform, TransformSpec};
 use thalweg_types::{
-    ChainSpec, CleanupPolicy, LookBack, OnError, ResourceName, StepSpec, TopicName, WindowShape,
-    format_duration_ms,
+    ChainSpec, CleanupPolicy, DEDUP_LAST_MAX, LookBack, OnError, ResourceName, StepSpec, TopicName,
+    WindowShape, format_duration_ms,
 };
 
 use super::{capabilities, cycle, kept_state};
 use crate::modules::chain_step::{check_params, dead_letter_topic, registered};
 use crate::modules::rules::check_place_in_transform;
 use crate::state::Observed;
-
-/// How many records' keys may be remembered in one partition.
-const DEDUP_LAST_MAX: u64 = 10_000_000;
 
 /// What is wrong with a transform, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -201,7 +201,11 @@ impl KeptState {
     /// Which keys count as seen.
     pub(super) fn dedup(&mut self, within: LookBack) -> Dedup {
         let restored = std::mem::take(&mut self.seen);
-        Dedup { within, restored }
+        Dedup {
+            within,
+            restored,
+            by_kept: false,
+        }
     }
 }
 

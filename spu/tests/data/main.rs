@@ -32,6 +32,7 @@ mod scripted_sc;
 mod setup;
 mod streams;
 mod topic_chains;
+mod topic_dedup;
 mod transform_calls;
 mod transform_state;
 mod transforms;

@@ -37,7 +37,7 @@ pub(super) struct StateArguments {
     /// Leave out records of which one with the same key came before: last=N among the last N that
     /// were kept, age=DURATION within so long a time by their timestamps, or both with a comma
     /// in between.
-    #[arg(long, value_name = "BOUNDS", value_parser = look_back)]
+    #[arg(long, value_name = "BOUNDS")]
     pub(super) dedup: Option<LookBack>,
 }
 
@@ -95,25 +95,6 @@ pub(super) async fn give_to_aggregate(
         "--aggregate-initial, --aggregate-by-key and --window are for an aggregate, and the chain has none"
     );
     Err(CliError::usage(error).next_step("name an aggregate, or leave them out"))
-}
-
-/// Reads `last=1000,age=1h`.
-fn look_back(text: &str) -> Result<LookBack, String> {
-    let mut bounds = LookBack::default();
-    for bound in text.split(',') {
-        match bound.split_once('=') {
-            Some(("last", last)) if bounds.last.is_none() => {
-                let last = last.parse();
-                bounds.last = Some(last.map_err(|error| format!("`{bound}`: {error}"))?);
-            }
-            Some(("age", age)) if bounds.age_ms.is_none() => {
-                let age = parse_duration(age).map_err(|error| error.to_string())?;
-                bounds.age_ms = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-            }
-            _ => return Err("write `last=1000`, `age=1h` or `last=1000,age=1h`".to_owned()),
-        }
-    }
-    Ok(bounds)
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ impl LocalOutput {
         let is_changelog = TransformNumber::of_changelog(&partition.topic).is_some();
         let needs_keys = config.cleanup_policy() != CleanupPolicy::Delete && !is_changelog;
         let fits = batch.len() <= config.max_message_bytes() as usize;
-        if !topic.produce_chain.is_empty() || !is_as_wanted || needs_keys || !fits {
+        let is_changed = !topic.produce_chain.is_empty() || config.dedup().is_some();
+        if is_changed || !is_as_wanted || needs_keys || !fits {
             return None;
         }
         Some(Self {

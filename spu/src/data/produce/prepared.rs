@@ -86,6 +86,17 @@ impl Prepared {
         };
         let chains = Chains { own, turn };
         match content {
+            Content::Batches { batches, .. } if batches.is_empty() && chains.are_stateful() => {
+                chains.settle(&replica, None);
+                // It was left out for what the log has: acknowledged once that is as safe as the producer wants it.
+                let stored = Appended {
+                    next_offset: replica.log().log_end(),
+                    duplicate: true,
+                    ..NOTHING_APPENDED
+                };
+                let kept = replica.await_stored(stored, acks, timeout);
+                async move { outcome(kept.await.map_err(NotProduced::from), false) }.boxed()
+            }
             Content::Batches { batches, .. } if batches.is_empty() => {
                 chains.settle(&replica, None);
                 futures::future::ready(outcome(Ok(NOTHING_APPENDED), true)).boxed()

@@ -24,6 +24,7 @@ pub(super) struct Known {
 }
 
 /// What a batch did to an aggregate.
+#[derive(Default)]
 pub(super) struct Unsettled {
     pub(super) accumulated: Restored,
     /// Whether the log says it better.

@@ -6,6 +6,7 @@
 //! when the topic's spec, or the version that one of its names stands for, has changed, or after a
 //! failure.
 
+mod dedup;
 mod known;
 mod partition_chain;
 mod turn;
@@ -23,7 +24,7 @@ pub(super) use self::turn::{Passed, Turn};
 use super::connection::Shared;
 use super::refusal::Refusal;
 use super::streams::{PartitionKey, Restored, Restoring, Stream};
-use crate::cluster_view::View;
+use crate::cluster_view::{TopicView, View};
 use crate::replica::Replica;
 
 /// How many partitions are gone over for accumulators at a time.
@@ -78,7 +79,7 @@ impl TopicChains {
     pub(super) async fn turn(&self, shared: &Shared, replica: &Replica) -> Option<Turn> {
         let view = shared.context.view.current();
         let topic = view.topic(&replica.topic_partition().topic)?;
-        if topic.produce_chain.is_empty() {
+        if !changes_batches(topic) {
             return None;
         }
         let chain = self.of(&view, replica.id());
@@ -93,7 +94,7 @@ impl TopicChains {
         // Few come, and with them those go whose topics are gone or have no chain any more.
         chains.retain(|known, _| {
             let topic = view.topic_by_id(known.topic);
-            topic.is_some_and(|topic| !topic.produce_chain.is_empty())
+            topic.is_some_and(|topic| changes_batches(topic))
         });
         Arc::clone(chains.entry(partition).or_default())
     }
@@ -103,6 +104,11 @@ impl TopicChains {
             .lock()
             .expect("nobody panics while holding the chains")
     }
+}
+
+/// Whether what is appended to a topic may be something else than what is sent.
+fn changes_batches(topic: &TopicView) -> bool {
+    !topic.produce_chain.is_empty() || topic.config.dedup().is_some()
 }
 
 fn partition_key(replica: &Replica) -> PartitionKey {

@@ -13,6 +13,7 @@ use thalweg_wire::{
     KafkaError, MODULE_REFUSED, ModuleSource, OpenStreamRequest, StreamPurpose, StreamStep,
 };
 
+use super::dedup::PartitionDedup;
 use super::known::{Known, Unsettled};
 use super::partition_key;
 use crate::cluster_view::{TopicView, View};
@@ -32,6 +33,8 @@ pub(in crate::data) struct PartitionChain {
     failed: Option<FailedSetUp>,
     /// What the log was known to hold when the last batch was settled.
     known: Option<Known>,
+    /// What keeps duplicates out, where the topic wants that.
+    pub(super) dedup: PartitionDedup,
 }
 
 /// A chain, and what it was made from.
@@ -124,7 +127,7 @@ impl PartitionChain {
 
     /// Whether the next batch goes by what became of this one.
     pub(super) fn is_stateful(&self) -> bool {
-        self.stream().is_some_and(Stream::is_stateful)
+        self.dedup.is_used() || self.stream().is_some_and(Stream::is_stateful)
     }
 
     /// Notes that the log has what came of the last batch, or that there is nothing to append of it.
@@ -134,6 +137,7 @@ impl PartitionChain {
         appended: Option<Appended>,
         unsettled: Unsettled,
     ) {
+        self.dedup.settle(replica, appended);
         if let Some(made) = &self.made {
             made.stream.settle(&partition_key(replica));
         }

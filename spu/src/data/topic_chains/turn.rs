@@ -83,14 +83,26 @@ impl Turn {
         {
             return Ok(Passed::Stored(stored));
         }
-        let stream = self.chain.current(shared, &self.topic).await?;
         let sent = record_count(&produced);
+        let within = self.topic.config.dedup();
+        let dedup = &mut self.chain.dedup;
+        let produced = dedup.pass(shared, replica, within, produced).await?;
+        if self.topic.produce_chain.is_empty() {
+            self.unsettled = Some(Unsettled::default());
+            return Ok(Passed::Transformed(TopicTransformed {
+                is_one_to_one: record_count(&produced) == sent,
+                batches: produced,
+                sequences,
+                failed: Vec::new(),
+            }));
+        }
+        let stream = self.chain.current(shared, &self.topic).await?;
         self.chain
             .catch_up(shared, replica, &stream)
             .await
             .map_err(for_any_client)?;
         let key = partition_key(replica);
-        let run = self.run(shared, &stream, key, produced).await;
+        let run = run(shared, &stream, key, produced).await;
         let run = run.map_err(for_any_client)?;
         self.unsettled = Some(Unsettled {
             accumulated: run.accumulated,
@@ -126,35 +138,35 @@ impl Turn {
             self.chain.settle(replica, appended, unsettled);
         }
     }
+}
 
-    async fn run(
-        &self,
-        shared: &Shared,
-        stream: &Arc<Stream>,
-        key: PartitionKey,
-        produced: Bytes,
-    ) -> Result<Run, NotTransformed> {
-        let mut run = Run::default();
-        let mut from = 0;
-        while from < produced.len() {
-            let rest = produced.slice(from..);
-            let Some(Ok(batch)) = batches(&rest).next() else {
-                let refusal = Refusal::new(KafkaError::CorruptMessage, "the batch is damaged");
-                return Err(refusal.into());
-            };
-            let batch = rest.slice(..batch.bytes().len());
-            from += batch.len();
-            // In its turn and not before: whoever holds some of this budget waits for nobody.
-            let room = shared.streamed.reserve(batch.len()).await;
-            let mut passed = stream.transform(key.clone(), batch).await?;
-            drop(room);
-            add_counts(&mut run.failed, passed.deliver(&shared.dead_letters).await?);
-            run.batches.push(passed.batches);
-            run.accumulated.extend(passed.accumulated);
-            run.forgets |= passed.forgets;
-        }
-        Ok(run)
+/// Puts batches through the topic's chain.
+async fn run(
+    shared: &Shared,
+    stream: &Arc<Stream>,
+    key: PartitionKey,
+    produced: Bytes,
+) -> Result<Run, NotTransformed> {
+    let mut run = Run::default();
+    let mut from = 0;
+    while from < produced.len() {
+        let rest = produced.slice(from..);
+        let Some(Ok(batch)) = batches(&rest).next() else {
+            let refusal = Refusal::new(KafkaError::CorruptMessage, "the batch is damaged");
+            return Err(refusal.into());
+        };
+        let batch = rest.slice(..batch.bytes().len());
+        from += batch.len();
+        // In its turn and not before: whoever holds some of this budget waits for nobody.
+        let room = shared.streamed.reserve(batch.len()).await;
+        let mut passed = stream.transform(key.clone(), batch).await?;
+        drop(room);
+        add_counts(&mut run.failed, passed.deliver(&shared.dead_letters).await?);
+        run.batches.push(passed.batches);
+        run.accumulated.extend(passed.accumulated);
+        run.forgets |= passed.forgets;
     }
+    Ok(run)
 }
 
 /// Every Kafka client is to understand what a topic's chain says.
