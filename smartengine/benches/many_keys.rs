@@ -60,7 +60,6 @@ fn fold(sums: &mut HashMap<Vec<u8>, i64>, batch: &[u8], out: &mut BatchBuilder) 
 
 fn main() {
     let batches = batches();
-    let bytes = batches.iter().map(Vec::len).sum();
     let engine = SmartEngine::new(EngineOptions::default()).unwrap();
     let directory = built();
     let open = |accumulation| chain(&engine, &directory, &["sum"], accumulation);
@@ -80,7 +79,7 @@ fn main() {
     });
     let (mut out, mut windows_out) = (Vec::new(), Vec::new());
     let mut sums = HashMap::new();
-    Table::new(bytes)
+    Table::of_records(BATCHES * RECORDS)
         .way("native", || {
             for batch in &batches {
                 let mut out = BatchBuilder::new(BatchOptions::default());

@@ -102,7 +102,14 @@ impl Chain {
         let steps = options
             .steps
             .into_iter()
-            .map(|step| OpenStep::open(host, step, limits, services.clone()))
+            .map(|step| {
+                let mut services = services.clone();
+                if step.module.kind() == SmartModuleKind::Aggregate {
+                    // It is given records key by key, in an order that goes by how they were batched.
+                    services.key_values = None;
+                }
+                OpenStep::open(host, step, limits, services)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let chunks = Chunks::new(&steps, &accumulators, limits);
         let seen = options.dedup.map(|dedup| {

@@ -25,7 +25,7 @@ use crate::guest_memory::{GuestTunables, MemoryBound, MemoryRefusal, SharedMemor
 use crate::host_code::interrupts_only_guests;
 use crate::host_imports::{self, HostState, printable};
 use crate::module::Conduct;
-use crate::{CallLimits, SmartModule};
+use crate::{CallLimits, SmartModule, SmartModuleKind};
 
 /// The longest error text that is taken from a guest.
 const MESSAGE_BYTES_MAX: u32 = 4096;
@@ -94,8 +94,10 @@ pub(crate) struct Given<'a> {
     pub(crate) range: Range<usize>,
     /// How many they are.
     pub(crate) record_count: usize,
-    /// What an aggregate goes on from.
+    /// What an aggregate goes on from: one accumulator, or the groups of the records with theirs.
     pub(crate) accumulator: &'a [u8],
+    /// How many groups those are; 0 for one accumulator.
+    pub(crate) group_count: usize,
 }
 
 /// What a guest is called for.
@@ -103,6 +105,8 @@ pub(crate) struct Given<'a> {
 pub(crate) enum Purpose {
     /// Its kind.
     Records,
+    /// Its kind, an aggregate, with records of many groups.
+    Groups,
     /// To be shown records of before the stream's start.
     LookBack,
 }
@@ -114,6 +118,7 @@ pub(crate) struct Guest {
     call: Entry,
     init: Option<Entry>,
     look_back: Option<Entry>,
+    groups: Option<Entry>,
     memory: Memory,
     state: FunctionEnv<HostState>,
     refusal: MemoryRefusal,
@@ -188,6 +193,10 @@ impl Guest {
             look_back: exports
                 .get_typed_function(&store, abi::EXPORT_LOOK_BACK)
                 .ok(),
+            groups: exports
+                .get_typed_function(&store, abi::EXPORT_AGGREGATE_GROUPS)
+                .ok()
+                .filter(|_| module.kind() == SmartModuleKind::Aggregate),
             memory: exports
                 .get_memory(abi::EXPORT_MEMORY)
                 .map_err(garbage)?
@@ -218,6 +227,11 @@ impl Guest {
         self.look_back.is_some()
     }
 
+    /// Whether the module is an aggregate that can be given the records of many groups in a call.
+    pub(crate) fn takes_groups(&self) -> bool {
+        self.groups.is_some()
+    }
+
     /// Runs `init` with encoded parameters; the inner error is the guest's.
     pub(crate) fn init(&mut self, params: &[u8]) -> Result<Result<(), String>, Fault> {
         let Some(init) = self.init.clone() else {
@@ -241,10 +255,12 @@ impl Guest {
         given: &Given<'_>,
         output: &mut Vec<u8>,
     ) -> Result<Answered, Fault> {
-        let entry = match (purpose, &self.look_back) {
-            (Purpose::LookBack, Some(look_back)) => look_back.clone(),
-            _ => self.call.clone(),
+        let other = match purpose {
+            Purpose::Records => None,
+            Purpose::Groups => self.groups.as_ref(),
+            Purpose::LookBack => self.look_back.as_ref(),
         };
+        let entry = other.unwrap_or(&self.call).clone();
         let number =
             |number: usize| u32::try_from(number).map_err(|_| Fault::Memory(MemoryBound::Own));
         let header = InputHeader {
@@ -253,6 +269,7 @@ impl Guest {
             records_bytes: number(given.range.len())?,
             accumulator_position: number(INPUT_HEADER_BYTES + given.section.len())?,
             accumulator_bytes: number(given.accumulator.len())?,
+            group_count: number(given.group_count)?,
             ..header
         };
         let place = |guest: &mut Self| guest.place(&header, given);

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// what goes beyond.
 const OUTPUT_FLOOR_BYTES: usize = 1 << 20;
 
+/// What part of an instance's memory the accumulators of one call may have: they stand there three times over, and one
+/// that was read may be much larger than its bytes.
+const MEMORY_PART_FOR_GROUPS: u64 = 64;
+
 /// In how many deadlines a step must be done with all its calls for one batch.
 const DEADLINES_PER_BATCH: u32 = 10;
 
@@ -74,6 +78,11 @@ impl CallLimits {
     /// the record which passes it has as much again.
     pub(crate) fn output_bytes_soft(&self) -> usize {
         self.output_bytes / 2
+    }
+
+    /// How many bytes the accumulators of a call with many groups should have at most together.
+    pub(crate) fn group_accumulators_bytes(&self) -> usize {
+        usize::try_from(self.memory_bytes / MEMORY_PART_FOR_GROUPS).unwrap_or(usize::MAX)
     }
 
     /// How long all calls of a step for one batch may take.

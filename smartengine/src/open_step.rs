@@ -9,6 +9,7 @@ use thalweg_types::{Offset, TimestampType};
 
 use crate::chain_error::malformed;
 use crate::deadline::now;
+use crate::group_pace::GroupPace;
 use crate::guest::{Answered, Failure, Fault, Given, Guest, GuestHost, Purpose};
 use crate::guest_memory::MemoryBound;
 use crate::host_imports::HostState;
@@ -28,6 +29,9 @@ pub(crate) struct OpenStep {
     guest: Option<Guest>,
     /// What its module kept before the last call.
     kept_before_call: Mark,
+    /// Whether it is an aggregate that can be given the records of many groups in a call.
+    takes_groups: bool,
+    pub(crate) group_pace: GroupPace,
     batch: BatchBudget,
     pub(crate) metrics: StepMetrics,
 }
@@ -79,6 +83,8 @@ impl OpenStep {
             limits,
             guest: None,
             kept_before_call: Mark::default(),
+            takes_groups: false,
+            group_pace: GroupPace::default(),
             batch: BatchBudget::new(),
             metrics: StepMetrics::default(),
         };
@@ -89,6 +95,7 @@ impl OpenStep {
                 step: open.step.name,
             });
         }
+        open.takes_groups = guest.takes_groups();
         open.guest = Some(guest);
         Ok(open)
     }
@@ -131,6 +138,11 @@ impl OpenStep {
     /// Whether it goes by what it has seen: an instance that was opened anew does not know it.
     pub(crate) fn looks_back(&self) -> bool {
         self.step.module.looks_back()
+    }
+
+    /// Whether it is an aggregate that can be given the records of many groups in a call.
+    pub(crate) fn takes_groups(&self) -> bool {
+        self.takes_groups
     }
 
     pub(crate) fn look_back(&self) -> Option<thalweg_types::LookBack> {
@@ -201,7 +213,17 @@ impl OpenStep {
         let started = now();
         let header = input_header(call.header, call.output_bytes_soft);
         let answered = guest.call(call.purpose, header, given, output);
-        self.metrics.time += now().saturating_duration_since(started);
+        let took = now().saturating_duration_since(started);
+        self.metrics.time += took;
+        if matches!(call.purpose, Purpose::Groups) {
+            let has_failed = match &answered {
+                Ok(answered) => answered.failure.is_some(),
+                Err(_) => true,
+            };
+            let deadline = self.limits.deadline;
+            self.group_pace
+                .learn(given.record_count, took, deadline, has_failed);
+        }
         self.metrics.calls += 1;
         let is_answered = answered.is_ok();
         if is_answered {
@@ -261,6 +283,7 @@ impl OpenStep {
                 range: place.bytes..section.len(),
                 record_count: record_count - place.record_count,
                 accumulator: &[],
+                group_count: 0,
             };
             let call = Call {
                 purpose: Purpose::LookBack,

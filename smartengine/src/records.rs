@@ -3,6 +3,8 @@
 //! A *section* is what follows the header of an uncompressed batch: records back to back. Sections
 //! come from the log or from a guest; both are checked here as far as they are relied on.
 
+use std::ops::Range;
+
 use thalweg_smartmodule_abi::{
     MalformedRecord, RawRecord, bitmap_get, read_record, read_varint, read_varint_32,
 };
@@ -93,8 +95,9 @@ pub(crate) fn check_written(
     let mut position = 0;
     let mut previous = first;
     for index in 0..record_count {
-        let offset_delta = check_record(section, &mut position)
+        let record = check_record(section, &mut position)
             .ok_or_else(|| format!("output record {index} of {record_count} does not parse"))?;
+        let offset_delta = record.offset_delta;
         if !(previous..=last).contains(&offset_delta) {
             return Err(format!(
                 "output record {index} has offset delta {offset_delta}, which is not one of the input's from {previous} to {last}"
@@ -111,9 +114,16 @@ pub(crate) fn check_written(
     Ok(())
 }
 
-/// Checks the record at `*position`, moves behind it, and gives its offset delta.
+/// A record that a guest wrote, checked.
+pub(crate) struct Written {
+    pub(crate) offset_delta: i64,
+    /// Where its value stands; nowhere of a null one.
+    pub(crate) value: Range<usize>,
+}
+
+/// Checks the record at `*position`, moves behind it, and gives what matters of it.
 #[inline]
-fn check_record(section: &[u8], position: &mut usize) -> Option<i64> {
+pub(crate) fn check_record(section: &[u8], position: &mut usize) -> Option<Written> {
     let start = *position;
     skip_record(section, position).ok()?;
     let body = section.get(..*position)?;
@@ -124,23 +134,29 @@ fn check_record(section: &[u8], position: &mut usize) -> Option<i64> {
     read_varint(body, &mut at)?;
     let offset_delta = read_varint_32(body, &mut at)?;
     skip_nullable(body, &mut at)?;
-    skip_nullable(body, &mut at)?;
+    let value = skip_nullable(body, &mut at)?;
+    let written = Written {
+        offset_delta,
+        value,
+    };
     // Most records have no headers.
     if body.get(at..) == Some(&[0]) {
-        return Some(offset_delta);
+        return Some(written);
     }
     let mut again = start;
     let record = read_record(section, &mut again).ok()?;
-    record.headers.are_well_formed().then_some(offset_delta)
+    record.headers.are_well_formed().then_some(written)
 }
 
+/// Moves `*at` behind what may be null; where it stands.
 #[inline]
-fn skip_nullable(bytes: &[u8], at: &mut usize) -> Option<()> {
+fn skip_nullable(bytes: &[u8], at: &mut usize) -> Option<Range<usize>> {
     match read_varint_32(bytes, at)? {
-        -1 => Some(()),
+        -1 => Some(*at..*at),
         length => {
+            let start = *at;
             *at = at.checked_add(usize::try_from(length).ok()?)?;
-            Some(())
+            Some(start..*at)
         }
     }
 }

@@ -13,6 +13,7 @@ use thalweg_types::Offset;
 use crate::answer_check::{check_bitmap, check_counts, check_records};
 use crate::chain_error::malformed;
 use crate::failed_record::Failing;
+use crate::group_table::{GroupTable, TableOfCall};
 use crate::guest::{Answered, Failure, Fault, Given, Purpose};
 use crate::guest_memory::MemoryBound;
 use crate::open_step::{Call, OpenStep};
@@ -48,6 +49,13 @@ pub(crate) struct Passed {
     /// are.
     last_call: Place,
     failing_bytes: usize,
+}
+
+/// What an aggregate goes on from in a call; empty for any other kind.
+#[derive(Debug, Clone, Copy)]
+enum GoesOnFrom<'a> {
+    One(&'a [u8]),
+    Groups(TableOfCall<'a>),
 }
 
 /// A pass of a step over parts of one section.
@@ -91,28 +99,78 @@ impl<'a> StepPass<'a> {
         let mut passed = Passed::default();
         let mut place = window.start;
         while place.record_count < window.end.record_count {
-            if place.record_count > window.start.record_count {
-                if self.may_stop_early
-                    && passed.made_bytes() >= self.step.limits.output_bytes_soft()
-                {
-                    passed.stopped_at = Some(place);
-                    break;
-                }
-                if self.step.is_late() {
-                    if let Some(crash) = self.crash.take() {
-                        return Err(crash);
-                    }
-                    let late = self.step.late(self.offset_at(place)?);
-                    passed.fail(place, late);
-                    break;
-                }
+            let is_first = place.record_count == window.start.record_count;
+            if !is_first && !self.goes_on(place, &mut passed)? {
+                break;
             }
             let accumulator = passed.last_value(self.step.kind(), accumulator)?;
-            match self.advance(place, window, accumulator.as_deref(), &mut passed)? {
+            let from = GoesOnFrom::One(accumulator.as_deref().unwrap_or_default());
+            let end = if self.is_single {
+                self.behind(place, 1)?
+            } else {
+                window.end
+            };
+            match self.advance(place, end, window, from, &mut passed)? {
                 Some(next) => place = next,
                 None => break,
             }
         }
+        self.ended(passed)
+    }
+
+    /// Puts the records of `table` through an aggregate, with those of many groups in a call.
+    pub(crate) fn run_groups(&mut self, table: &mut GroupTable<'_>) -> Result<Passed, ChainError> {
+        let mut passed = Passed::default();
+        let window = table.window();
+        let mut place = window.start;
+        while place.record_count < window.end.record_count {
+            if place.record_count > 0 && !self.goes_on(place, &mut passed)? {
+                break;
+            }
+            let count = if self.is_single {
+                1
+            } else {
+                self.step.group_pace.record_count()
+            };
+            let end = table.fill(place, count, &passed.output);
+            let (bytes_before, count_before) = (passed.output.len(), passed.output_count);
+            let from = GoesOnFrom::Groups(table.of_call());
+            let next = self.advance(place, end, window, from, &mut passed)?;
+            let given_count = passed.output_count - count_before;
+            table
+                .take(
+                    place.record_count,
+                    &passed.output,
+                    bytes_before,
+                    given_count,
+                )
+                .map_err(|reason| self.step.garbage(reason))?;
+            match next {
+                Some(next) => place = next,
+                None => break,
+            }
+        }
+        self.ended(passed)
+    }
+
+    /// Whether there is to be another call, for what stands from `place` on; where not, `passed` says so.
+    fn goes_on(&mut self, place: Place, passed: &mut Passed) -> Result<bool, ChainError> {
+        if self.may_stop_early && passed.made_bytes() >= self.step.limits.output_bytes_soft() {
+            passed.stopped_at = Some(place);
+            return Ok(false);
+        }
+        if self.step.is_late() {
+            if let Some(crash) = self.crash.take() {
+                return Err(crash);
+            }
+            let late = self.step.late(self.offset_at(place)?);
+            passed.fail(place, late);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn ended(&mut self, passed: Passed) -> Result<Passed, ChainError> {
         match self.crash.take() {
             // It crashed on all of them together, and on none of them alone.
             Some(crash) if passed.stopped_at.is_none() => Err(crash),
@@ -120,20 +178,17 @@ impl<'a> StepPass<'a> {
         }
     }
 
-    /// Calls the guest once and takes its answer. Gives where to go on, or `None` to stop.
+    /// Calls the guest once, with the records from `place` to `end`, and takes its answer. Gives where to go on, or
+    /// `None` to stop.
     fn advance(
         &mut self,
         place: Place,
+        end: Place,
         window: Window,
-        accumulator: Option<&[u8]>,
+        from: GoesOnFrom<'_>,
         passed: &mut Passed,
     ) -> Result<Option<Place>, ChainError> {
-        let end = if self.is_single {
-            self.behind(place, 1)?
-        } else {
-            window.end
-        };
-        match self.call(place, end, accumulator.unwrap_or_default(), passed)? {
+        match self.call(place, end, from, passed)? {
             Ok(answered) => self.take(place, end, window, answered, passed),
             Err(fault) => self.recover(place, end, fault, passed),
         }
@@ -144,7 +199,7 @@ impl<'a> StepPass<'a> {
         &mut self,
         place: Place,
         end: Place,
-        accumulator: &[u8],
+        from: GoesOnFrom<'_>,
         passed: &mut Passed,
     ) -> Result<Result<Answered, Fault>, ChainError> {
         let given = Given {
@@ -152,13 +207,14 @@ impl<'a> StepPass<'a> {
             is_in_place: self.is_in_place && self.step.is_open(),
             range: place.bytes..end.bytes,
             record_count: end.record_count - place.record_count,
-            accumulator,
+            accumulator: from.bytes(),
+            group_count: from.group_count(),
         };
         self.step.metrics.records_in += given.record_count as u64;
         let output_before = passed.output.len();
         let soft = self.step.limits.output_bytes_soft();
         let call = Call {
-            purpose: Purpose::Records,
+            purpose: from.purpose(),
             header: self.header,
             output_bytes_soft: if self.may_stop_early {
                 soft.saturating_sub(passed.made_bytes())
@@ -173,7 +229,10 @@ impl<'a> StepPass<'a> {
         };
         self.is_in_place = true;
         self.check(place, &given, &answered, passed)?;
-        if let Some(limit_bytes) = self.exceeded(place, &given, &answered, passed)? {
+        let repeated_bytes = from.repeated_bytes(answered.consumed_count);
+        if let Some(limit_bytes) =
+            self.exceeded(place, &given, &answered, repeated_bytes, passed)?
+        {
             passed.output.truncate(output_before);
             self.step.drop_guest();
             return Ok(Err(Fault::Output(limit_bytes)));
@@ -201,6 +260,8 @@ impl<'a> StepPass<'a> {
         check_counts(kind, answered, given.record_count)
             .and_then(|()| match kind {
                 SmartModuleKind::Filter => check_bitmap(answered, output),
+                // The table knows which offset each record is to have.
+                _ if given.group_count > 0 => Ok(()),
                 _ => check_records(answered, output, self.section, place),
             })
             .map_err(|reason| self.step.garbage(reason))
@@ -212,6 +273,7 @@ impl<'a> StepPass<'a> {
         place: Place,
         given: &Given<'_>,
         answered: &Answered,
+        repeated_bytes: usize,
         passed: &Passed,
     ) -> Result<Option<usize>, ChainError> {
         let limits = self.step.limits;
@@ -228,8 +290,6 @@ impl<'a> StepPass<'a> {
         } else {
             self.behind(place, answered.consumed_count)?.bytes - place.bytes
         };
-        // An aggregate repeats its accumulator for each record.
-        let repeated_bytes = given.accumulator.len() * answered.consumed_count;
         let limit_bytes = limits.output_bytes_of(consumed_bytes + repeated_bytes);
         Ok((answered.output.len() > limit_bytes).then_some(limit_bytes))
     }
@@ -398,6 +458,37 @@ impl<'a> StepPass<'a> {
     fn offset_at(&self, place: Place) -> Result<Offset, ChainError> {
         let record = self.record_at(place)?;
         Ok(self.header.base_offset.plus(record.offset_delta))
+    }
+}
+
+impl GoesOnFrom<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::One(accumulator) => accumulator,
+            Self::Groups(table) => table.bytes,
+        }
+    }
+
+    fn group_count(&self) -> usize {
+        match self {
+            Self::One(_) => 0,
+            Self::Groups(table) => table.group_count,
+        }
+    }
+
+    fn purpose(&self) -> Purpose {
+        match self {
+            Self::One(_) => Purpose::Records,
+            Self::Groups(_) => Purpose::Groups,
+        }
+    }
+
+    /// What an aggregate's records have at least, as each repeats an accumulator.
+    fn repeated_bytes(&self, record_count: usize) -> usize {
+        match self {
+            Self::One(accumulator) => accumulator.len() * record_count,
+            Self::Groups(table) => table.repeated_bytes,
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use thalweg_smartmodule_abi::read_record;
 use crate::accumulators::{Accumulators, KeyedAccumulators};
 use crate::chain_error::malformed;
 use crate::failed_record::Failing;
-use crate::key_groups::KeyGroups;
+use crate::group_run::{last_values, run_in_groups};
+use crate::key_groups::RecordGroups;
 use crate::open_step::OpenStep;
 use crate::records::{Place, below, keep};
 use crate::step_pass::{Passed, StepPass, Window};
@@ -102,7 +103,7 @@ pub(crate) fn run_step<'a>(
     Ok(stepped)
 }
 
-/// Runs an aggregate once for each key, over the records of that key in order.
+/// Runs an aggregate for each key, over the records of that key in order.
 fn run_by_key<'a>(
     step: &mut OpenStep,
     step_index: usize,
@@ -110,91 +111,28 @@ fn run_by_key<'a>(
     input: &Passing<'a>,
     accumulators: &KeyedAccumulators,
 ) -> Result<Stepped<'a>, ChainError> {
-    let groups = KeyGroups::of(&input.section, input.record_count)?;
-    let mut pass = StepPass::new(step, step_index, header, &groups.section, false);
-    let mut made: Vec<Passed> = Vec::with_capacity(groups.len());
-    // The first record, in the input's order, that was not dealt with, and why.
-    let mut stopped: Option<(usize, ChainError)> = None;
-    for group in 0..groups.len() {
-        let end = stopped.as_ref().map_or(usize::MAX, |(index, _)| *index);
-        let window = groups.window(group, end);
-        let mut passed = pass.run(window, accumulators.get(groups.key(group)))?;
-        if let Some(failure) = passed.failure.take() {
-            let place = passed.stopped_at.unwrap_or(window.start);
-            stopped = Some((groups.input_index(place.record_count), failure));
-        }
-        made.push(passed);
-    }
-    let output_bytes: usize = made.iter().map(|passed| passed.output.len()).sum();
-    if output_bytes > step.limits.output_bytes {
-        let limit = step.limits.output_bytes;
-        return Err(step.error_of(crate::guest::Fault::Output(limit)));
-    }
+    let groups = RecordGroups::by_key(&input.section, input.record_count)?;
+    let count = groups.members.len();
+    let passed = run_in_groups(step, step_index, header, &groups, count, accumulators)?;
     let mut stepped = Stepped {
-        passing: Passing::default(),
-        failing: Vec::new(),
+        passing: Passing {
+            record_count: passed.run.of_records.len(),
+            section: Cow::Owned(passed.run.section),
+        },
+        failing: passed.failing,
         stopped_at: None,
         failure: None,
-        accumulated: None,
+        accumulated: Some(Accumulated::ByKey(KeysOfRecords {
+            keys: groups.owned_keys(),
+            of_records: passed.run.of_records,
+        })),
     };
-    let end = stopped.as_ref().map_or(input.record_count, |stop| stop.0);
-    in_order(step, &groups, made, end, &mut stepped)?;
-    if let Some((index, failure)) = stopped {
-        stepped.stopped_at = Some(groups.delta(index));
+    if let Some((member, failure)) = passed.stopped {
+        stepped.stopped_at = Some(groups.members[member].delta);
         stepped.failure = Some(failure);
         cut(&mut stepped)?;
     }
     Ok(stepped)
-}
-
-/// Puts what came of each group back in the input's order, up to the input's record `end`.
-fn in_order(
-    step: &OpenStep,
-    groups: &KeyGroups<'_>,
-    made: Vec<Passed>,
-    end: usize,
-    stepped: &mut Stepped<'_>,
-) -> Result<(), ChainError> {
-    // For each input record its group and where its output stands there.
-    let mut places: Vec<Option<(u32, usize, usize)>> = vec![None; groups.record_count()];
-    for (group, passed) in made.iter().enumerate() {
-        let mut left_out = passed.left_out.iter().peekable();
-        let mut position = 0;
-        for index in groups.range(group) {
-            if left_out.next_if(|left| **left == index).is_some() {
-                continue;
-            }
-            if position == passed.output.len() {
-                break;
-            }
-            let start = position;
-            let record =
-                read_record(&passed.output, &mut position).map_err(|_| malformed(index))?;
-            let input_index = groups.input_index(index);
-            // Another offset would bring the records of different keys out of order.
-            if record.offset_delta != groups.delta(input_index) {
-                return Err(step.garbage(format!(
-                    "it gave offset delta {} for the record at {}",
-                    record.offset_delta,
-                    groups.delta(input_index)
-                )));
-            }
-            places[input_index] = Some((group as u32, start, position));
-        }
-    }
-    let section = stepped.passing.section.to_mut();
-    let mut of_records = Vec::with_capacity(groups.record_count());
-    for &(group, start, stop) in places.iter().take(end).flatten() {
-        section.extend_from_slice(&made[group as usize].output[start..stop]);
-        of_records.push(group);
-    }
-    stepped.passing.record_count = of_records.len();
-    stepped.failing = made.into_iter().flat_map(|passed| passed.failing).collect();
-    stepped.accumulated = Some(Accumulated::ByKey(KeysOfRecords {
-        keys: groups.owned_keys(),
-        of_records,
-    }));
-    Ok(())
 }
 
 /// A key, and the accumulator that it has come to.
@@ -207,16 +145,8 @@ impl KeysOfRecords {
         aggregated: &'a Passing<'_>,
         end: i64,
     ) -> Result<Vec<LastValue<'a>>, ChainError> {
-        let mut last: Vec<Option<&[u8]>> = vec![None; self.keys.len()];
-        let mut position = 0;
-        for &group in self.of_records.iter().take(aggregated.record_count) {
-            let record =
-                read_record(&aggregated.section, &mut position).map_err(|_| malformed(0))?;
-            if record.offset_delta >= end {
-                break;
-            }
-            last[group as usize] = Some(record.value.unwrap_or_default());
-        }
+        let of_records = self.of_records.into_iter().take(aggregated.record_count);
+        let last = last_values(&aggregated.section, of_records, self.keys.len(), end)?;
         Ok(self
             .keys
             .into_iter()

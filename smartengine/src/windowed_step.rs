@@ -4,18 +4,18 @@
 use std::borrow::Cow;
 
 use thalweg_record::BatchHeader;
-use thalweg_smartmodule_abi::{Header, read_record, write_record};
+use thalweg_smartmodule_abi::{Header, write_record};
 use thalweg_types::LateRecords;
 
 use crate::chain_error::malformed;
 use crate::failed_record::Failing;
-use crate::key_groups::KeyGroups;
+use crate::group_run::{GroupRun, run_in_groups};
+use crate::key_groups::RecordGroups;
 use crate::open_step::OpenStep;
 use crate::records::nth;
-use crate::step_pass::{Passed, StepPass};
 use crate::step_run::{Accumulated, Passing, Stepped, cut};
 use crate::windows::{Closing, LateRecord, Touch, WindowEntry, WindowPlan, Windows, key_in};
-use crate::{ChainError, OnFailure, SmartModuleKind, WindowChanges};
+use crate::{ChainError, OnFailure, WindowChanges, group_run};
 
 /// The header that says when a window began, in milliseconds since 1970.
 const START_HEADER: &[u8] = b"thalweg.window.start";
@@ -25,8 +25,8 @@ const END_HEADER: &[u8] = b"thalweg.window.end";
 /// What an aggregate made of some records in its windows, kept while later steps may still cut it short.
 pub(crate) struct WindowRun {
     names: Vec<Box<[u8]>>,
-    /// What came of each of them.
-    made: Vec<Passed>,
+    /// What came of them.
+    made: GroupRun,
     touches: Vec<Touch>,
     closings: Vec<Closing>,
     late: Vec<LateRecord>,
@@ -43,7 +43,7 @@ pub(crate) fn run_windowed<'a>(
 ) -> Result<Stepped<'a>, ChainError> {
     let plan = windows.plan(&input.section, input.record_count, header)?;
     let mut failing = Vec::new();
-    let mut stopped = stop_at_late(
+    let stops_late = stop_at_late(
         step,
         step_index,
         header,
@@ -55,45 +55,34 @@ pub(crate) fn run_windowed<'a>(
     let WindowPlan {
         names,
         members,
-        deltas,
         touches,
         closings,
         late,
         times,
     } = plan;
     let keys = names.iter().map(|name| Some(&**name)).collect();
-    let groups = KeyGroups::put_together(&input.section, keys, &members, deltas);
-    let mut pass = StepPass::new(step, step_index, header, &groups.section, false);
-    let mut made: Vec<Passed> = Vec::with_capacity(groups.len());
-    for group in 0..groups.len() {
-        let end = stopped.as_ref().map_or(usize::MAX, |(index, _)| *index);
-        let window = groups.window(group, end);
-        let mut passed = pass.run(window, windows.accumulators.get(groups.key(group)))?;
-        if let Some(failure) = passed.failure.take() {
-            let place = passed.stopped_at.unwrap_or(window.start);
-            stopped = Some((groups.input_index(place.record_count), failure));
-        }
-        failing.append(&mut passed.failing);
-        made.push(passed);
-    }
-    let (stopped_at, failure) = match stopped {
-        Some((index, failure)) => (Some(groups.delta(index)), Some(failure)),
-        None => (None, None),
+    let groups = RecordGroups::new(&input.section, members, keys);
+    let count = match &stops_late {
+        Some((late, _)) => groups.before(late.index as u32),
+        None => groups.members.len(),
+    };
+    let accumulators = &windows.accumulators;
+    let mut passed = run_in_groups(step, step_index, header, &groups, count, accumulators)?;
+    failing.append(&mut passed.failing);
+    let (stopped_at, failure) = match (passed.stopped, stops_late) {
+        (Some((member, failure)), _) => (Some(groups.members[member].delta), Some(failure)),
+        (None, Some((late, failure))) => (Some(late.delta), Some(failure)),
+        (None, None) => (None, None),
     };
     drop(groups);
     let run = WindowRun {
         names,
-        made,
+        made: passed.run,
         touches,
         closings,
         late,
         times,
     };
-    let output_bytes: usize = run.made.iter().map(|passed| passed.output.len()).sum();
-    if output_bytes > step.limits.output_bytes {
-        let limit = step.limits.output_bytes;
-        return Err(step.error_of(crate::guest::Fault::Output(limit)));
-    }
     let mut stepped = Stepped {
         passing: run.ended(header, windows, stopped_at.unwrap_or(i64::MAX))?,
         failing,
@@ -117,7 +106,7 @@ fn stop_at_late(
     windows: &Windows,
     input: &Passing<'_>,
     failing: &mut Vec<Failing>,
-) -> Result<Option<(usize, ChainError)>, ChainError> {
+) -> Result<Option<(LateRecord, ChainError)>, ChainError> {
     if windows.spec().late == LateRecords::Drop {
         return Ok(None);
     }
@@ -135,7 +124,7 @@ fn stop_at_late(
                 key: record.key.map(<[u8]>::to_vec),
                 message,
             };
-            return Ok(Some((late.index, error)));
+            return Ok(Some((*late, error)));
         }
         failing.push(Failing {
             step: step_index,
@@ -156,19 +145,20 @@ impl WindowRun {
     ) -> Result<Passing<'a>, ChainError> {
         let mut section = Vec::new();
         let mut record_count = 0;
-        let closings = self
+        let mut closings = self
             .closings
             .iter()
-            .take_while(|closing| closing.delta < end);
+            .take_while(|closing| closing.delta < end)
+            .peekable();
+        if closings.peek().is_none() {
+            return Ok(Passing::default());
+        }
+        // No record comes to a window that is over, so this is what all of them came to.
+        let made = last_values(&self.made, self.names.len(), i64::MAX)?;
         for closing in closings {
-            // No record comes to a window that is over, so this is what all of them came to.
-            let made = closing.group.map(|group| &self.made[group as usize]);
-            let made = match made {
-                Some(made) => last_value_before(made, i64::MAX)?,
-                None => None,
-            };
-            let value = made
-                .as_deref()
+            let value = closing
+                .group
+                .and_then(|group| made[group as usize])
                 .unwrap_or_else(|| windows.accumulators.get(Some(&closing.name)));
             let (start, stop) = (closing.start_ms.to_string(), closing.end_ms.to_string());
             let headers = [(START_HEADER, &start), (END_HEADER, &stop)];
@@ -208,20 +198,24 @@ impl WindowRun {
             late: self.late.iter().filter(|late| late.delta < end).count() as u64,
             ..WindowChanges::default()
         };
-        for ((name, made), span) in self.names.iter().zip(&self.made).zip(spans) {
+        let last = last_values(&self.made, self.names.len(), end)?;
+        let mut changed = Vec::with_capacity(self.names.len());
+        for ((name, value), span) in self.names.into_iter().zip(last).zip(spans) {
             let Some(span) = span else { continue };
-            let accumulator = match last_value_before(made, end)? {
-                Some(value) => value,
-                None => windows.accumulators.get(Some(name)).to_vec(),
+            let accumulator = match value {
+                Some(value) => value.to_vec(),
+                None => windows.accumulators.get(Some(&name)).to_vec(),
             };
-            windows.accumulators.set(Some(name), &accumulator)?;
+            windows.accumulators.set(Some(&name), &accumulator)?;
             let entry = WindowEntry {
                 start_ms: span.start_ms,
                 end_ms: span.end_ms,
                 accumulator,
             };
-            changes.changed.insert(name.to_vec(), Some(entry));
+            changed.push((name.into_vec(), Some(entry)));
         }
+        // A map is made of many entries at once in less time than of one after the other.
+        changes.changed = changed.into_iter().collect();
         let closings = self.closings.into_iter();
         for closing in closings.take_while(|closing| closing.delta < end) {
             windows.accumulators.remove(&closing.name);
@@ -249,27 +243,17 @@ impl From<ChainError> for SettleError {
     }
 }
 
+/// What each of the windows had come to before the offset delta `end`; none where no record gave anything.
+fn last_values(
+    made: &GroupRun,
+    window_count: usize,
+    end: i64,
+) -> Result<Vec<Option<&[u8]>>, ChainError> {
+    let of_records = made.of_records.iter().copied();
+    group_run::last_values(&made.section, of_records, window_count, end)
+}
+
 fn last_before(times: &[(i64, i64)], end: i64) -> Option<i64> {
     let before = times.iter().take_while(|(delta, _)| *delta < end);
     before.last().map(|(_, time_ms)| *time_ms)
-}
-
-/// The value of the last record that a pass gave before the offset delta `end`.
-fn last_value_before(made: &Passed, end: i64) -> Result<Option<Vec<u8>>, ChainError> {
-    if made.output_count == 0 {
-        return Ok(None);
-    }
-    if end == i64::MAX {
-        return made.last_value(SmartModuleKind::Aggregate, &[]);
-    }
-    let mut last = None;
-    let mut position = 0;
-    while position < made.output.len() {
-        let record = read_record(&made.output, &mut position).map_err(|_| malformed(0))?;
-        if record.offset_delta >= end {
-            break;
-        }
-        last = Some(record.value.unwrap_or_default().to_vec());
-    }
-    Ok(last)
 }

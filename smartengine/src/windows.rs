@@ -60,11 +60,11 @@ impl WindowChanges {
     pub fn extend(&mut self, later: Self) {
         let Self {
             time_ms,
-            changed,
+            mut changed,
             late,
         } = later;
         self.time_ms = time_ms.or(self.time_ms);
-        self.changed.extend(changed);
+        self.changed.append(&mut changed);
         self.late += late;
     }
 }
@@ -105,8 +105,6 @@ pub(crate) struct WindowPlan {
     pub(crate) names: Vec<Box<[u8]>>,
     /// Each record once for each of its windows.
     pub(crate) members: Vec<Member>,
-    /// For each record its offset delta.
-    pub(crate) deltas: Vec<i64>,
     pub(crate) touches: Vec<Touch>,
     pub(crate) closings: Vec<Closing>,
     pub(crate) late: Vec<LateRecord>,
@@ -133,6 +131,7 @@ pub(crate) struct Closing {
 }
 
 /// A record all of whose windows were given out.
+#[derive(Clone, Copy)]
 pub(crate) struct LateRecord {
     pub(crate) index: usize,
     pub(crate) delta: i64,
@@ -217,7 +216,6 @@ impl Windows {
             let start = position;
             let record = read_record(section, &mut position).map_err(|_| malformed(index))?;
             let (delta, timestamp_ms) = (record.offset_delta, timestamp_ms(header, &record));
-            plan.deltas.push(delta);
             if timestamp_ms > self.time_ms {
                 self.time_ms = timestamp_ms;
                 plan.times.push((delta, timestamp_ms));
@@ -252,6 +250,7 @@ impl Windows {
                 plan.members.push(Member {
                     group,
                     index: index as u32,
+                    delta,
                     bytes: start..position,
                 });
             }
@@ -499,7 +498,7 @@ mod tests {
                 .map(|touch| (touch.span.start_ms, touch.span.end_ms))
                 .collect()
         };
-        plan.deltas.iter().map(|delta| of(*delta)).collect()
+        (0..).take(times.len()).map(of).collect()
     }
 
     #[test]

@@ -307,19 +307,24 @@ pub fn several<O: IntoOutput, E: Into<Error>>(
     Ok(outputs.len() as u32)
 }
 
-/// The export of an aggregate.
+/// The two exports of an aggregate: for the records of one group, and for those of many.
 pub fn aggregate<A: Accumulator>(
     bytes: usize,
     add: impl Fn(A, &Record) -> Result<A, Error>,
 ) -> *const u8 {
     answer(bytes, |input, output, progress| {
         let header = decode(input)?;
-        let accumulator = header
-            .accumulator(input)
-            .ok_or_else(|| Stop::Call(Error::msg("the accumulator lies outside the input")))?;
-        let mut accumulator = A::from_bytes(accumulator).map_err(Stop::Call)?;
+        let outside = || Error::msg("the accumulator lies outside the input");
+        let groups = header.groups(input).ok_or_else(|| Stop::Call(outside()))?;
+        let mut accumulators = Vec::with_capacity(header.group_count.max(1) as usize);
+        for accumulator in groups.accumulators() {
+            let accumulator = accumulator.ok_or_else(outside).and_then(A::from_bytes);
+            accumulators.push(accumulator.map_err(Stop::Call)?);
+        }
         for_each_record(input, progress, |raw, record, progress| {
-            add_and_write(&add, &mut accumulator, At { record, raw }, output)?;
+            let group = groups.of_record(progress.consumed_count as usize);
+            let accumulator = accumulators.get_mut(group).ok_or_else(outside)?;
+            add_and_write(&add, accumulator, At { record, raw }, output)?;
             progress.output_count += 1;
             Ok(Next::while_below(header.output_bytes_soft, output))
         })

@@ -105,7 +105,9 @@ type Way<'a> = Box<dyn FnMut() + 'a>;
 
 /// A table of one thing to do, done in several ways.
 pub(crate) struct Table<'a> {
-    bytes: usize,
+    /// How much a way deals with, in millions of the unit.
+    millions: f64,
+    unit: &'static str,
     ways: Vec<(&'static str, Way<'a>)>,
 }
 
@@ -113,7 +115,17 @@ impl<'a> Table<'a> {
     /// Ways to deal with so many bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
-            bytes,
+            millions: bytes as f64 / 1e6,
+            unit: "MB/s",
+            ways: Vec::new(),
+        }
+    }
+
+    /// Ways to deal with so many records, of which there are speeds in place of those of bytes.
+    pub(crate) fn of_records(record_count: usize) -> Self {
+        Self {
+            millions: record_count as f64 / 1e6,
+            unit: "million records/s",
             ways: Vec::new(),
         }
     }
@@ -141,8 +153,10 @@ impl<'a> Table<'a> {
         }
         let mut row = format!("| {name} |");
         for ((way, _), seconds) in self.ways.iter().zip(&fastest) {
-            let speed = self.bytes as f64 / seconds / 1e6;
-            row += &format!(" {way} {speed:.0} MB/s, {:.2} |", fastest[0] / seconds);
+            let (speed, unit) = (self.millions / seconds, self.unit);
+            let digits = if speed < 10.0 { 3 } else { 0 };
+            let ratio = fastest[0] / seconds;
+            row += &format!(" {way} {speed:.digits$} {unit}, {ratio:.2} |");
         }
         println!("{row}");
     }

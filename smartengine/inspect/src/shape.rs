@@ -206,6 +206,9 @@ impl Sections {
         for export in [kind_export(kind), abi::EXPORT_INIT, abi::EXPORT_LOOK_BACK] {
             self.check_function(export, call.0, call.1)?;
         }
+        if kind == SmartModuleKind::Aggregate {
+            self.check_function(abi::EXPORT_AGGREGATE_GROUPS, call.0, call.1)?;
+        }
         self.check_function(abi::EXPORT_INITIALIZE, &[], &[])?;
         Ok(ModuleShape {
             kind,

@@ -1,5 +1,7 @@
 //! The header in front of the records that a guest is given.
 
+use crate::Groups;
+
 /// The length of [`InputHeader`] in bytes.
 pub const INPUT_HEADER_BYTES: usize = 64;
 
@@ -32,6 +34,9 @@ pub struct InputHeader {
     /// Once its output has this many bytes, a guest should stop after the record at hand and
     /// say how many it consumed.
     pub output_bytes_soft: u32,
+    /// How many groups have an accumulator, for [`EXPORT_AGGREGATE_GROUPS`](crate::EXPORT_AGGREGATE_GROUPS); 0 for every
+    /// other export.
+    pub group_count: u32,
     /// The timestamp of every record, when [`FLAG_LOG_APPEND_TIME`] is set.
     pub log_append_time_ms: i64,
 }
@@ -50,6 +55,7 @@ impl InputHeader {
         bytes[32..36].copy_from_slice(&self.accumulator_position.to_le_bytes());
         bytes[36..40].copy_from_slice(&self.accumulator_bytes.to_le_bytes());
         bytes[40..44].copy_from_slice(&self.output_bytes_soft.to_le_bytes());
+        bytes[44..48].copy_from_slice(&self.group_count.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.log_append_time_ms.to_le_bytes());
         bytes
     }
@@ -78,6 +84,7 @@ impl InputHeader {
             accumulator_position: word(32),
             accumulator_bytes: word(36),
             output_bytes_soft: word(40),
+            group_count: word(44),
             log_append_time_ms: long(48),
         })
     }
@@ -92,6 +99,17 @@ impl InputHeader {
     #[must_use]
     pub fn accumulator<'a>(&self, input: &'a [u8]) -> Option<&'a [u8]> {
         section(input, self.accumulator_position, self.accumulator_bytes)
+    }
+
+    /// The groups of the records in `input`, which this header leads: one where it is not for several. `None` when
+    /// they do not lie within it.
+    #[must_use]
+    pub fn groups<'a>(&self, input: &'a [u8]) -> Option<Groups<'a>> {
+        let accumulator = self.accumulator(input)?;
+        match self.group_count {
+            0 => Some(Groups::one(accumulator)),
+            group_count => Groups::read(accumulator, self.record_count, group_count),
+        }
     }
 }
 
@@ -116,6 +134,7 @@ mod tests {
             accumulator_position: 164,
             accumulator_bytes: 8,
             output_bytes_soft: 1 << 20,
+            group_count: 5,
             log_append_time_ms: 77,
         };
 

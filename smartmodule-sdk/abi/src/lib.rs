@@ -12,6 +12,7 @@ extern crate alloc;
 
 mod answer;
 mod bitmap;
+mod groups;
 mod input;
 mod output_buffer;
 mod params;
@@ -21,6 +22,7 @@ mod varint;
 
 pub use answer::{ANSWER_BYTES, Answer, STATUS_FAILED, STATUS_OK, STATUS_RECORD_FAILED};
 pub use bitmap::{bitmap_bytes, bitmap_get, bitmap_set};
+pub use groups::{Groups, write_groups};
 pub use input::{FLAG_LOG_APPEND_TIME, FLAGS_KNOWN, INPUT_HEADER_BYTES, InputHeader};
 pub use output_buffer::OutputBuffer;
 pub use params::{MalformedParams, params_iter, write_params};
@@ -55,6 +57,9 @@ pub const EXPORT_FILTER_MAP: &str = "thalweg_filter_map";
 pub const EXPORT_ARRAY_MAP: &str = "thalweg_array_map";
 /// The kind export of an aggregate.
 pub const EXPORT_AGGREGATE: &str = "thalweg_aggregate";
+/// `(input: i32, bytes: i32) -> i32`: optional, of an aggregate: given the records of many groups, with an accumulator
+/// for each.
+pub const EXPORT_AGGREGATE_GROUPS: &str = "thalweg_aggregate_groups";
 
 /// The module that the host's own imports come from.
 pub const IMPORT_MODULE: &str = "thalweg";

@@ -30,6 +30,11 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
         TokenStream::new()
     };
     let export_name = format!("thalweg_{kind}");
+    let groups_export = if kind == "aggregate" {
+        groups_export()
+    } else {
+        TokenStream::new()
+    };
     let call = call(&kind, &function);
     let kind_name = kind.to_string();
     let entry_name = entry_name(name);
@@ -43,6 +48,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
             extern "C" fn call(_input: *const u8, bytes: usize) -> *const u8 {
                 #call
             }
+            #groups_export
             #exports
         };
 
@@ -118,6 +124,16 @@ fn params_type(function: &ItemFn) -> Option<String> {
             _ => None,
         },
         FnArg::Receiver(_) => None,
+    }
+}
+
+/// What an aggregate exports for calls with the records of many groups: the input says what it is.
+fn groups_export() -> TokenStream {
+    quote! {
+        #[unsafe(export_name = "thalweg_aggregate_groups")]
+        extern "C" fn call_with_groups(input: *const u8, bytes: usize) -> *const u8 {
+            call(input, bytes)
+        }
     }
 }
 

@@ -25,6 +25,7 @@ const FILES: &[(&str, &str)] = files_of_sdk![
     "abi/Cargo.toml",
     "abi/src/answer.rs",
     "abi/src/bitmap.rs",
+    "abi/src/groups.rs",
     "abi/src/input.rs",
     "abi/src/lib.rs",
     "abi/src/output_buffer.rs",

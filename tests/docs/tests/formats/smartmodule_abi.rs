@@ -1,8 +1,8 @@
 //! `docs/formats/smartmodule-abi.md`
 
 use thalweg_smartmodule_abi::{
-    Answer, Header, InputHeader, STATUS_OK, bitmap_get, params_iter, read_record, write_params,
-    write_record,
+    Answer, Groups, Header, InputHeader, STATUS_OK, bitmap_get, params_iter, read_record,
+    write_groups, write_params, write_record,
 };
 use thalweg_tests_docs::hex_example;
 
@@ -74,6 +74,22 @@ fn the_answer_decodes_to_what_the_page_says() {
     assert_eq!((answer.output_address, answer.output_count), (0x1100, 1));
     assert_eq!(answer.output_bytes as usize, bitmap.len());
     assert!(bitmap_get(&bitmap, 0) && !bitmap_get(&bitmap, 1));
+}
+
+#[test]
+fn the_groups_decode_to_what_the_page_says() {
+    let bytes = hex_example(PAGE, "groups");
+
+    let groups = Groups::read(&bytes, 3, 2).unwrap();
+
+    let accumulators = [&b"12"[..], b"7"];
+    let numbers: Vec<_> = (0..3).map(|index| groups.of_record(index)).collect();
+    assert_eq!(numbers, [0, 1, 0]);
+    assert!(groups.accumulators().eq(accumulators.map(Some)));
+    let mut written = Vec::new();
+    let of_records = [0, 1, 0].into_iter();
+    write_groups(&mut written, of_records, accumulators.into_iter());
+    assert_eq!(written, bytes);
 }
 
 #[test]

@@ -122,6 +122,7 @@ pub(super) const CASES: &[Case] = &[
     case(SDK, "behind", LINES).with(&[("text", "ERR")]),
     case(SDK, "contains", LINES).with(&[("text", "ERROR")]),
     case(SDK, "dedup", LETTERS).after(&["a", "b", "c"]),
+    case(SDK, "grumpy", MOODS).by_key_from("").on_error("skip"),
     case(SDK, "joined", NUMBERS).from("0"),
     case(SDK, "loud", LINES).with(&[("text", "ERR")]),
     case(SDK, "masked", LINES),
