@@ -18,9 +18,9 @@ use thalweg_types::resource::{
     Transform, TransformNumber, TransformRevision, TransformSpec, TransformState, TransformStatus,
 };
 use thalweg_types::{
-    Capabilities, ChainSpec, CompressionPolicy, DirectoryId, HttpCapability, Incarnation,
-    LeaderEpoch, LookBack, Offset, OnError, PartitionEpoch, PartitionId, PartitionIndex, SpuId,
-    StepSpec, TopicConfig, TopicId,
+    Capabilities, ChainSpec, CompressionPolicy, DirectoryId, Incarnation, LeaderEpoch, LookBack,
+    Offset, OnError, PartitionEpoch, PartitionId, PartitionIndex, SpuId, StepSpec, TopicConfig,
+    TopicId,
 };
 use uuid::Uuid;
 
@@ -420,15 +420,19 @@ fn transform(name: &str) -> Transform {
             }),
             tables: vec!["airlines".parse().unwrap()],
             capabilities: Capabilities {
-                http: Some(HttpCapability {
-                    timeout_ms: 100,
-                    ..HttpCapability::to(vec!["https://api.example.com".parse().unwrap()])
-                }),
                 key_value: true,
-                secrets: vec!["api-token".parse().unwrap()],
+                ..Capabilities::default()
             },
             backfill: Some(BackfillSpec {
-                chain: ChainSpec::default(),
+                chain: ChainSpec {
+                    steps: vec![StepSpec {
+                        uses: "late@2.0.0".parse().unwrap(),
+                        with: std::collections::BTreeMap::new(),
+                        look_back: None,
+                        on_error: OnError::Stop,
+                        aggregate: None,
+                    }],
+                },
                 outputs: vec!["out-2".parse().unwrap()],
                 start: StartPosition::Beginning,
             }),

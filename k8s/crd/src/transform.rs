@@ -34,7 +34,7 @@ const TOPIC_NAME: &str = r"^([a-zA-Z0-9_-]|[.][a-zA-Z0-9_-]|[.][.][a-zA-Z0-9._-]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("self.inputs == oldSelf.inputs").message("inputs can't be changed; delete the transform, and apply it again under the name of your choice"),
-    validation = Rule::new("self.outputs == oldSelf.outputs || (has(oldSelf.backfill) && !has(self.backfill) && self.outputs == oldSelf.backfill.outputs && self.transforms == oldSelf.backfill.transforms)").message("outputs can't be changed; delete the transform, and apply it again under the name of your choice"),
+    validation = Rule::new("self.outputs == oldSelf.outputs || (has(oldSelf.backfill) && !has(self.backfill) && self.outputs == oldSelf.backfill.outputs && self.transforms == dyn(oldSelf.backfill.transforms))").message("outputs can't be changed; delete the transform, and apply it again under the name of your choice"),
     validation = Rule::new("self.inputs.all(one, self.inputs.exists_one(other, other == one))").message("inputs has a topic twice; name each once"),
     validation = Rule::new("self.outputs.all(one, self.outputs.exists_one(other, other == one))").message("outputs has a topic twice; name each once"),
     validation = Rule::new("!self.outputs.exists(output, output in self.inputs)").message("an output can't be an input of the same transform, which would read what it writes for ever; write to another topic"),

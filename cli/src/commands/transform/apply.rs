@@ -37,6 +37,7 @@ A document:
     start: beginning          # end, offset:NUMBER, timestamp:MILLISECONDS
     partitioning: key         # preserve
     compression: uncompressed # producer, gzip, snappy, lz4, zstd
+    canary: {percent: 25, transforms: [{uses: late@1.3.0}]} # none where left out
     paused: false")]
 pub(crate) struct ApplyArguments {
     /// The file; - for what is piped in.

@@ -132,6 +132,25 @@ fn a_backfill_takes_the_transforms_place(namespace: &Namespace) {
     namespace.apply_yaml(&transform(|_| {}));
 }
 
+fn canaries_that_can_not_be_are_refused(namespace: &Namespace) {
+    let canary = |percent: i32, steps: Value| {
+        let canary = json!({"percent": percent, "transforms": steps});
+        transform(move |spec| spec["canary"] = canary.clone())
+    };
+    let late = json!([{"uses": "late"}]);
+    let sum = json!({"uses": "sum", "aggregate": {}});
+    are_refused(
+        namespace,
+        vec![
+            (canary(0, late.clone()), "greater than or equal to 1"),
+            (canary(100, late.clone()), "less than or equal to 99"),
+            (canary(5, json!([])), "at least 1 items"),
+            (canary(5, json!([sum, sum])), "a chain keeps one aggregate"),
+        ],
+    );
+    namespace.apply_yaml(&canary(25, late));
+}
+
 fn capabilities_that_can_not_be_are_refused(namespace: &Namespace) {
     let allowing = |capabilities: Value| {
         transform(move |spec| {
@@ -265,24 +284,6 @@ async fn what_can_be_no_transform_is_refused_with_the_next_step() {
                 "start is `beginning`, `end`",
             ),
             (
-                with(
-                    "canary",
-                    json!({"percent": 0, "transforms": [{"uses": "late"}]}),
-                ),
-                "greater than or equal to 1",
-            ),
-            (
-                with(
-                    "canary",
-                    json!({"percent": 100, "transforms": [{"uses": "late"}]}),
-                ),
-                "less than or equal to 99",
-            ),
-            (
-                with("canary", json!({"percent": 5, "transforms": []})),
-                "at least 1 items",
-            ),
-            (
                 with("partitioning", json!("random")),
                 "partitioning is `key` or `preserve`",
             ),
@@ -321,10 +322,7 @@ async fn what_can_be_no_transform_is_refused_with_the_next_step() {
     a_backfill_takes_the_transforms_place(&namespace);
     namespace.apply_yaml(&with("start", json!("offset:7")));
     namespace.apply_yaml(&with("tables", json!(["airlines", "airports"])));
-    namespace.apply_yaml(&with(
-        "canary",
-        json!({"percent": 25, "transforms": [{"uses": "late@1.3.0"}]}),
-    ));
+    canaries_that_can_not_be_are_refused(&namespace);
     namespace.apply_yaml(&with("paused", json!(true)));
     let columns = namespace.run(&["get", "transforms"]);
     assert!(

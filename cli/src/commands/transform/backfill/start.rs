@@ -22,7 +22,7 @@ use crate::output::{Format, OutputArguments, Render};
   $ thalweg transform backfill start late --uses late@2.0.0 --output late-2
   $ thalweg transform backfill compare late
   $ thalweg transform backfill switch late")]
-#[command(group = clap::ArgGroup::new("version").required(true).multiple(true).args(["uses", "module", "with"]))]
+#[command(group = clap::ArgGroup::new("another-version").required(true).multiple(true).args(["uses", "module", "with"]))]
 pub(crate) struct StartArguments {
     /// Name of the transform.
     name: ResourceName,
