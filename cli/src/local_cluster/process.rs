@@ -29,9 +29,13 @@ impl ProcessIdentity {
     /// The identity of the process that has `pid` now; `None` when there is none.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (state, ticks) = state_and_start(&stat)?;
+        let Stat {
+            state,
+            flags,
+            started: ticks,
+        } = Stat::read(&stat)?;
         // A zombie has ended and only waits for its parent to ask how.
-        if state == "Z" || state == "X" {
+        if state == "Z" || state == "X" || flags & EXITING != 0 || is_killed(pid) {
             return None;
         }
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -83,15 +87,45 @@ impl RunningProcess {
     }
 }
 
-/// The state letter and the start time from `/proc/<pid>/stat`. The name, in brackets, may itself
-/// have spaces and brackets, so fields count from the last bracket.
-fn state_and_start(stat: &str) -> Option<(&str, &str)> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_ascii_whitespace();
-    let state = fields.next()?;
-    // Fields 3 is the state, 22 the start time.
-    let started = fields.nth(18)?;
-    Some((state, started))
+/// The flag of a process that is on its way out (`PF_EXITING` in Linux's `sched.h`).
+const EXITING: u64 = 0x4;
+/// The bit of SIGKILL among pending signals.
+const KILL_BIT: u64 = 1 << 8;
+
+/// What is read from `/proc/<pid>/stat` (`proc_pid_stat(5)`).
+#[derive(Debug, PartialEq, Eq)]
+struct Stat<'a> {
+    /// A letter.
+    state: &'a str,
+    flags: u64,
+    /// In clock ticks since boot.
+    started: &'a str,
+}
+
+impl<'a> Stat<'a> {
+    /// The name, in brackets, may itself have spaces and brackets, so fields count from the last bracket.
+    fn read(stat: &'a str) -> Option<Self> {
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut fields = fields.split_ascii_whitespace();
+        // Field 3 is the state, 9 the flags, 22 the start time.
+        Some(Self {
+            state: fields.next()?,
+            flags: fields.nth(5)?.parse().ok()?,
+            started: fields.nth(12)?,
+        })
+    }
+}
+
+/// Whether it was killed and has not noticed yet: it runs no more, whatever it holds for a moment still.
+fn is_killed(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| {
+        let pending = line
+            .strip_prefix("SigPnd:")
+            .or_else(|| line.strip_prefix("ShdPnd:"));
+        let signals = pending.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        signals.is_some_and(|signals| signals & KILL_BIT != 0)
+    })
 }
 
 #[cfg(test)]
@@ -104,7 +138,12 @@ mod tests {
     fn fields_are_found_behind_a_name_with_brackets() {
         let stat = "7 (a) b) (c) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 9";
 
-        assert_eq!(state_and_start(stat), Some(("S", "4711")));
+        let expected = Stat {
+            state: "S",
+            flags: 4_194_560,
+            started: "4711",
+        };
+        assert_eq!(Stat::read(stat), Some(expected));
     }
 
     #[test]
@@ -118,6 +157,17 @@ mod tests {
         assert!(running.wait(Duration::from_secs(10)).unwrap());
         assert!(!identity.is_running());
         assert!(identity.find().is_none());
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_was_killed_does_not_run_from_that_moment_on() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let identity = ProcessIdentity::of(child.id()).unwrap();
+
+        identity.find().unwrap().kill().unwrap();
+
+        assert!(!identity.is_running());
         child.wait().unwrap();
     }
 

@@ -265,7 +265,7 @@ fn canary_problem(spec: &TransformSpec, observed: &Observed) -> Option<Problem> 
     }
     if let Some(input) = only_partitions(spec, observed) {
         return refuse(format!(
-            "topic `{input}` has one partition, so a canary would be all of it: try the chain in a transform of its own, or update this one"
+            "topic `{input}` has one partition, so a canary would be all of it: try the chain with `thalweg transform backfill`, or update the transform"
         ));
     }
     let chain = chain_problem(ChainPlace::Canary, &canary.chain, &spec.inputs, observed);

@@ -34,5 +34,6 @@ mod streams;
 mod topic_chains;
 mod topic_dedup;
 mod transform_calls;
+mod transform_poison;
 mod transform_state;
 mod transforms;
