@@ -17,7 +17,7 @@ use memchr::memmem::Finder;
 use thalweg_record::{
     Batch, BatchHeader, Codec, Header, Record, RecordFields, assemble_batch, write_record,
 };
-use thalweg_smartengine::{Accumulation, AccumulatorsByKey, EngineOptions, SmartEngine};
+use thalweg_smartengine::{Accumulation, EngineOptions, RestoredAccumulators, SmartEngine};
 
 use support::{TEXT, Table, build, built, chain, is_asked_for, run};
 
@@ -260,7 +260,7 @@ fn rows(bench: &Bench<'_>) {
     });
     let by_key = Accumulation::ByKey {
         initial: Vec::new(),
-        restored: AccumulatorsByKey::new(),
+        restored: RestoredAccumulators::default(),
     };
     let counted = |batch: &[u8]| {
         let mut counts: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();

@@ -10,7 +10,7 @@ use std::hint::black_box;
 
 use thalweg_record::{Batch, BatchBuilder, BatchOptions};
 use thalweg_smartengine::{
-    Accumulation, AccumulatorsByKey, EngineOptions, SmartEngine, WindowState,
+    Accumulation, EngineOptions, RestoredAccumulators, SmartEngine, WindowState,
 };
 use thalweg_types::{LateRecords, WindowSpec};
 
@@ -65,7 +65,7 @@ fn main() {
     let open = |accumulation| chain(&engine, &directory, &["sum"], accumulation);
     let mut by_key = open(Accumulation::ByKey {
         initial: Vec::new(),
-        restored: AccumulatorsByKey::new(),
+        restored: RestoredAccumulators::default(),
     });
     let mut windowed = open(Accumulation::Windowed {
         window: WindowSpec {

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::Accumulation;
 use crate::guest_memory::SharedMemory;
 use crate::step_run::LastValue;
 use crate::windows::Windows;
+use crate::{Accumulation, RestoredAccumulators};
 
 /// What an accumulator costs beside its key and its bytes.
 const ENTRY_BYTES: u64 = 96;
@@ -71,10 +71,7 @@ impl Accumulators {
             }
         };
         let mut keyed = KeyedAccumulators::new(initial, ENTRY_BYTES, limit_bytes, shared);
-        keyed.by_key.reserve(restored.len());
-        for (key, accumulator) in restored {
-            keyed.set(key.as_deref(), &accumulator)?;
-        }
+        keyed.take_over(restored)?;
         Ok(Self::ByKey(keyed))
     }
 }
@@ -97,6 +94,29 @@ impl KeyedAccumulators {
             limit_bytes,
             shared: Arc::clone(shared),
         }
+    }
+
+    /// Takes over what was restored, where there are none yet.
+    pub(crate) fn take_over(
+        &mut self,
+        restored: RestoredAccumulators,
+    ) -> Result<(), AccumulatorsFull> {
+        let mut used_bytes = 0;
+        for (key, accumulator) in restored.iter() {
+            let content_bytes = key.map_or(0, <[u8]>::len) + accumulator.len();
+            used_bytes += self.entry_bytes + content_bytes as u64;
+            self.longest_bytes = self.longest_bytes.max(accumulator.len());
+        }
+        if used_bytes > self.limit_bytes {
+            return Err(AccumulatorsFull::Own);
+        }
+        if !self.shared.take(used_bytes) {
+            return Err(AccumulatorsFull::Shared);
+        }
+        self.used_bytes = used_bytes;
+        self.by_key = restored.by_key;
+        self.without_key = restored.without_key;
+        Ok(())
     }
 
     /// Whether there is one for this key.
@@ -198,7 +218,9 @@ mod tests {
     fn keyed(limit_bytes: u64, shared: &Arc<SharedMemory>) -> KeyedAccumulators {
         let accumulation = Accumulation::ByKey {
             initial: b"0".to_vec(),
-            restored: [(None, b"7".to_vec()), (Some(b"a".to_vec()), b"5".to_vec())].into(),
+            restored: [(None, b"7".to_vec()), (Some(b"a".to_vec()), b"5".to_vec())]
+                .into_iter()
+                .collect(),
         };
         match Accumulators::new(accumulation, limit_bytes, shared) {
             Ok(Accumulators::ByKey(keyed)) => keyed,

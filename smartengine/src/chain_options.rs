@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use thalweg_types::{LookBack, WindowSpec};
 
-use crate::{CallLimits, Dedup, HostServices, KeyValueState, SmartModule, WindowState};
+use crate::{
+    CallLimits, Dedup, HostServices, KeyValueState, RestoredAccumulators, SmartModule, WindowState,
+};
 
 /// One SmartModule of a chain, with its parameters.
 #[derive(Debug, Clone)]
@@ -69,7 +71,7 @@ pub enum Accumulation {
         /// What a key starts from that was not seen yet.
         initial: Vec<u8>,
         /// The accumulators of the keys seen so far.
-        restored: AccumulatorsByKey,
+        restored: RestoredAccumulators,
     },
     /// One for each window, by the timestamps of the records that reach the aggregate. What comes out is not
     /// each record's accumulator, but each window's, once it is over: with the window's key, its last millisecond

@@ -11,11 +11,11 @@ use thalweg_record::BatchHeader;
 use thalweg_smartmodule_abi::{RawRecord, read_record};
 use thalweg_types::{TimestampType, WindowShape, WindowSpec};
 
-use crate::ChainError;
 use crate::accumulators::{AccumulatorsFull, KeyedAccumulators};
 use crate::chain_error::malformed;
 use crate::guest_memory::SharedMemory;
 use crate::key_groups::Member;
+use crate::{ChainError, RestoredAccumulators};
 
 /// What a window costs beside its name and its accumulator.
 const WINDOW_BYTES: u64 = 288;
@@ -158,6 +158,8 @@ impl Windows {
             sessions: HashMap::new(),
             accumulators,
         };
+        let mut accumulators = RestoredAccumulators::default();
+        accumulators.by_key.reserve(restored.open.len());
         for (name, entry) in restored.open {
             let WindowEntry {
                 start_ms,
@@ -178,8 +180,9 @@ impl Windows {
                     .push(session);
             }
             windows.open.insert((end_ms, name.as_slice().into()));
-            windows.accumulators.set(Some(&name), &accumulator)?;
+            accumulators.by_key.insert(name.into(), accumulator);
         }
+        windows.accumulators.take_over(accumulators)?;
         Ok(windows)
     }
 

@@ -5,7 +5,8 @@ mod support;
 
 use thalweg_record::{Batch, BatchBuilder, BatchOptions};
 use thalweg_smartengine::{
-    Accumulation, AccumulatorsByKey, CallLimits, Chain, ChainError, ChainOptions, OnFailure, Step,
+    Accumulation, AccumulatorsByKey, CallLimits, Chain, ChainError, ChainOptions, OnFailure,
+    RestoredAccumulators, Step,
 };
 use thalweg_types::Offset;
 
@@ -35,7 +36,7 @@ fn chain_with(
         .open_chain(ChainOptions {
             accumulation: Accumulation::ByKey {
                 initial: initial.as_bytes().to_vec(),
-                restored,
+                restored: restored.into(),
             },
             limits,
             ..ChainOptions::new(steps)
@@ -221,7 +222,7 @@ fn an_accumulation_needs_an_aggregate() {
         .open_chain(ChainOptions {
             accumulation: Accumulation::ByKey {
                 initial: Vec::new(),
-                restored: AccumulatorsByKey::new(),
+                restored: RestoredAccumulators::default(),
             },
             ..ChainOptions::new(vec![named("shout", &[])])
         })

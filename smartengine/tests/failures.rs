@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use thalweg_record::{Batch, BatchBuilder, BatchOptions, Codec};
 use thalweg_smartengine::{
     Accumulation, AccumulatorsByKey, CallLimits, Chain, ChainError, ChainOptions, CrashedOn,
-    FailedRecord, OnFailure, Step,
+    FailedRecord, OnFailure, RestoredAccumulators, Step,
 };
 use thalweg_types::Offset;
 
@@ -333,7 +333,9 @@ fn run(steps: &Steps, values: &[String], from: i64, options: ChainOptions) -> Gi
     let by_key = matches!(options.accumulation, Accumulation::ByKey { .. });
     let mut given = Given::default();
     if let Accumulation::ByKey { restored, .. } = &options.accumulation {
-        add(&mut given, restored);
+        let restored = restored.iter();
+        let restored = restored.map(|(key, value)| (key.map(<[u8]>::to_vec), value.to_vec()));
+        add(&mut given, &restored.collect());
     }
     let mut chain = engine().open_chain(options).unwrap();
     let mut at = from;
@@ -445,7 +447,7 @@ proptest! {
         let aggregates = steps.iter().any(|(kind, _)| matches!(kind, Kind::Sum));
         let by_key = by_key && aggregates;
         let accumulation = if by_key {
-            Accumulation::ByKey { initial: Vec::new(), restored: AccumulatorsByKey::new() }
+            Accumulation::ByKey { initial: Vec::new(), restored: RestoredAccumulators::default() }
         } else {
             Accumulation::default()
         };

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use thalweg_record::{Batch, BatchBuilder, BatchOptions, Codec};
 use thalweg_smartengine::{
-    Accumulation, AccumulatorsByKey, CallLimits, Chain, ChainError, ChainOptions, ChainOutput,
-    OnFailure, SmartModule, Step, WindowState,
+    Accumulation, CallLimits, Chain, ChainError, ChainOptions, ChainOutput, OnFailure,
+    RestoredAccumulators, SmartModule, Step, WindowState,
 };
 use thalweg_smartmodule_abi::{Answer, STATUS_OK, write_record};
 use thalweg_types::{LateRecords, Offset, WindowSpec};
@@ -54,7 +54,7 @@ fn both(name: &str) -> [Arc<SmartModule>; 2] {
 fn by_key() -> Accumulation {
     Accumulation::ByKey {
         initial: Vec::new(),
-        restored: AccumulatorsByKey::new(),
+        restored: RestoredAccumulators::default(),
     }
 }
 

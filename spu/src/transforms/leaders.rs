@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thalweg_client::{Connection, ConnectionOptions, RequestError};
-use thalweg_runtime::{Backoff, BackoffOptions, TaskGroup};
+use thalweg_runtime::{Backoff, BackoffOptions, TaskGroup, blocking};
 use thalweg_types::{Offset, ProducerEpoch, ProducerId, TopicPartition, TransformProgress};
 use thalweg_wire::messages::describe_producers_request::TopicRequest;
 use thalweg_wire::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -198,18 +198,44 @@ impl Leaders {
     }
 
     /// Some batches from `from` on, or from where the log begins if that is later; none where nothing comes for a while.
-    /// Takes a connection that no append waits for.
+    /// What this SPU leads is read without a request where there is something; otherwise it takes a connection that no
+    /// append waits for.
     pub(super) async fn read(
         &self,
         partition: &TopicPartition,
         from: Offset,
         told: impl Fn(&LeaderError),
     ) -> Result<ReadBatches, LeaderError> {
+        if let Some(read) = self.read_here(partition, from).await {
+            return Ok(read);
+        }
         self.until_answered(told, || {
             let connection = self.leader_in(partition, CONNECTIONS..CONNECTIONS + FOLLOWING);
             read_once(connection, partition, from)
         })
         .await
+    }
+
+    /// As [`Self::read`], of what this SPU leads; `None` where there is nothing, or it can't be read: a request says why.
+    async fn read_here(&self, partition: &TopicPartition, from: Offset) -> Option<ReadBatches> {
+        let replicas = &self.context.replicas;
+        let replica = replicas.leader(&partition.topic, partition.partition, None);
+        let replica = replica.ok()?;
+        let high_watermark = replica.known_high_watermark()?;
+        if from >= high_watermark {
+            return None;
+        }
+        let log = Arc::clone(replica.log());
+        let reading = blocking(move || {
+            let slice = log.read(from, READ_BYTES.unsigned_abs(), high_watermark);
+            slice.ok()?.read_bytes().ok()
+        });
+        let records = reading.await.ok()?.filter(|records| !records.is_empty())?;
+        Some(ReadBatches {
+            from,
+            records,
+            high_watermark,
+        })
     }
 
     /// Appends a batch to an internal topic, which takes them from the cluster's own programs alone; tries for as long

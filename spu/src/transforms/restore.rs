@@ -7,7 +7,7 @@ use thalweg_runtime::blocking;
 use thalweg_types::{Offset, ProducerId, TopicPartition};
 
 use super::leaders::{LeaderError, Leaders};
-use super::state::{KeptState, UnknownEntry};
+use super::state::{Entry, KeptState, UnknownEntry};
 
 /// How large a batch may be once it is decompressed.
 const BATCH_BYTES_MAX: usize = 256 << 20;
@@ -37,6 +37,8 @@ pub(super) enum NotRestored {
 }
 
 /// All that `producer` wrote to `changelog` below `until`.
+///
+/// While a piece is read, the one before it is made into entries, and those of the one before that are taken over.
 pub(super) async fn restore(
     leaders: &Leaders,
     changelog: &TopicPartition,
@@ -44,40 +46,60 @@ pub(super) async fn restore(
     until: Offset,
     told: impl Fn(&LeaderError),
 ) -> Result<KeptState, NotRestored> {
-    let mut kept = KeptState::default();
+    let (mut kept, mut entries) = (KeptState::default(), Vec::new());
     let mut position = Offset::ZERO;
-    while position < until {
-        // Waits where not everything is committed there yet.
-        let read = leaders.read(changelog, position, &told).await?;
-        position = position.max(read.from);
-        let changelog = changelog.clone();
-        let taking = blocking(move || {
-            let next = take(&mut kept, &read.records, &changelog, producer, position)?;
-            Ok::<_, NotRestored>((kept, next))
-        });
-        // It fails only when the runtime is going away.
-        (kept, position) = taking.await.map_err(|_| NotRestored::Ending)??;
+    // Waits where not everything is committed there yet.
+    let mut read = leaders.read(changelog, position, &told).await?;
+    loop {
+        let from = position.max(read.from);
+        position = behind(&read.records, from).map_err(|source| NotRestored::Batch {
+            changelog: changelog.clone(),
+            source,
+        })?;
+        let (records, of) = (read.records, changelog.clone());
+        let making = blocking(move || entries_in(&records, &of, producer, from));
+        let taking = blocking(move || taken_over(kept, entries));
+        let reading = async {
+            if position >= until {
+                return Ok(None);
+            }
+            leaders.read(changelog, position, &told).await.map(Some)
+        };
+        let (next, made, taken) = tokio::join!(reading, making, taking);
+        // These fail only when the runtime is going away.
+        kept = taken.map_err(|_| NotRestored::Ending)?;
+        entries = made.map_err(|_| NotRestored::Ending)??;
+        match next? {
+            Some(next) => read = next,
+            None => break,
+        }
     }
-    Ok(kept)
+    let taking = blocking(move || taken_over(kept, entries));
+    taking.await.map_err(|_| NotRestored::Ending)
 }
 
-/// Takes over the batches in `bytes`; where to go on.
-fn take(
-    kept: &mut KeptState,
+/// Where to go on behind the batches in `bytes`, which were read from `from` on.
+fn behind(bytes: &Bytes, from: Offset) -> Result<Offset, BatchError> {
+    batches(bytes).try_fold(from, |next, batch| {
+        Ok(next.max(batch?.header().next_offset()))
+    })
+}
+
+/// What the batches in `bytes`, which were read from `from` on, say that is kept.
+fn entries_in(
     bytes: &Bytes,
     changelog: &TopicPartition,
     producer: ProducerId,
     from: Offset,
-) -> Result<Offset, NotRestored> {
+) -> Result<Vec<Entry>, NotRestored> {
     let damaged = |source| NotRestored::Batch {
         changelog: changelog.clone(),
         source,
     };
-    let mut next = from;
+    let mut entries = Vec::new();
     for batch in batches(bytes) {
         let batch = batch.map_err(damaged)?;
         let header = batch.header();
-        next = next.max(header.next_offset());
         // Answers to requests are written by no producer: what is of an earlier reign is known by its epoch.
         let is_own = [producer, ProducerId::NONE].contains(&header.producer_id);
         if header.is_control() || !is_own {
@@ -89,13 +111,21 @@ fn take(
             let Some(key) = record.key.filter(|_| record.offset >= from) else {
                 continue;
             };
-            kept.apply(key, record.value)
-                .map_err(|source| NotRestored::Entry {
-                    changelog: changelog.clone(),
-                    offset: record.offset,
-                    source,
-                })?;
+            let entry = Entry::read(key, record.value);
+            entries.push(entry.map_err(|source| NotRestored::Entry {
+                changelog: changelog.clone(),
+                offset: record.offset,
+                source,
+            })?);
         }
     }
-    Ok(next)
+    Ok(entries)
+}
+
+/// What is kept once the entries are taken over, the last one of a key last.
+fn taken_over(mut kept: KeptState, entries: Vec<Entry>) -> KeptState {
+    for entry in entries {
+        kept.apply(entry);
+    }
+    kept
 }

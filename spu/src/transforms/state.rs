@@ -5,9 +5,10 @@
 //! gathered by entry, so that one that changes a thousand times is written once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use thalweg_smartengine::{
-    Accumulation, AccumulatorsByKey, ChainOutput, Dedup, KeyValueState, Seen, SeenState,
+    Accumulation, ChainOutput, Dedup, KeyValueState, RestoredAccumulators, Seen, SeenState,
     WindowEntry, WindowState,
 };
 use thalweg_types::{AggregateSpec, LookBack};
@@ -111,10 +112,60 @@ impl StateChanges {
     }
 }
 
+/// A record of the changelog, read: what it says that is kept, or that it is gone.
+#[derive(Debug)]
+pub(super) enum Entry {
+    WindowTime(Option<i64>),
+    SeenTime(Option<i64>),
+    Accumulator(Option<Box<[u8]>>, Option<Vec<u8>>),
+    Window(Vec<u8>, Option<WindowEntry>),
+    SeenKey(Vec<u8>, Option<Seen>),
+    KeyValue(Vec<u8>, Option<Vec<u8>>),
+    Call(CallId, i16, Option<Arc<[u8]>>),
+}
+
+impl Entry {
+    /// Reads a record of the changelog, with bytes of its own.
+    pub(super) fn read(key: &[u8], value: Option<&[u8]>) -> Result<Self, UnknownEntry> {
+        let unknown = || UnknownEntry(key.iter().copied().take(16).collect());
+        let (tag, rest) = key.split_first().ok_or_else(unknown)?;
+        let time = || match value {
+            None => Ok(None),
+            Some(value) => Ok(Some(number(value).ok_or_else(unknown)?.0)),
+        };
+        Ok(match *tag {
+            tag::WINDOW_TIME => Self::WindowTime(time()?),
+            tag::SEEN_TIME => Self::SeenTime(time()?),
+            tag::ACCUMULATOR => {
+                let key = match rest {
+                    [0] => None,
+                    [1, key @ ..] => Some(key.into()),
+                    _ => return Err(unknown()),
+                };
+                Self::Accumulator(key, value.map(<[u8]>::to_vec))
+            }
+            tag::WINDOW => {
+                let entry = value.map(|value| read_window(value).ok_or_else(unknown));
+                Self::Window(rest.to_vec(), entry.transpose()?)
+            }
+            tag::SEEN_KEY => {
+                let seen = value.map(|value| read_seen(value).ok_or_else(unknown));
+                Self::SeenKey(rest.to_vec(), seen.transpose()?)
+            }
+            tag::KEY_VALUE => Self::KeyValue(rest.to_vec(), value.map(<[u8]>::to_vec)),
+            tag::CALL => {
+                let (id, epoch) = CallId::of_entry_key(rest).ok_or_else(unknown)?;
+                Self::Call(id, epoch, value.map(Into::into))
+            }
+            _ => return Err(unknown()),
+        })
+    }
+}
+
 /// All that a transform keeps for one input partition.
 #[derive(Debug, Default)]
 pub(super) struct KeptState {
-    accumulators: AccumulatorsByKey,
+    accumulators: RestoredAccumulators,
     windows: WindowState,
     seen: SeenState,
     key_values: KeyValueState,
@@ -122,50 +173,28 @@ pub(super) struct KeptState {
 }
 
 impl KeptState {
-    /// Takes over a record of the changelog.
-    pub(super) fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), UnknownEntry> {
-        let unknown = || UnknownEntry(key.iter().copied().take(16).collect());
-        let (tag, rest) = key.split_first().ok_or_else(unknown)?;
-        let time = || match value {
-            None => Ok(None),
-            Some(value) => Ok(Some(number(value).ok_or_else(unknown)?.0)),
-        };
-        match *tag {
-            tag::WINDOW_TIME => self.windows.time_ms = time()?,
-            tag::SEEN_TIME => self.seen.time_ms = time()?,
-            tag::ACCUMULATOR => {
-                let key = match rest {
-                    [0] => None,
-                    [1, key @ ..] => Some(key.to_vec()),
-                    _ => return Err(unknown()),
-                };
-                set(&mut self.accumulators, key, value.map(<[u8]>::to_vec));
+    /// Takes over what a record of the changelog says.
+    pub(super) fn apply(&mut self, entry: Entry) {
+        match entry {
+            Entry::WindowTime(time_ms) => self.windows.time_ms = time_ms,
+            Entry::SeenTime(time_ms) => self.seen.time_ms = time_ms,
+            Entry::Accumulator(key, accumulator) => self.accumulators.set(key, accumulator),
+            Entry::Window(name, entry) => set(&mut self.windows.open, name, entry),
+            Entry::SeenKey(key, seen) => set(&mut self.seen.keys, key, seen),
+            Entry::KeyValue(key, Some(value)) => {
+                self.key_values.insert(key, value);
             }
-            tag::WINDOW => {
-                let entry = value.map(|value| read_window(value).ok_or_else(unknown));
-                set(&mut self.windows.open, rest.to_vec(), entry.transpose()?);
+            Entry::KeyValue(key, None) => {
+                self.key_values.remove(&key);
             }
-            tag::SEEN_KEY => {
-                let seen = value.map(|value| read_seen(value).ok_or_else(unknown));
-                set(&mut self.seen.keys, rest.to_vec(), seen.transpose()?);
-            }
-            tag::KEY_VALUE => {
-                match value {
-                    Some(value) => self.key_values.insert(rest.to_vec(), value.to_vec()),
-                    None => self.key_values.remove(rest),
-                };
-            }
-            tag::CALL => {
-                let (id, epoch) = CallId::of_entry_key(rest).ok_or_else(unknown)?;
+            Entry::Call(id, epoch, answer) => {
                 let answers = self.calls.entry(id).or_default();
-                set(answers, epoch, value.map(Into::into));
+                set(answers, epoch, answer);
                 if answers.is_empty() {
                     self.calls.remove(&id);
                 }
             }
-            _ => return Err(unknown()),
         }
-        Ok(())
     }
 
     /// What an aggregate goes on from.
@@ -183,7 +212,7 @@ impl KeptState {
                 restored: std::mem::take(&mut self.accumulators),
             },
             (None, false) => Accumulation::PerPartition {
-                initial: Some(self.accumulators.remove(&None).unwrap_or(initial)),
+                initial: Some(self.accumulators.take_keyless().unwrap_or(initial)),
             },
         }
     }
@@ -309,13 +338,13 @@ mod tests {
 
         let mut kept = KeptState::default();
         for (key, value) in changes.iter() {
-            kept.apply(key, value).unwrap();
+            kept.apply(Entry::read(key, value).unwrap());
         }
         assert_eq!(kept.windows.time_ms, Some(-5));
         assert_eq!(kept.windows.open, [(names[0].clone(), entry)].into());
         assert_eq!(kept.seen.keys, [(b"k".to_vec(), seen)].into());
         assert_eq!(kept.accumulators.len(), 2);
-        kept.apply(&accumulator_key(Some(b"a")), None).unwrap();
+        kept.apply(Entry::read(&accumulator_key(Some(b"a")), None).unwrap());
         let one = Accumulation::PerPartition {
             initial: Some(b"7".to_vec()),
         };
@@ -324,7 +353,6 @@ mod tests {
 
     #[test]
     fn an_entry_that_nobody_understands_is_an_error() {
-        let mut kept = KeptState::default();
         for (key, value) in [
             (&b""[..], &b""[..]),
             (&[tag::WINDOW_TIME], b"short"),
@@ -332,7 +360,7 @@ mod tests {
             (&[tag::SEEN_KEY, 7], b"123456789"),
             (&[9], b""),
         ] {
-            assert!(kept.apply(key, Some(value)).is_err(), "{key:?}");
+            assert!(Entry::read(key, Some(value)).is_err(), "{key:?}");
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `floor` measures the machine without a broker, `compare` the servers, `startup` how long
 //! Thalweg takes to start and what idle partitions cost, `failover` how long a producer waits for a new
-//! leader, `replication` what three copies cost, `catch-up` how fast a follower is that was away, `neighbours` what guests that loop cost others. Method and measured tables
+//! leader, `replication` what three copies cost, `catch-up` how fast a follower is that was away, `restore`
+//! how fast a transform has back what it kept, `neighbours` what guests that loop cost others. Method and measured tables
 //! are in `docs/benchmarks.md`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
@@ -18,6 +19,7 @@ mod partitions;
 mod peers;
 mod process;
 mod replication;
+mod restore;
 mod smartmodules;
 mod startup;
 mod stopwatch;
@@ -38,6 +40,7 @@ use neighbours::neighbours;
 use partitions::partitions;
 use peers::Filter;
 use replication::replication;
+use restore::restore;
 use smartmodules::smartmodules;
 use startup::startup;
 
@@ -96,6 +99,8 @@ enum Command {
     Replication(replication::Plan),
     /// How fast a follower catches up that was away, and what that takes from a producer.
     CatchUp(catch_up::Plan),
+    /// How fast a transform has back what it kept.
+    Restore(restore::Plan),
     /// What compaction costs those who produce meanwhile, and how fast it is.
     Compaction {
         /// Where data is written; the disk under it is what is measured.
@@ -159,6 +164,10 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Replication(plan) => {
             println!("{}", replication(&plan)?);
+            Ok(())
+        }
+        Command::Restore(plan) => {
+            print!("{}", restore(&plan)?);
             Ok(())
         }
         Command::CatchUp(plan) => {

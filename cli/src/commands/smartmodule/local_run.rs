@@ -8,7 +8,7 @@ use thalweg_client::{FailedRecords, OnError};
 use thalweg_record::{Batch, BatchBuilder, BatchOptions, Header, Record, RecordIter};
 use thalweg_smartengine::{
     Accumulation, Chain, ChainError, ChainOptions, EngineOptions, FailedRecord, LookBackSearch,
-    OnFailure, SmartEngine, SmartModule, Step,
+    OnFailure, RestoredAccumulators, SmartEngine, SmartModule, Step,
 };
 use thalweg_types::Offset;
 
@@ -97,7 +97,7 @@ impl LocalRun {
         let accumulation = if accumulating.by_key {
             Accumulation::ByKey {
                 initial: initial.unwrap_or_default(),
-                restored: [].into(),
+                restored: RestoredAccumulators::default(),
             }
         } else {
             Accumulation::PerPartition { initial }
