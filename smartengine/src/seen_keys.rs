@@ -160,7 +160,13 @@ impl SeenKeys {
             let record = read_record(input.section, &mut position).map_err(|_| malformed(index))?;
             let delta = record.offset_delta;
             let is_new = match record.key {
-                None => true,
+                None => {
+                    // It is kept.
+                    if self.by_kept {
+                        self.advance(timestamp_ms(header, &record), delta, &mut run);
+                    }
+                    true
+                }
                 Some(key) => match self.see(key, timestamp_ms(header, &record), delta, &mut run) {
                     Ok(is_new) => is_new,
                     Err(full) => return Ok(Err(full)),
@@ -199,15 +205,7 @@ impl SeenKeys {
             run.events.push((delta, Event::Duplicate));
             return Ok(false);
         }
-        if at_ms > self.time_ms {
-            self.time_ms = at_ms;
-            run.events.push((delta, Event::Time(at_ms)));
-            while let Some((seen_ms, order)) = self.by_time.first().copied()
-                && self.is_old(seen_ms)
-            {
-                self.forget(order, delta, run);
-            }
-        }
+        self.advance(at_ms, delta, run);
         if self.keys.contains_key(key) {
             run.events.push((delta, Event::Duplicate));
             return Ok(false);
@@ -228,6 +226,20 @@ impl SeenKeys {
             self.forget(order, delta, run);
         }
         Ok(true)
+    }
+
+    /// Has time come as far as a record's.
+    fn advance(&mut self, at_ms: i64, delta: i64, run: &mut SeenRun) {
+        if at_ms <= self.time_ms {
+            return;
+        }
+        self.time_ms = at_ms;
+        run.events.push((delta, Event::Time(at_ms)));
+        while let Some((seen_ms, order)) = self.by_time.first().copied()
+            && self.is_old(seen_ms)
+        {
+            self.forget(order, delta, run);
+        }
     }
 
     fn is_old(&self, at_ms: i64) -> bool {

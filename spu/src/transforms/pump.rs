@@ -31,7 +31,7 @@ use super::reign::{Ended, Reign};
 use super::reporter::Reporter;
 use super::runner::Shared;
 use super::state::StateChanges;
-use super::turn::{CHANGES_BYTES, Done, TurnError, Work};
+use super::turn::{CHANGES_BYTES, Done, TurnError, Work, kept_size};
 use crate::context::SpuContext;
 use crate::control::WithCauses;
 use crate::guest_thread::{self, NotRun};
@@ -121,6 +121,10 @@ impl<'a> Pump<'a> {
             report.position = position;
             report.modules = modules.names();
         });
+        let (entries, bytes) = kept_size(&chain);
+        reign.reporter.count(|report| {
+            (report.state_entries, report.state_bytes) = (entries as u64, bytes as u64);
+        });
         reign.reporter.state(TransformRunState::Running, "");
         info!(
             transform = %plan.transform.name, input = %plan.input(), %position,
@@ -166,13 +170,14 @@ impl<'a> Pump<'a> {
         loop {
             self.keep_up();
             self.begin_turn();
-            self.begin_sends();
             if self.is_done() {
                 self.reporter.report_now();
                 if let Some(stop) = self.stop.take() {
                     return stop;
                 }
             }
+            // What was to be written before the end came to light just now, too.
+            self.begin_sends();
             let now = self.context.clock.monotonic();
             if self.stop == Some(Ended::Replaced) && ends_by.is_none() {
                 ends_by = Some(now + ENDING_TIMEOUT);
@@ -267,7 +272,7 @@ impl<'a> Pump<'a> {
             self.changed_since.get_or_insert(now);
         }
         let (entries, bytes) = if self.plan.keeps_state {
-            work.kept_size()
+            kept_size(&work.chain)
         } else {
             (0, 0)
         };

@@ -155,6 +155,7 @@ fn not_opened(error: NotOpened) -> Ended {
 fn not_begun(error: NotBegun) -> Ended {
     match error {
         NotBegun::Start(_) => Ended::Waits(error.to_string()),
+        NotBegun::Leader(LeaderError::Fenced { .. }) => Ended::Fenced,
         NotBegun::Leader(_)
         | NotBegun::Epochs(_)
         | NotBegun::Lost { .. }

@@ -87,6 +87,18 @@ pub(super) enum TurnError {
     Output(#[from] BatchError),
 }
 
+/// How many entries a chain keeps, and how large they are, in bytes.
+pub(super) fn kept_size(chain: &Metered) -> (usize, usize) {
+    let chain = &chain.chain;
+    let sizes = [
+        chain.accumulators_size(),
+        chain.seen_size(),
+        chain.key_values_size(),
+    ];
+    let (entries, bytes): (Vec<_>, Vec<_>) = sizes.into_iter().unzip();
+    (entries.iter().sum(), bytes.iter().sum())
+}
+
 impl Done {
     /// A turn that failed before it did anything.
     pub(super) fn failed(from: Offset, failure: TurnError) -> Self {
@@ -99,18 +111,6 @@ impl Done {
 }
 
 impl Work {
-    /// How many entries are kept, and how large they are, in bytes.
-    pub(super) fn kept_size(&self) -> (usize, usize) {
-        let chain = &self.chain.chain;
-        let sizes = [
-            chain.accumulators_size(),
-            chain.seen_size(),
-            chain.key_values_size(),
-        ];
-        let (entries, bytes): (Vec<_>, Vec<_>) = sizes.into_iter().unzip();
-        (entries.iter().sum(), bytes.iter().sum())
-    }
-
     /// Puts some of the committed input from `from` on through the chain.
     pub(super) fn turn(&mut self, from: Offset, until: Offset) -> Done {
         let mut done = Done {

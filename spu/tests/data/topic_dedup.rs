@@ -47,6 +47,8 @@ fn kept(records: &[Keyed], last: usize, age_ms: i64) -> Vec<String> {
         let is_young = |one: &Keyed| one.0 + age_ms >= now_ms;
         if key.is_empty() {
             kept.push(number.to_string());
+            time_ms = now_ms;
+            seen.retain(is_young);
             continue;
         }
         if seen.iter().any(|one| one.1 == *key && is_young(one)) {
