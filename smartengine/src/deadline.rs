@@ -126,15 +126,21 @@ struct Call {
 
 impl Deadlines {
     pub(crate) fn start() -> std::io::Result<Self> {
+        let deadlines = Self::unwatched();
+        let watching = Arc::clone(&deadlines.shared);
+        std::thread::Builder::new()
+            .name("guest-deadlines".to_owned())
+            .spawn(move || watching.watch())?;
+        Ok(deadlines)
+    }
+
+    /// Deadlines that nobody watches: no call is interrupted.
+    pub(crate) fn unwatched() -> Self {
         let shared = Arc::new(Shared {
             calls: Mutex::default(),
             changed: Condvar::new(),
         });
-        let watching = Arc::clone(&shared);
-        std::thread::Builder::new()
-            .name("guest-deadlines".to_owned())
-            .spawn(move || watching.watch())?;
-        Ok(Self { shared })
+        Self { shared }
     }
 
     /// Interrupts the store behind `interrupter`, which this thread enters now, once `limit` has

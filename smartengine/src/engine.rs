@@ -15,7 +15,7 @@ use crate::deadline::Deadlines;
 use crate::guarded_module::{self, guarded};
 use crate::guest::GuestHost;
 use crate::guest_memory::SharedMemory;
-use crate::guest_pool::{GuestPool, Lane};
+use crate::guest_pool::{GuestDriver, GuestPool, Lane};
 use crate::{Busy, CallLimits, ChainError, ChainOptions, LoadError, SmartModule};
 use thalweg_smartmodule_inspect::{MODULE_BYTES_MAX, check_code, check_sections};
 
@@ -115,6 +115,29 @@ impl SmartEngine {
     ///
     /// When a thread or the cache directory cannot be had.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let deadlines = Deadlines::start().map_err(EngineError::Threads)?;
+        let pool = GuestPool::start(options.guest_threads).map_err(EngineError::Threads)?;
+        Self::with(options, deadlines, pool)
+    }
+
+    /// An engine that runs no guest by itself: `driver` has all jobs run. Nobody stops a guest that runs on, since
+    /// time may stand still for whoever runs it.
+    ///
+    /// # Errors
+    ///
+    /// When a thread or the cache directory cannot be had.
+    pub fn driven(
+        options: EngineOptions,
+        driver: Arc<dyn GuestDriver>,
+    ) -> Result<Self, EngineError> {
+        Self::with(options, Deadlines::unwatched(), GuestPool::driven(driver))
+    }
+
+    fn with(
+        options: EngineOptions,
+        deadlines: Deadlines,
+        pool: GuestPool,
+    ) -> Result<Self, EngineError> {
         let compiler = compiler();
         let files = options
             .cache_dir
@@ -124,9 +147,7 @@ impl SmartEngine {
                     .map_err(|source| EngineError::CacheDir { path, source })
             })
             .transpose()?;
-        let deadlines = Deadlines::start().map_err(EngineError::Threads)?;
         let memory = SharedMemory::start(options.shared_memory_bytes);
-        let pool = GuestPool::start(options.guest_threads).map_err(EngineError::Threads)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 host: Arc::new(GuestHost {

@@ -9,6 +9,8 @@
 //! A job that runs on while others wait (a guest that loops until its deadline, a module that is
 //! compiled first) is *relieved*: its thread goes on at a lower priority and ends with the job,
 //! and a new one serves the queue in its place. [`Queue`] decides all that.
+//!
+//! A caller that has no threads to give, as the simulation, has the jobs run itself ([`GuestDriver`]).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,7 +18,7 @@ use std::time::Duration;
 
 use crate::SmartModule;
 use crate::deadline::now;
-use crate::guest_queue::{Pace, Queue, Role, Slowed, Taken};
+use crate::guest_queue::{Job, Pace, Queue, Role, Slowed, Taken};
 use crate::lane_record::LaneRecord;
 use crate::thread_priority::{
     ThreadId, give_way, leave_spare_time, lower, processor_time, this_thread,
@@ -41,6 +43,13 @@ pub enum Busy {
     Module,
 }
 
+/// Who has jobs run, where that is not a thread of the engine's.
+pub trait GuestDriver: Send + Sync {
+    /// Sees to it that `job` is run soon, or dropped where the process ends. Jobs of one lane are run in
+    /// their order, as of one stream there is one at a time.
+    fn schedule(&self, job: Job);
+}
+
 /// A stream's place in the queue for the guest threads. Clones share the place.
 #[derive(Clone)]
 pub struct Lane {
@@ -55,7 +64,11 @@ impl Lane {
     /// # Errors
     ///
     /// [`Busy`] when too many wait; `job` is dropped.
-    pub fn run(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), Busy> {
+    pub fn run(&self, job: Job) -> Result<(), Busy> {
+        if let Some(driver) = &self.pool.driver {
+            driver.schedule(Box::new(|| contain(job)));
+            return Ok(());
+        }
         let mut state = self.pool.lock();
         let role = state.queue.push(Arc::clone(&self.record), job)?;
         self.pool.wake(role, state);
@@ -91,6 +104,8 @@ struct Shared {
     arrived: [Condvar; 2],
     /// Every thread is at work and a job waits.
     held_up: Condvar,
+    /// Who has all jobs run, where there are no threads.
+    driver: Option<Arc<dyn GuestDriver>>,
 }
 
 struct State {
@@ -117,18 +132,8 @@ impl GuestPool {
 
     fn start_with(thread_count: usize, relief_after: Duration) -> std::io::Result<Self> {
         let thread_count = thread_count.max(1);
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                queue: Queue::new(thread_count, relief_after),
-                idle_threads: [0; 2],
-                relief_is_awake: false,
-                closed: false,
-            }),
-            arrived: Default::default(),
-            held_up: Condvar::new(),
-        });
         // Made first, so that a thread that fails to start ends those that did.
-        let pool = Self { shared };
+        let pool = Self::with(Queue::new(thread_count, relief_after), None);
         for index in 0..thread_count {
             pool.shared
                 .add_thread(Role::Known, format!("guest-{index}"))?;
@@ -140,6 +145,26 @@ impl GuestPool {
             .name("guest-relief".to_owned())
             .spawn(move || shared.relieve())?;
         Ok(pool)
+    }
+
+    /// Starts no threads: `driver` has all jobs run.
+    pub(crate) fn driven(driver: Arc<dyn GuestDriver>) -> Self {
+        Self::with(Queue::new(1, RELIEF_AFTER), Some(driver))
+    }
+
+    fn with(queue: Queue, driver: Option<Arc<dyn GuestDriver>>) -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                queue,
+                idle_threads: [0; 2],
+                relief_is_awake: false,
+                closed: false,
+            }),
+            arrived: Default::default(),
+            held_up: Condvar::new(),
+            driver,
+        });
+        Self { shared }
     }
 
     pub(crate) fn lane(&self) -> Lane {
@@ -213,9 +238,7 @@ impl Shared {
             let relieves_itself = slowed.is_some_and(|slowed| slowed.thread == thread);
             let has_stand_in = !relieves_itself || self.add_stand_in(role);
             apply(slowed);
-            if catch_unwind(AssertUnwindSafe(job)).is_err() {
-                tracing::error!("a SmartModule job panicked; its stream ends");
-            }
+            contain(job);
             let mut state = self.lock();
             let is_relieved = state.queue.end(id, now(), processor_time(thread));
             // This one may have been stopped, and others with its module have places.
@@ -300,6 +323,13 @@ impl Shared {
     }
 }
 
+/// Runs a job, whose panic is nobody else's.
+fn contain(job: Job) {
+    if catch_unwind(AssertUnwindSafe(job)).is_err() {
+        tracing::error!("a SmartModule job panicked; its stream ends");
+    }
+}
+
 fn apply(slowed: Option<Slowed>) {
     let Some(Slowed { thread, pace }) = slowed else {
         return;
@@ -350,6 +380,34 @@ mod tests {
         lane.run(Box::new(move || done.send(()).unwrap())).unwrap();
 
         heard.recv().unwrap();
+    }
+
+    /// Keeps jobs until somebody has them run.
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<Job>>);
+
+    impl GuestDriver for Kept {
+        fn schedule(&self, job: Job) {
+            self.0.lock().unwrap().push(job);
+        }
+    }
+
+    #[test]
+    fn a_driver_has_jobs_run_where_it_wants_and_their_panics_are_not_its_own() {
+        let driver = Arc::new(Kept::default());
+        let lane = GuestPool::driven(Arc::clone(&driver) as Arc<dyn GuestDriver>).lane();
+        let (done, heard) = sync_channel(1);
+        let here = std::thread::current().id();
+
+        lane.run(Box::new(|| panic!("on purpose"))).unwrap();
+        lane.run(Box::new(move || {
+            done.send(std::thread::current().id()).unwrap();
+        }))
+        .unwrap();
+        let jobs = std::mem::take(&mut *driver.0.lock().unwrap());
+        jobs.into_iter().for_each(|job| job());
+
+        assert_eq!(heard.try_recv(), Ok(here));
     }
 
     #[test]

@@ -49,7 +49,7 @@ const HELD_BACK_PER_PLACE: usize = 4 * SAME_MODULE_PER_PLACE;
 const QUICK_AND_LOW_MAX: usize = 8;
 
 /// A job that runs on a guest thread.
-pub(crate) type Job = Box<dyn FnOnce() + Send>;
+pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Whose jobs a thread takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

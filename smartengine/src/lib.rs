@@ -2,7 +2,7 @@
 //!
 //! Called by the SPU, for streams with SmartModules, and by the CLI's local runs. Synchronous: a
 //! caller on a network runtime hands its calls to the engine's own guest threads
-//! ([`Lane::run`]).
+//! ([`Lane::run`]), or to whoever it gave the engine in their place ([`GuestDriver`]).
 //!
 //! ```text
 //! bytes ──load──▶ SmartModule ──open_chain──▶ Chain ──process(batch)──▶ ChainOutput
@@ -69,7 +69,8 @@ pub use chain_options::{Accumulation, AccumulatorsByKey, ChainOptions, OnFailure
 pub use dense_batch::{dense_batch, emptied_batch};
 pub use engine::{EngineError, EngineOptions, SmartEngine};
 pub use failed_record::{FailedRecord, OriginalRecord};
-pub use guest_pool::{Busy, Lane};
+pub use guest_pool::{Busy, GuestDriver, Lane};
+pub use guest_queue::Job;
 pub use host_services::{Call, Called, Calls, HostServices, LogLevel, LogLines};
 pub use key_values::{KeyValueChanges, KeyValueState};
 pub use limits::CallLimits;

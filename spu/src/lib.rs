@@ -48,4 +48,4 @@ pub use modules::{FoundModule, ModuleError, RegisteredModules};
 pub use mounted_file::MountedFileError;
 pub use options::SpuOptions;
 pub use producer_ids::{ProducerIds, ProducerIdsError};
-pub use spu::{Disk, Spu, StartError};
+pub use spu::{Machine, Spu, StartError};

@@ -16,7 +16,7 @@ use std::time::Duration;
 use thalweg_runtime::net::TcpListener;
 use thalweg_runtime::net::tls::{HTTP_2, TlsClient, TlsClientOptions, TlsError};
 use thalweg_runtime::{Clock, TaskFailed, TaskGroup};
-use thalweg_smartengine::{EngineError, EngineOptions, SmartEngine};
+use thalweg_smartengine::{EngineError, EngineOptions, GuestDriver, SmartEngine};
 use thalweg_storage::{DataDir, DataDirError, LogFiles, StdFiles, StorageThreads, ThreadOptions};
 use thalweg_types::{Incarnation, SpuId};
 use tokio::sync::watch;
@@ -108,12 +108,14 @@ pub enum StartError {
     Stopped(TaskFailed),
 }
 
-/// What logs are written with.
-pub struct Disk {
+/// What logs are written with, and who runs SmartModules.
+pub struct Machine {
     /// How files are opened.
     pub files: Arc<dyn LogFiles>,
     /// Who writes and syncs.
     pub threads: Arc<StorageThreads>,
+    /// Who runs SmartModules, where that is not threads of the SPU's own.
+    pub guests: Option<Arc<dyn GuestDriver>>,
 }
 
 /// One running SPU.
@@ -158,17 +160,22 @@ impl Spu {
             action: "start the threads that write to the disk",
             source,
         })?;
-        Self::start_on(options, clock, Disk { files, threads }).await
+        let machine = Machine {
+            files,
+            threads,
+            guests: None,
+        };
+        Self::start_on(options, clock, machine).await
     }
 
-    /// As [`Self::start`], on a disk of the caller's choice.
+    /// As [`Self::start`], on a machine of the caller's choice.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_on(
         mut options: SpuOptions,
         clock: Arc<dyn Clock>,
-        disk: Disk,
+        machine: Machine,
     ) -> Result<Self, StartError> {
         let spu_id = options.spu_id().ok_or(StartError::Id {
             id: options.id,
@@ -202,8 +209,8 @@ impl Spu {
             },
             LogStore {
                 data_dir: Arc::clone(&data_dir),
-                threads: disk.threads,
-                files: disk.files,
+                threads: machine.threads,
+                files: machine.files,
             },
             Arc::clone(&view),
             Arc::clone(&clock),
@@ -230,7 +237,7 @@ impl Spu {
             producer_ids: Arc::new(ProducerIds::open(data_dir.path(), Arc::clone(&admin))?),
             admin,
             reports: Arc::default(),
-            engine: SmartEngine::new(engine_options(&options, &data_dir))?,
+            engine: engine(&options, &data_dir, machine.guests)?,
             metrics,
             tls,
             peers_tls: connecting(peers, None)?,
@@ -438,6 +445,18 @@ fn connecting(
 /// Where SmartModules are kept, as they came and compiled. The engine makes the folder.
 fn smartmodules_path(data_dir: &DataDir) -> PathBuf {
     data_dir.path().join("smartmodules")
+}
+
+fn engine(
+    options: &SpuOptions,
+    data_dir: &DataDir,
+    guests: Option<Arc<dyn GuestDriver>>,
+) -> Result<SmartEngine, EngineError> {
+    let options = engine_options(options, data_dir);
+    match guests {
+        Some(driver) => SmartEngine::driven(options, driver),
+        None => SmartEngine::new(options),
+    }
 }
 
 fn engine_options(options: &SpuOptions, data_dir: &DataDir) -> EngineOptions {

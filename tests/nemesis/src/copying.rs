@@ -5,7 +5,6 @@ use anyhow::Context;
 use thalweg_client::{
     Admin, Client, NewSmartModule, NewTransform, OnError, TransformDescription, resource,
 };
-use thalweg_tests_cluster::{examples, modules};
 use thalweg_types::{
     ChainSpec, CompressionPolicy, ResourceName, StepSpec, TopicName, TopicPartition,
 };
@@ -17,24 +16,39 @@ use crate::topics::{TopicOptions, create_topic, partitions};
 
 /// How many partitions a copy has: other than the topic, so that records go by their keys.
 const PARTITIONS: i32 = 3;
-/// The SmartModule that lets everything pass.
+/// The name of the SmartModule that lets everything pass.
 const EVERYTHING: &str = "everything";
-/// The one that counts: every value is one word.
-const COUNT: &str = "word-count";
+/// The name of the one that counts.
+const COUNT: &str = "count";
+
+/// What transforms copy and count with.
+#[derive(Debug, Clone)]
+pub struct CopyOptions {
+    /// The SmartModule that lets everything pass.
+    pub everything: Vec<u8>,
+    /// The one that counts records.
+    pub count: Vec<u8>,
+    /// How large a segment of an output gets.
+    pub segment_bytes: &'static str,
+}
 
 /// Has every topic copied and counted from now on, and notes it.
 ///
 /// # Errors
 /// When a module, a topic or a transform can't be made.
-pub async fn copy(admin: &Admin, topics: &[TopicName], recorder: &Recorder) -> anyhow::Result<()> {
-    let everything = NewSmartModule::new(EVERYTHING.parse()?, modules::everything());
+pub async fn copy(
+    admin: &Admin,
+    topics: &[TopicName],
+    options: CopyOptions,
+    recorder: &Recorder,
+) -> anyhow::Result<()> {
+    let everything = NewSmartModule::new(EVERYTHING.parse()?, options.everything);
     admin.create_smart_module(everything).await?;
-    let count = examples::example("thalweg-smartmodule", "word_count");
-    let count = NewSmartModule::new(COUNT.parse()?, count);
+    let count = NewSmartModule::new(COUNT.parse()?, options.count);
     admin.create_smart_module(count).await?;
     for topic in topics {
         let to: TopicName = format!("{topic}-copy").parse()?;
-        create_output(admin, &to, PARTITIONS).await?;
+        create_output(admin, &to, PARTITIONS, options.segment_bytes).await?;
         let spec = spec(EVERYTHING, topic, &to, resource::OutputPartitioning::Key)?;
         create(admin, copy_of(topic)?, spec).await?;
         recorder.history().copies.push(Copied {
@@ -45,7 +59,8 @@ pub async fn copy(admin: &Admin, topics: &[TopicName], recorder: &Recorder) -> a
 
         let to: TopicName = format!("{topic}-count").parse()?;
         let described = admin.describe_topic(topic).await?;
-        create_output(admin, &to, i32::try_from(described.partitions.len())?).await?;
+        let partition_count = i32::try_from(described.partitions.len())?;
+        create_output(admin, &to, partition_count, options.segment_bytes).await?;
         let spec = spec_of_count(topic, &to)?;
         create(admin, count_of(topic)?, spec).await?;
         let from = topic.clone();
@@ -54,11 +69,16 @@ pub async fn copy(admin: &Admin, topics: &[TopicName], recorder: &Recorder) -> a
     Ok(())
 }
 
-async fn create_output(admin: &Admin, name: &TopicName, partitions: i32) -> anyhow::Result<()> {
+async fn create_output(
+    admin: &Admin,
+    name: &TopicName,
+    partitions: i32,
+    segment_bytes: &'static str,
+) -> anyhow::Result<()> {
     let options = TopicOptions {
         partitions,
         durability: "fsync",
-        segment_bytes: "200000",
+        segment_bytes,
     };
     create_topic(admin, name, options).await
 }

@@ -185,6 +185,22 @@ impl History {
         counts.sum()
     }
 
+    /// The topics that transforms write.
+    #[must_use]
+    pub fn outputs(&self) -> Vec<TopicName> {
+        let copies = self.copies.iter().map(|copied| &copied.to);
+        let counts = self.counts.iter().map(|counted| &counted.to);
+        copies.chain(counts).cloned().collect()
+    }
+
+    /// How many records transforms made of the topics that they copy and count.
+    #[must_use]
+    pub fn transformed_count(&self) -> usize {
+        let copied = self.copied.values().map(Vec::len);
+        let counted = self.counted.values().map(Vec::len);
+        copied.chain(counted).sum()
+    }
+
     fn group_events(&self) -> impl Iterator<Item = &GroupEvent> {
         self.groups.values().flat_map(|reading| &reading.events)
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use thalweg_client::{Acks, Admin};
+use thalweg_tests_cluster::{examples, modules};
 use thalweg_types::{SpuId, TopicName};
 
 use crate::checker::{Anomaly, check};
 use crate::clients::{Clients, Membership, Pace, Recorder};
-use crate::copying::{copy, read_copies};
+use crate::copying::{CopyOptions, copy, read_copies};
 use crate::faults::{Fault, plan};
 use crate::harmed_cluster::HarmedCluster;
 use crate::healed::{HEALED_WITHIN, all_in_sync, all_online, in_time, read_back};
@@ -20,6 +21,8 @@ use crate::topics::{TopicOptions, create_topic};
 
 /// How many SPUs a round's cluster has: one more than a partition has replicas, so that these can move.
 pub(crate) const SPU_COUNT: i32 = 4;
+/// How large a segment gets.
+const SEGMENT_BYTES: &str = "200000";
 /// How many members the group of each topic has.
 const MEMBERS: usize = 3;
 /// How long a consumer reads before it begins anew.
@@ -78,7 +81,13 @@ pub async fn run_round(options: RoundOptions, folder: &Path) -> anyhow::Result<O
     let recorder = Recorder::default();
     let clients = Clients::new(options.acks, Pace::default());
     let topics = start_clients(&cluster, &admin, &clients, &recorder).await?;
-    copy(&admin, &topics, &recorder).await?;
+    let copying = CopyOptions {
+        everything: modules::everything(),
+        // Every value is one word.
+        count: examples::example("thalweg-smartmodule", "word_count"),
+        segment_bytes: SEGMENT_BYTES,
+    };
+    copy(&admin, &topics, copying, &recorder).await?;
     let mut harm = Vec::new();
     for step in &steps {
         inflict(&mut cluster, &admin, &recorder, step, &mut harm).await?;
@@ -152,7 +161,7 @@ async fn start_clients(
         let options = TopicOptions {
             partitions: 2,
             durability,
-            segment_bytes: "200000",
+            segment_bytes: SEGMENT_BYTES,
         };
         create_topic(admin, &topic, options).await?;
         for number in 0..MEMBERS {

@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
-use thalweg_client::{Acks, Client, ClientOptions, resource};
+use thalweg_client::{Acks, Admin, Client, ClientOptions, resource};
 use thalweg_nemesis::clients::{Clients, Membership, Pace, Recorder};
+use thalweg_nemesis::copying::{CopyOptions, copy, read_copies};
 use thalweg_nemesis::healed::{HEALED_WITHIN, all_in_sync, all_online, in_time, read_back};
 use thalweg_nemesis::topics::{TopicOptions, create_topic, partitions};
 use thalweg_runtime::TaskGroup;
-use thalweg_types::{SpuId, TopicName};
+use thalweg_tests_cluster::modules;
+use thalweg_types::{SpuId, TopicName, TopicPartition};
 use tokio::sync::watch;
 
 use crate::operator::start_operator;
@@ -27,6 +29,8 @@ const GROUP: &str = "readers";
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// How long a consumer reads before it begins anew.
 const CONSUMER_TURN: Duration = Duration::from_secs(7);
+/// How large a segment of a topic gets.
+const SEGMENT_BYTES: &str = "20000";
 /// How many members of the group each host with clients has.
 const MEMBERS_PER_HOST: usize = 2;
 /// Less than real clients do: what matters is when they do it.
@@ -60,6 +64,8 @@ pub(crate) struct Work {
     pub(crate) durability: &'static str,
     /// Of it.
     pub(crate) partition_count: i32,
+    /// Whether it is copied and counted by transforms.
+    pub(crate) is_transformed: bool,
     /// Whom producers wait for.
     pub(crate) acks: Acks,
     /// What chance follows from.
@@ -143,7 +149,7 @@ impl Work {
                 .collect();
             start_operator(
                 admin.clone(),
-                names.clone(),
+                self.operated(&admin, &names).await?,
                 self.spu_count,
                 self.seed,
                 self.recorder.clone(),
@@ -171,6 +177,19 @@ impl Work {
         Ok(())
     }
 
+    /// What is moved and trimmed: the topic's partitions, and those of what transforms make of it.
+    async fn operated(
+        &self,
+        admin: &Admin,
+        names: &[TopicPartition],
+    ) -> anyhow::Result<Vec<TopicPartition>> {
+        let outputs = self.recorder.history().outputs();
+        let asking = in_time("the outputs are described", || partitions(admin, &outputs));
+        let outputs = asking.await?;
+        let outputs = outputs.iter().map(resource::Partition::topic_partition);
+        Ok(names.iter().cloned().chain(outputs).collect())
+    }
+
     /// Makes the topic, waits until all is healed and in sync, and reads everything back.
     ///
     /// # Errors
@@ -183,9 +202,17 @@ impl Work {
         let options = TopicOptions {
             partitions: self.partition_count,
             durability: self.durability,
-            segment_bytes: "20000",
+            segment_bytes: SEGMENT_BYTES,
         };
         create_topic(&admin, &self.topic, options).await?;
+        if self.is_transformed {
+            let options = CopyOptions {
+                everything: modules::everything(),
+                count: modules::counting(),
+                segment_bytes: SEGMENT_BYTES,
+            };
+            copy(&admin, topics, options, &self.recorder).await?;
+        }
         self.stage.send_replace(Stage::Working);
         self.reached(Stage::Quiet).await;
         let began = tokio::time::Instant::now();
@@ -198,6 +225,7 @@ impl Work {
         ended.wait_for(|ended| *ended == host_count).await?;
         let group_of = |_: &TopicName| GROUP.to_owned();
         let data_dir = |spu: SpuId| self.data_dirs[usize::try_from(spu.0).unwrap_or(0)].clone();
-        read_back(&client, topics, group_of, data_dir, &self.recorder).await
+        read_back(&client, topics, group_of, data_dir, &self.recorder).await?;
+        read_copies(&client, &self.recorder).await
     }
 }

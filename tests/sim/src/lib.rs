@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The programs' own code runs: the SC on a store in memory, SPUs on `disk` with `storage_work` in the
-//! place of storage's threads, and the clients of `tests/nemesis`, whose checker has the last word. A run
+//! place of storage's threads and `guest_work` in that of the engine's, and the clients of `tests/nemesis`, whose checker has the last word. A run
 //! has a process of its own, since some libraries count for all of a process.
 
 mod client_hosts;
@@ -14,6 +14,7 @@ mod clock;
 mod cluster;
 mod disk;
 mod faults;
+mod guest_work;
 mod invariants;
 mod one_thread;
 mod operator;

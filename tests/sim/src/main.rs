@@ -91,10 +91,11 @@ fn run_here(arguments: &Arguments) -> anyhow::Result<bool> {
 
 fn said(seed: u64, outcome: &Outcome) -> String {
     format!(
-        "seed {seed}: {} acknowledged, {} read, {} by the group, {} broken, power took from {} files, {} bits flipped, in sync after {:.1} s, {:.0} s in all, trace {:016x}",
+        "seed {seed}: {} acknowledged, {} read, {} by the group, {} transformed, {} broken, power took from {} files, {} bits flipped, in sync after {:.1} s, {:.0} s in all, trace {:016x}",
         outcome.acknowledged_count,
         outcome.read_count,
         outcome.group_read_count,
+        outcome.transformed_count,
         outcome.broken.len(),
         outcome.lost_files,
         outcome.flipped_bits,

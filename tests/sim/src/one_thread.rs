@@ -2,7 +2,7 @@
 //!
 //! The functions here take the place of libc's in this program, for std (`HashMap`, `Instant`,
 //! `SystemTime`), tokio, uuid and whoever else asks. Threads other than the simulation's, which are the
-//! SmartEngine's and do nothing here, get the system's own answers: with theirs in the sequence, the
+//! SmartEngine's and compile and map memory while it waits for them, get the system's own answers: with theirs in the sequence, the
 //! order in which threads run would change it. That is why it is not the crate `mad-turmoil`, which
 //! does the same for all threads.
 

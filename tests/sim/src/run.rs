@@ -29,6 +29,8 @@ const RUN_WITHIN: Duration = Duration::from_secs(600);
 const SEGMENTS_MAX: usize = 4096;
 /// How many hosts clients are on.
 const CLIENT_HOSTS: usize = 2;
+/// One seed in so many has transforms: a run takes a third longer with them.
+const TRANSFORMED_ONE_IN: u64 = 2;
 /// How many partitions the topic has.
 const PARTITIONS: i32 = 2;
 
@@ -64,6 +66,8 @@ pub struct Outcome {
     pub read_count: usize,
     /// Records that members of the group were given.
     pub group_read_count: i64,
+    /// Records that transforms made of them.
+    pub transformed_count: usize,
     /// Files of which a power loss took something.
     pub lost_files: usize,
     /// Bits that flipped on disks.
@@ -171,6 +175,7 @@ fn work(options: &RunOptions, cluster: &Cluster, durability: &'static str) -> an
         topic: "harmed".parse()?,
         durability,
         partition_count: PARTITIONS,
+        is_transformed: options.seed.is_multiple_of(TRANSFORMED_ONE_IN),
         acks: options.acks,
         seed: options.seed,
         spu_count: cluster.spus().len(),
@@ -285,6 +290,7 @@ impl Running {
             acknowledged_count: history.acknowledged_count(),
             read_count: history.read_count(),
             group_read_count: history.group_read_count(),
+            transformed_count: history.transformed_count(),
             lost_files: self.cluster.lost_files,
             flipped_bits: self.cluster.flipped_bits,
             broken: self.broken,

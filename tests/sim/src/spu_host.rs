@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use clap::Parser;
 use thalweg_runtime::TaskGroup;
-use thalweg_spu::{Spu, SpuContext, SpuOptions};
+use thalweg_spu::{Machine, Spu, SpuContext, SpuOptions};
 use thalweg_storage::{StorageThreads, ThreadOptions};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::clock::HostClock;
 use crate::disk::Disk;
+use crate::guest_work::{GuestPace, Guests};
 use crate::storage_work::{DiskPace, Driver};
 
 /// Where SPUs listen.
@@ -30,6 +31,7 @@ pub(crate) struct SpuHost {
     pub(crate) pace: Arc<DiskPace>,
     /// What its process takes for the time.
     pub(crate) clock: Arc<HostClock>,
+    guest_pace: Arc<GuestPace>,
     running: Mutex<Running>,
 }
 
@@ -54,6 +56,7 @@ impl SpuHost {
             disk: Disk::new(seed, lying_disk),
             pace: DiskPace::new(seed),
             clock: Arc::default(),
+            guest_pace: GuestPace::new(seed),
             running: Mutex::default(),
         })
     }
@@ -121,13 +124,14 @@ impl SpuHost {
     async fn run_once(&self) -> Result<(), String> {
         let stop = Arc::new(Notify::new());
         self.lock().stop = Arc::clone(&stop);
-        let disk_tasks = TaskGroup::new();
-        let driver = Driver::start(&self.pace, &disk_tasks);
-        let disk = thalweg_spu::Disk {
+        let machine_tasks = TaskGroup::new();
+        let driver = Driver::start(&self.pace, &machine_tasks);
+        let machine = Machine {
             files: Arc::new(self.disk.attach()),
             threads: StorageThreads::driven(ThreadOptions::default(), &driver),
+            guests: Some(Guests::start(&self.guest_pace, &machine_tasks)),
         };
-        let starting = Spu::start_on(self.options(), self.clock.clone(), disk);
+        let starting = Spu::start_on(self.options(), self.clock.clone(), machine);
         let spu = tokio::select! {
             spu = starting => spu.map_err(|error| error.to_string())?,
             // It waits for an SC.
@@ -157,7 +161,6 @@ impl SpuHost {
             format!("--listen=0.0.0.0:{DATA_PORT}"),
             format!("--advertise={}:{DATA_PORT}", self.name()),
             format!("--data-dir={}", self.data_dir.display()),
-            "--guest-threads=1".to_owned(),
             // A thread of its own, which no seed rules.
             "--compaction-bytes-per-second=0".to_owned(),
         ])

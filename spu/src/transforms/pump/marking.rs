@@ -83,6 +83,9 @@ impl Pump<'_> {
         let Some(work) = self.work.as_mut().filter(|_| self.held.is_none()) else {
             return false;
         };
+        // Also where nothing comes of it: what is due and stays so would have the pump go round without a pause.
+        self.changed_since = None;
+        self.quiet_since = None;
         let checkpoint = match work.checkpoint(position, now_ms) {
             Ok(Some(checkpoint)) => checkpoint,
             Ok(None) => return false,
@@ -91,8 +94,6 @@ impl Pump<'_> {
                 return false;
             }
         };
-        self.changed_since = None;
-        self.quiet_since = None;
         for (output, marker) in checkpoint.markers {
             self.enqueue(output, marker);
         }
@@ -144,21 +145,28 @@ impl Pump<'_> {
         }
     }
 
-    /// When something is to be done although nothing happens.
+    /// When something is to be done although nothing happens: only what can be done then.
     pub(super) fn next_due(&self) -> Option<Duration> {
         let is_home = self.work.is_some();
+        let may_keep = is_home && self.held.is_none();
         let quiet = self
             .quiet_since
-            .filter(|_| is_home)
+            .filter(|_| may_keep)
             .map(|since| since + QUIET_AFTER);
-        let idle = self.outputs.iter();
+        // The last of all is the changelog, where the transform keeps state.
+        let markable = if may_keep {
+            self.outputs.len()
+        } else {
+            self.outputs_proper().count()
+        };
+        let idle = self.outputs.iter().take(markable);
         let idle = idle.filter(|output| output.outlet.is_empty() && is_home);
         let remark = idle
             .map(|output| output.marked_at + output.remark_after)
             .min();
         let kept = self
             .changed_since
-            .filter(|_| is_home && self.held.is_none())
+            .filter(|_| may_keep)
             .map(|since| since + CHECKPOINT_AFTER);
         [quiet, remark, kept, self.reporter.due()]
             .into_iter()

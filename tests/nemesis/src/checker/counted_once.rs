@@ -7,7 +7,8 @@ use super::Anomaly;
 use crate::history::History;
 
 /// Counts follow each other, and the last is how many records the input has. Where somebody had the oldest records of
-/// either deleted, they may begin or end later.
+/// either deleted, they may begin or end later. Where the input's were deleted before they were in a checkpoint, they
+/// go on behind an older count: what is kept lacks them, although the output may have their counts.
 pub(super) fn check(history: &History, anomalies: &mut Vec<Anomaly>) {
     for counted in &history.counts {
         let inputs = history.logs.iter();
@@ -22,12 +23,7 @@ pub(super) fn check(history: &History, anomalies: &mut Vec<Anomaly>) {
                 Some(Some(first)) if is_trimmed(&output) => *first,
                 _ => 1,
             };
-            let expected = (first..).map(Some);
-            let differs = found
-                .iter()
-                .copied()
-                .zip(expected)
-                .position(|(a, b)| a != b);
+            let differs = first_wrong(found, first, is_trimmed(input));
             let last = found.last().copied().flatten().unwrap_or(0);
             let all = log.len() as u64;
             let is_all = last == all || is_trimmed(input) && last >= all || is_trimmed(&output);
@@ -42,4 +38,15 @@ pub(super) fn check(history: &History, anomalies: &mut Vec<Anomaly>) {
             }
         }
     }
+}
+
+/// The first count that is not one more than that before it, nor behind an older one where that may be.
+fn first_wrong(found: &[Option<u64>], first: u64, may_go_back: bool) -> Option<usize> {
+    let mut expected = first;
+    found.iter().position(|count| {
+        let Some(count) = *count else { return true };
+        let is_right = count == expected || may_go_back && count > 0 && count < expected;
+        expected = count + 1;
+        !is_right
+    })
 }

@@ -311,6 +311,17 @@ fn counts_are_each_number_once_up_to_all_records() {
     assert_eq!(check(&trimmed), []);
 }
 
+#[test]
+fn counts_go_back_only_where_somebody_had_records_of_the_input_deleted() {
+    for (counts, may_be) in [([1, 2, 3, 2], true), ([1, 2, 4, 5], false)] {
+        let mut history = counted(&counts.map(Some));
+        assert_ne!(check(&history), []);
+        history.trimmed.insert(partition(), Offset(1));
+
+        assert_eq!(check(&history).is_empty(), may_be, "{counts:?}");
+    }
+}
+
 /// Two records are stored, and a transform's one output partition has these.
 fn copied(reads: &[Read]) -> History {
     let mut history = sound();
