@@ -190,6 +190,14 @@ impl Work {
         Ok(names.iter().cloned().chain(outputs).collect())
     }
 
+    /// Waits until the SC hears of every SPU and has every replica in sync. One that it does not hear of may still
+    /// take itself for a leader, and have an old end read.
+    async fn all_back(&self, admin: &Admin) -> anyhow::Result<()> {
+        let topics = std::slice::from_ref(&self.topic);
+        in_time("every SPU is back", || all_online(admin, self.spu_count)).await?;
+        in_time("every replica is in sync", || all_in_sync(admin, topics)).await
+    }
+
     /// Makes the topic, waits until all is healed and in sync, and reads everything back.
     ///
     /// # Errors
@@ -216,13 +224,13 @@ impl Work {
         self.stage.send_replace(Stage::Working);
         self.reached(Stage::Quiet).await;
         let began = tokio::time::Instant::now();
-        // One that the SC does not hear of may still take itself for a leader, and have an old end read.
-        in_time("every SPU is back", || all_online(&admin, self.spu_count)).await?;
-        in_time("every replica is in sync", || all_in_sync(&admin, topics)).await?;
+        self.all_back(&admin).await?;
         *self.healed_after.lock().expect("nobody panics with it") = began.elapsed();
         self.stage.send_replace(Stage::InSync);
         let mut ended = self.ended.subscribe();
         ended.wait_for(|ended| *ended == host_count).await?;
+        // The SC finds out late that it hears nothing of one any more, whose connections a cut has spoilt.
+        self.all_back(&admin).await?;
         let group_of = |_: &TopicName| GROUP.to_owned();
         let data_dir = |spu: SpuId| self.data_dirs[usize::try_from(spu.0).unwrap_or(0)].clone();
         read_back(&client, topics, group_of, data_dir, &self.recorder).await?;
