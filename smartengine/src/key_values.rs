@@ -274,7 +274,7 @@ mod tests {
         let shared = SharedMemory::start(1_000).unwrap();
         let kept = keep(300, &shared);
         assert!(put(&kept, 1, "a", Some("1")));
-        let large = [0; 200];
+        let large = [0; 250];
         let entries = [(&b"a"[..], None), (&b"b"[..], Some(&large[..]))];
         assert_eq!(
             kept.put("m", Offset(2), entries.into_iter()).unwrap_err(),

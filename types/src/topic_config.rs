@@ -429,21 +429,11 @@ impl ConfigKey {
                 one_of(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"])
             }
             Self::Dedup if value.trim() == "none" => Ok("none".to_owned()),
-            Self::Dedup => match value.trim().parse::<LookBack>() {
-                Ok(
-                    LookBack { last: Some(0), .. }
-                    | LookBack {
-                        age_ms: Some(0), ..
-                    },
-                ) => Err(refuse("a bound of 0 remembers nothing: leave it out")),
-                Ok(LookBack {
-                    last: Some(last), ..
-                }) if last > DEDUP_LAST_MAX => {
-                    Err(refuse("it remembers at most 10,000,000 records"))
-                }
-                Ok(bounds) => Ok(bounds.to_string()),
-                Err(error) => Err(refuse(&error.to_string())),
-            },
+            // Kept as it is written, so that the schema of the custom resource can say the same.
+            Self::Dedup if is_dedup(value.trim()) => Ok(value.trim().to_owned()),
+            Self::Dedup => Err(refuse(
+                "write `none`, `last=1000`, `age=1h` or `last=1000,age=1h`, with at most the last 10,000,000, and a whole number of ms, s, m, h or d",
+            )),
             Self::UncleanLeaderElection => one_of(&["true", "false"]),
             Self::Durability => one_of(&["fsync", "memory"]),
             Self::MessageTimestampType => one_of(&["CreateTime", "LogAppendTime"]),
@@ -507,6 +497,30 @@ impl From<TopicConfig> for BTreeMap<String, String> {
             .overrides()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
+    }
+}
+
+/// Whether a text says by which bounds duplicates are kept out: `last=N`, `age=T`, or both in this order.
+fn is_dedup(text: &str) -> bool {
+    let is_number = |digits: &str, digits_max: usize| {
+        let all = digits.bytes().all(|byte| byte.is_ascii_digit());
+        all && !digits.starts_with('0') && (1..=digits_max).contains(&digits.len())
+    };
+    let is_last = |text: &str| {
+        let number = text.strip_prefix("last=");
+        let number = number.filter(|digits| is_number(digits, 8));
+        let number = number.and_then(|digits| digits.parse().ok());
+        number.is_some_and(|last: u64| last <= DEDUP_LAST_MAX)
+    };
+    let is_age = |text: &str| {
+        let age = text.strip_prefix("age=").unwrap_or_default();
+        let digits = age.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = &age[digits.len()..];
+        is_number(digits, 9) && ["ms", "s", "m", "h", "d"].contains(&unit)
+    };
+    match text.split_once(',') {
+        None => is_last(text) || is_age(text),
+        Some((last, age)) => is_last(last) && is_age(age),
     }
 }
 
@@ -596,14 +610,24 @@ mod tests {
     fn dedup_has_bounds_or_is_off() {
         let mut config = TopicConfig::default();
         assert_eq!(config.dedup(), None);
-        config.set("dedup", "last=1000, age=60m").unwrap();
-        assert_eq!(config.get(ConfigKey::Dedup), "last=1000,age=1h");
+        config.set("dedup", " last=1000,age=60m").unwrap();
+        assert_eq!(config.get(ConfigKey::Dedup), "last=1000,age=60m");
         let bounds = LookBack {
             last: Some(1_000),
             age_ms: Some(3_600_000),
         };
         assert_eq!(config.dedup(), Some(bounds));
-        for wrong in ["yes", "last=0", "age=0s", "last=10000001"] {
+        for wrong in [
+            "yes",
+            "last=0",
+            "age=0s",
+            "last=10000001",
+            "age=5",
+            "age=1.5h",
+            "age=1h,last=5",
+            "last=5,",
+            "age=1234567890s",
+        ] {
             config.set("dedup", wrong).unwrap_err();
         }
         assert_eq!(config.contradiction(), None);

@@ -49,6 +49,8 @@ enum Allowed {
     },
     /// 0 to 1.
     Ratio,
+    /// Bounds of what is remembered.
+    Dedup,
 }
 
 fn allowed(key: ConfigKey) -> Allowed {
@@ -64,6 +66,7 @@ fn allowed(key: ConfigKey) -> Allowed {
         ConfigKey::MessageTimestampType => Allowed::OneOf(&["CreateTime", "LogAppendTime"]),
         ConfigKey::UncleanLeaderElection => Allowed::OneOf(&["true", "false"]),
         ConfigKey::MinCleanableDirtyRatio => Allowed::Ratio,
+        ConfigKey::Dedup => Allowed::Dedup,
         ConfigKey::MaxMessageBytes => Allowed::Integer {
             min: 1024,
             max: 64 << 20,
@@ -112,6 +115,15 @@ fn schema_of(key: ConfigKey) -> Value {
             "pattern": r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$",
             "description": format!("{description} In quotes."),
         }),
+        Allowed::Dedup => {
+            let last = "last=([1-9][0-9]{0,6}|10000000)";
+            let age = "age=[1-9][0-9]{0,8}(ms|s|m|h|d)";
+            json!({
+                "type": "string",
+                "pattern": format!("^(none|{last}|{age}|{last},{age})$"),
+                "description": description,
+            })
+        }
     }
 }
 
@@ -152,6 +164,12 @@ mod tests {
                     if let Some(more) = max.checked_add(1) {
                         assert!(!takes(key, &more.to_string()), "{key} above {max}");
                     }
+                }
+                Allowed::Dedup => {
+                    let of_last = ["last=1", "last=9999999", "last=10000000"];
+                    let of_age = ["age=1ms", "age=999999999d", "last=7,age=5m"];
+                    assert!(takes(key, "none"));
+                    assert!(of_last.iter().chain(&of_age).all(|text| takes(key, text)));
                 }
                 Allowed::Ratio => {
                     assert!(

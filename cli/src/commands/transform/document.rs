@@ -418,7 +418,7 @@ spec: {inputs: [a], outputs: [b], transforms: [{uses: late}]}
                 "timeout",
                 "`allow`, `timeoutMs`, `concurrency`",
             ),
-            ("percent", "share", "`percent`, `transforms`"),
+            ("percent", "share", "`percent` or `transforms`"),
             ("keyValue", "key_value", "`http`, `keyValue`, `secrets`"),
             ("example.com,", "example.com/v1,", "it has a path"),
             ("[api-token]", "[..]", "no secret's name"),
