@@ -10,7 +10,7 @@ use thalweg_types::{
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Capabilities")]
 pub(super) struct CapabilityArguments {
-    /// Let the modules make requests to this origin, for example https://api.example.com; may be repeated.
+    /// Let the modules make requests to this origin, for example `https://api.example.com`; may be repeated.
     #[arg(long, value_name = "ORIGIN")]
     allow_http: Vec<HttpOrigin>,
 
