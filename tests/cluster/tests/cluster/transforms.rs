@@ -159,9 +159,16 @@ async fn another_version_of_a_module_goes_on_where_the_last_one_was() {
     deploy(&client, "copy", "gate", &from, &to).await;
     let workload = Workload::start(&client, &from).await;
     workload.progress(2_000).await;
+    let admin = client.admin();
+    // Else the other version may be the first to see anything.
+    eventually("the first version has seen so many", || async {
+        let described = admin.describe_transform(&name("copy")).await.ok()?;
+        let report = described.partitions.first()?.report.clone()?;
+        (report.position.0 >= 2_000).then_some(())
+    })
+    .await;
 
     register(&client, "gate", nothing()).await;
-    let admin = client.admin();
     eventually("the other version runs", || async {
         let described = admin.describe_transform(&name("copy")).await.ok()?;
         let report = described.partitions.first()?.report.clone()?;
