@@ -135,7 +135,10 @@ impl Caller {
         self.write_down(&answers).await?;
         self.answers.answered(self.log.epoch.0, answers);
         match failed {
-            None => Ok(()),
+            None => {
+                self.reporter.state(TransformRunState::Running, "");
+                Ok(())
+            }
             Some(error) => Err(error),
         }
     }
